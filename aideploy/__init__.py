@@ -1,0 +1,1 @@
+"""Continuous delivery of AI systems to plain Linux servers, with Fabric."""

@@ -1,0 +1,180 @@
+"""The one stream of events that a run is.
+
+Whatever happens is published here as a frozen event, once. The screen, the log file, the JSON
+output and later the report and the metrics are readers of this stream and of nothing else. This
+module imports nothing of the project, so that everything may import it.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+
+
+class Phase(StrEnum):
+    """The phases of a deploy, in their order (docs/design.md section 2)."""
+
+    SETUP = "setup"
+    OPEN = "open"
+    FETCH = "fetch"
+    INSTALL = "install"
+    TEST = "test"
+    TRAIN = "train"
+    DISTRIBUTE = "distribute"
+    STAGE = "stage"
+    SWITCH = "switch"
+    WATCH = "watch"
+    REVERT = "revert"
+    FINISH = "finish"
+
+
+class Outcome(StrEnum):
+    """How one host came out of one phase."""
+
+    DONE = "done"
+    SKIPPED = "skipped"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Event:
+    """What all events have: the moment, in UTC."""
+
+    at: datetime = field(default_factory=_now)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunStarted(Event):
+    """A command began. `log` is where the whole log goes."""
+
+    command: str
+    app: str
+    environment: str
+    hosts: tuple[str, ...]
+    who: str
+    log: Path | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PhaseStarted(Event):
+    """A phase began on these hosts. `note` says why when that is not plain."""
+
+    phase: Phase
+    hosts: tuple[str, ...]
+    note: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepStarted(Event):
+    """A script on a host says what it is doing now, in a few words."""
+
+    phase: Phase
+    host: str
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutputReceived(Event):
+    """One line that a program on a host wrote, without its end of line.
+
+    Undecodable bytes are replaced, a very long line comes in pieces; control characters are still
+    in it: a reader that shows it on a terminal has to make them harmless.
+    """
+
+    phase: Phase
+    host: str
+    line: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class HostFinished(Event):
+    """One host is through one phase. `message` is the result in a few words, or the error."""
+
+    phase: Phase
+    host: str
+    outcome: Outcome
+    seconds: float
+    message: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PhaseFinished(Event):
+    """All hosts are through the phase, well or not."""
+
+    phase: Phase
+    outcome: Outcome
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Notice(Event):
+    """Something worth a line on the screen. Level is "info" or "warning"."""
+
+    text: str
+    level: str = "info"
+    host: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failure:
+    """What went wrong on one host (or, without a host, on the controller)."""
+
+    what: str
+    host: str | None = None
+    phase: str | None = None
+    why: str = ""
+    tail: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class HostState:
+    """The state that one host is in at the end: what it runs, in words that need no context."""
+
+    host: str
+    state: str
+    release: str | None = None
+    healthy: bool | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunFinished(Event):
+    """The last word: the exit status, one headline, what failed, the state now, what to type next."""
+
+    status: int
+    headline: str
+    seconds: float
+    failures: tuple[Failure, ...] = ()
+    hosts: tuple[HostState, ...] = ()
+    next_step: str = ""
+    log: Path | None = None
+
+
+Reader = Callable[[Event], None]
+
+
+class Events:
+    """The stream itself: whoever subscribes is called with every event, in order, one at a time."""
+
+    def __init__(self, *readers: Reader) -> None:
+        self._readers = list(readers)
+        self._lock = threading.RLock()
+
+    def subscribe(self, reader: Reader) -> None:
+        """Add a reader; it sees events from now on."""
+        with self._lock:
+            self._readers.append(reader)
+
+    def publish(self, event: Event) -> None:
+        """Hand the event to every reader. May be called from any thread."""
+        with self._lock:
+            for reader in self._readers:
+                reader(event)
