@@ -53,11 +53,14 @@ class Script:
         values = (arg.value if isinstance(arg, Secret) else arg for arg in self.args)
         return self._compose(shlex.quote(value) for value in values)
 
+    def bare_text(self) -> str:
+        """Return the text without the prelude: arguments and script alone."""
+        values = (arg.value if isinstance(arg, Secret) else arg for arg in self.args)
+        return f"set -- {shlex.join(values)}\n{source(self.name)}"
+
     def shown(self) -> str:
         """Return the same text without the prelude and with secrets masked, for people."""
-        words = (
-            "'(secret)'" if isinstance(arg, Secret) else shlex.quote(arg) for arg in self.args
-        )
+        words = ("'(secret)'" if isinstance(arg, Secret) else shlex.quote(arg) for arg in self.args)
         return "\n".join([f"set -- {' '.join(words)}", source(self.name)])
 
     def _compose(self, words: Iterable[str]) -> str:

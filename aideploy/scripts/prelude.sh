@@ -5,6 +5,7 @@
 # A script tells the controller what it does through marks: lines that begin with a random token
 # of the session, so that no program's output can be taken for one. Programs do not inherit it.
 
+: "${mark_token?}"
 set -Eeuo pipefail
 exec 3<&- 8>&1
 
@@ -62,7 +63,7 @@ trap 'died $? "$BASH_COMMAND"' ERR
 # expand PATH: a path that begins with ~/ lies in the home of the user we are.
 expand() {
   case $1 in
-    "~/"*) printf '%s\n' "$HOME/${1#"~/"}" ;;
+    [~]/*) printf '%s\n' "$HOME/${1#??}" ;;
     *) printf '%s\n' "$1" ;;
   esac
 }

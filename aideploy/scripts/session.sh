@@ -21,7 +21,7 @@
 # No child of ours holds the lock's descriptor, so that the lock ends with the session.
 
 root=$1 locking=$2 owner=$3 idle=$4 first=$5
-case $root in "~/"*) root=$HOME/${root#"~/"} ;; esac
+case $root in [~]/*) root=$HOME/${root#??} ;; esac
 
 mark_token=$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n')
 printf '\x1eaideploy %s\n' "$mark_token"
@@ -70,6 +70,7 @@ end_group() {
 # One at a time: runs scripts[] in turn. It is a process of its own, so that the loop below stays free to listen.
 supervise() {
   local index status child='' clock='' verdict=''
+  trap : PIPE HUP INT
   trap 'verdict=cancelled; [ -n "$child" ] && end_group "$child"' TERM
   trap 'verdict=timeout; [ -n "$child" ] && end_group "$child"' USR1
   local self=$BASHPID
