@@ -10,6 +10,7 @@ import argparse
 import json
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -32,7 +33,7 @@ _PROGRESS_LINES = 8
 
 @dataclass(frozen=True)
 class Metrics:
-    """The quality on the held-out days: of all rows, and of the slices that have clicks."""
+    """The quality on the held-out days: of all rows, and of the slices that can be judged."""
 
     overall: Quality
     slices: dict[str, Quality]
@@ -41,7 +42,10 @@ class Metrics:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Generate, train, judge, write."""
     options = _options(arguments)
-    print(f"making {options.rows:,} impressions of {traffic.DAYS} days (seed {options.seed})")
+    print(
+        f"making {options.rows:,} impressions of {traffic.DAYS} days (seed {options.seed})",
+        flush=True,
+    )
     data = traffic.generate(options.rows, options.seed)
     touched = SPEC.weights_for(data.columns)
     held_out = data.day >= FIRST_HELD_OUT_DAY
@@ -100,11 +104,10 @@ def judge(
         "mobile": data.has("device", "mobile")[held_out],
         "desktop": data.has("device", "desktop")[held_out],
     }
-    slices = {
-        name: quality(predicted[rows], clicked[rows])
-        for name, rows in members.items()
-        if clicked[rows].any()
-    }
+    slices = {}
+    for name, rows in members.items():
+        with suppress(NothingToJudge):
+            slices[name] = quality(predicted[rows], clicked[rows])
     return Metrics(quality(predicted, clicked), slices)
 
 
