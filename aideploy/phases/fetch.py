@@ -55,14 +55,14 @@ def pull(settings: Settings, revision: str, stamp: str, live: str) -> Script:
     return _script(settings, "pull", settings.app.repository, revision, stamp, live)
 
 
-def push(settings: Settings, bundle: bytes, commit: str, stamp: str, live: str) -> Script:
-    """Return the script with which a host takes a git bundle that we send; see `pull`.
+def push(settings: Settings, pack: bytes, commit: str, stamp: str, live: str) -> Script:
+    """Return the script with which a host takes a git pack that we send; see `pull`.
 
     Args:
-        bundle: what the host's mirror lacks; empty when it lacks nothing.
+        pack: what the host's mirror lacks; empty when it lacks nothing or was sent before.
         commit: the full hash of the commit to unpack.
     """
-    return _script(settings, "push", base64.b64encode(bundle).decode(), commit, stamp, live)
+    return _script(settings, "push", base64.b64encode(pack).decode(), commit, stamp, live)
 
 
 def _script(

@@ -31,6 +31,21 @@ class Health:
 
 
 @dataclass(frozen=True)
+class Target:
+    """The release that a host switches to.
+
+    Args:
+        release: its id; None for nothing at all.
+        revision: its full commit, empty when it is not known.
+        model: the sha256 of its model, or empty.
+    """
+
+    release: str | None
+    revision: str = ""
+    model: str = ""
+
+
+@dataclass(frozen=True)
 class Staging:
     """What a release is made whole with on one host.
 
@@ -82,19 +97,29 @@ def stage(settings: Settings, host: Host, facts: HostFacts, staging: Staging) ->
 
 
 def switch(
-    settings: Settings, host: Host, facts: HostFacts, release: str | None, entry: Entry
+    settings: Settings,
+    host: Host,
+    facts: HostFacts,
+    target: Target,
+    entries: tuple[Entry, ...],
 ) -> Script:
-    """Return the script that makes a release live; with None, nothing is live any more."""
+    """Return the script that makes a release live and waits until it is well.
+
+    Args:
+        settings, host, facts: of the host.
+        target: the release; without one, nothing is live any more.
+        entries: what goes to the journal.
+    """
     request = health.until_healthy(
-        settings.health, bind(settings, host), settings.serve.port, entry.revision
+        settings.health, bind(settings, host), settings.serve.port, target.revision
     )
     return Script(
         "switch",
         (
             str(facts.root),
             settings.app.name,
-            release or "",
-            entry.line(),
+            target.release or "",
+            "\n".join(entry.line() for entry in entries),
             settings.install.python,
             health.program(),
             request,

@@ -3,8 +3,8 @@
 #
 #   fetch.sh ROOT SOURCE REPOSITORY REVISION SUBDIRECTORY STAMP LIVE
 #
-# SOURCE: "pull" from REPOSITORY, or "push": REPOSITORY is then a git bundle as base64 (empty when the
-# host has everything). STAMP: the first part of the release's name. LIVE: the commit that is live now.
+# SOURCE: "pull" from REPOSITORY, or "push": REPOSITORY is then a git pack as base64 (empty when the host
+# has everything, or when the pack came over another channel into push.pack). STAMP: the first part of the release's name. LIVE: the commit that is live now.
 
 root=$(expand "$1") source=$2 repository=$3 revision=$4 subdirectory=$5 stamp=$6 live=$7
 repo=$root/repo.git
@@ -36,11 +36,19 @@ if [ "$source" = pull ]; then
       *) fail no-repository "cannot fetch from $repository" "check [app] repository, and that the host reaches it" ;;
     esac
   fi
-elif [ -n "$repository" ]; then
-  step "unpack the commits"
-  base64 -d <<<"$repository" >"$root/push.bundle" || fail no-space "no room for the commits" "make room on the disk of the host"
-  git_ fetch --quiet --no-write-fetch-head "$root/push.bundle" '+refs/*:refs/*'
-  rm -f -- "$root/push.bundle"
+else
+  if [ -s "$root/push.pack" ] || [ -n "$repository" ]; then
+    step "unpack the commits"
+    if [ -n "$repository" ]; then base64 -d <<<"$repository" >"$root/push.pack"; fi
+    git_ index-pack --stdin --fix-thin <"$root/push.pack" >/dev/null ||
+      fail no-space "cannot unpack the commits" "make room on the disk of the host, then run the same command again"
+    rm -f -- "$root/push.pack"
+  fi
+  # A ref keeps the commit from being collected, and tells the next push what we have.
+  git_ update-ref "refs/pushed/$revision" "$revision" ||
+    fail no-revision "the commit $revision did not arrive" "run the same command again"
+  git_ for-each-ref --sort=-committerdate --format='%(refname)' refs/pushed | tail -n +21 |
+    while IFS= read -r old; do git_ update-ref -d "$old"; done
 fi
 
 commit=''

@@ -6,7 +6,7 @@
 # KEEP: the releases that stay; what else is whole or half is deleted, then the environments and models that no
 # release points to. TARGETS goes to TARGETS_FILE, for Prometheus, where one is named.
 
-root=$(expand "$1") line=$2
+root=$(readlink -f -- "$(expand "$1")") line=$2
 shift 2
 declare -A keep=()
 while [ "$1" != -- ]; do
@@ -36,7 +36,7 @@ for place in "$root"/releases/*; do
 done
 declare -A used=()
 while IFS= read -r target; do used[$target]=1; done < <(
-  find "$root/releases" -mindepth 2 -maxdepth 6 -type l -lname '*/venvs/*' -o -mindepth 2 -maxdepth 6 -type l -lname '*/models/*' |
+  find "$root/releases" -mindepth 2 -maxdepth 6 -type l \( -lname '*/venvs/*' -o -lname '*/models/*' \) |
     while IFS= read -r link; do readlink -f -- "$link"; done | sed -E "s#^($root/(venvs|models)/[^/]+).*#\1#" | sort -u
 )
 for place in "$root"/venvs/* "$root"/models/* "$root"/models/.incoming-*; do

@@ -33,22 +33,17 @@ def ask_url(request):
         answer = connection.getresponse()
         body = answer.read(1 << 20)
     except ConnectionRefusedError:
-        return "nothing listens on %s:%s (does the command use $PORT?)" % (url.hostname, url.port)
+        return f"nothing listens on {url.hostname}:{url.port} (does the command use $PORT?)"
     except OSError as error:
-        return "no answer from %s: %s" % (request["url"], error or type(error).__name__)
+        return f"no answer from {request['url']}: {error or type(error).__name__}"
     except http.client.HTTPException as error:
-        return "%s does not speak HTTP: %r" % (request["url"], error)
+        return f"{request['url']} does not speak HTTP: {error!r}"
     finally:
         connection.close()
     if answer.status != request["status"]:
         moved = answer.headers.get("Location")
         where = ", a redirect to " + moved if moved else ""
-        return "%s answered %d%s, expected %d" % (
-            request["url"],
-            answer.status,
-            where,
-            request["status"],
-        )
+        return f"{request['url']} answered {answer.status}{where}, expected {request['status']}"
     return wrong_fields(request, body)
 
 
@@ -58,11 +53,11 @@ def wrong_fields(request, body):
     try:
         found = json.loads(body.decode("utf-8", "replace"))
     except ValueError:
-        return "%s answered with something that is not JSON: %r" % (request["url"], body[:80])
+        return f"{request['url']} answered with something that is not JSON: {body[:80]!r}"
     for name, expected in request["fields"].items():
         value = found.get(name) if isinstance(found, dict) else None
         if value != expected:
-            return "%s says %s = %r, expected %r" % (request["url"], name, value, expected)
+            return f"{request['url']} says {name} = {value!r}, expected {expected!r}"
     return None
 
 
@@ -80,14 +75,12 @@ def ask_command(request):
     if done.returncode == 0:
         return None
     last = done.stdout.decode("utf-8", "replace").strip().splitlines()[-1:]
-    return "the health command ended with status %d%s" % (
-        done.returncode,
-        ": " + last[0] if last else "",
-    )
+    said = ": " + last[0] if last else ""
+    return f"the health command ended with status {done.returncode}{said}"
 
 
 def alive(pid):
-    return not pid or os.path.exists("/proc/%s" % pid)
+    return not pid or os.path.exists(f"/proc/{pid}")  # noqa: PTH110
 
 
 def main():
@@ -101,22 +94,22 @@ def main():
         wrong = ask(request)
         took = time.monotonic() - began
         if not alive(pid):
-            print("the service ended %.1f s after its start" % took)
+            print(f"the service ended {took:.1f} s after its start")
             return 1
         bad = bad + 1 if wrong else 0
         if not request["steady"]:
             if not wrong:
-                print("healthy after %.1f s" % took)
+                print(f"healthy after {took:.1f} s")
                 return 0
             if took >= request["timeout"]:
-                print("not healthy after %.0f s: %s" % (took, wrong))
+                print(f"not healthy after {took:.0f} s: {wrong}")
                 return 1
         else:
             if bad > TOLERATED:
-                print("no longer healthy after %.1f s: %s" % (took, wrong))
+                print(f"no longer healthy after {took:.1f} s: {wrong}")
                 return 1
             if took >= request["timeout"] and not bad:
-                print("healthy for %.0f s, asked %d times" % (took, asked))
+                print(f"healthy for {took:.0f} s, asked {asked} times")
                 return 0
         # A fresh service is asked more often: most are ready long before the interval.
         wait = request["interval"] if request["steady"] else min(request["interval"], 0.05 * asked)
