@@ -8,7 +8,6 @@ to do next; it never carries a traceback to the user.
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import ClassVar
 
 
 class ExitStatus(IntEnum):
@@ -38,7 +37,7 @@ class AideployError(Exception):
         causes: the errors behind it, one for each host that failed.
     """
 
-    status: ClassVar[ExitStatus] = ExitStatus.NOT_READY
+    status: ExitStatus = ExitStatus.NOT_READY
 
     def __init__(
         self,

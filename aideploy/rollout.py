@@ -61,7 +61,7 @@ class Rollout:
         self._why = why
         self._hosts = {host.name: host for host in settings.hosts if host.name in facts}
         self._switched: dict[str, Target] = {}
-        self.states = {name: _untouched(known) for name, known in facts.items()}
+        self.states = {name: untouched(known) for name, known in facts.items()}
 
     def run(self, targets: Mapping[str, Target], *, watch: bool) -> None:
         """Switch every host to its target and watch it.
@@ -224,6 +224,9 @@ def _told(error: AideployError) -> str:
     return "; ".join(dict.fromkeys(f"{cause.host}: {cause.what}" for cause in error.causes))
 
 
-def _untouched(known: HostFacts) -> HostState:
-    state = f"serves {known.current} (untouched)" if known.current else "nothing is live (untouched)"
+def untouched(known: HostFacts) -> HostState:
+    """Return the state of a host that nothing was done to."""
+    state = (
+        f"serves {known.current} (untouched)" if known.current else "nothing is live (untouched)"
+    )
     return HostState(host=known.host, state=state, release=known.current)

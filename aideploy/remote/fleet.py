@@ -15,7 +15,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from ..errors import AideployError, Interrupted, Locked
+from ..errors import AideployError, ExitStatus, Interrupted, Locked
 from ..events import Events, HostFinished, Notice, Outcome, Phase, PhaseFinished, PhaseStarted
 from .result import Result, ScriptFailed
 from .script import Script
@@ -46,6 +46,8 @@ class FleetError(AideployError):
             tail=first.tail,
             causes=causes,
         )
+        locked = any(isinstance(cause, Locked) for cause in causes)
+        self.status = ExitStatus.LOCKED if locked else ExitStatus.NOT_READY
 
 
 @dataclass(frozen=True)

@@ -34,9 +34,7 @@ def send(phase: Phase, data: bytes, targets: Mapping[Session, Script]) -> None:
     _pump(phase, io.BytesIO(data).read, targets)
 
 
-def relay(
-    phase: Phase, source: Session, outlet: Script, targets: Mapping[Session, Script]
-) -> None:
+def relay(phase: Phase, source: Session, outlet: Script, targets: Mapping[Session, Script]) -> None:
     """Stream what a script on one host writes to the standard input of a script on each target.
 
     Raises:
@@ -46,6 +44,21 @@ def relay(
     _pump(phase, channel.recv, targets)
     if channel.recv_exit_status() != 0:
         raise _broken(source, phase)
+
+
+def take_pack(root: str) -> Script:
+    """Return the script that takes a git pack on its standard input."""
+    return Script("take_pack", (root,))
+
+
+def send_model(root: str, model: str) -> Script:
+    """Return the script that writes a model to its standard output."""
+    return Script("send_model", (root, model))
+
+
+def take_model(root: str, model: str) -> Script:
+    """Return the script that takes a model on its standard input."""
+    return Script("take_model", (root, model))
 
 
 def _pump(phase: Phase, read: Read, targets: Mapping[Session, Script]) -> None:

@@ -1,0 +1,168 @@
+"""One command from its beginning to its last word.
+
+Every task goes through here: it makes the event stream with its readers, opens the fleet, and turns whatever goes wrong
+into the last words on the screen and an exit status. No traceback for anything that a user can cause.
+"""
+
+from __future__ import annotations
+
+import getpass
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import fabric
+from invoke.exceptions import Exit
+
+from .errors import AideployError, ExitStatus, Interrupted
+from .events import Events, Failure, HostState, RunFinished, RunStarted
+from .remote.fleet import Fleet
+
+if TYPE_CHECKING:
+    from .settings import Settings
+
+
+@dataclass
+class Run:
+    """A command that is under way.
+
+    Args:
+        settings: of the environment; only the chosen hosts.
+        fleet: not yet open.
+        events: where everything is told.
+        who: user@machine of whoever asked for it.
+        headline: the last word when all goes well; the command fills it in.
+        hosts: the state that each host is in at the end; the command fills it in.
+        next_step: what to type next when all goes well.
+    """
+
+    settings: Settings
+    fleet: Fleet
+    events: Events
+    who: str
+    headline: str = "done"
+    hosts: tuple[HostState, ...] = ()
+    next_step: str = ""
+
+
+@contextmanager
+def running(
+    command: str, settings: Settings, *, config: fabric.Config | None = None, json: bool = False
+) -> Iterator[Run]:
+    """Run the body as one command.
+
+    Args:
+        command: its name, for the log and the lock.
+        settings: of the environment.
+        config: Fabric's configuration, with what `fab` was told about SSH.
+        json: whether the result goes to standard output as JSON.
+
+    Raises:
+        invoke.exceptions.Exit: with the exit status, when the body raised an AideployError; everything there is to
+            say was said.
+    """
+    from .report.choose import readers
+    from .report.log_file import log_path
+
+    log = log_path(settings.path.parent, command, settings.environment, datetime.now(UTC))
+    events = Events(*readers(sys.stdout, sys.stderr, os.environ, json=json, log=log))
+    who = f"{getpass.getuser()}@{socket.gethostname()}"
+    began = time.monotonic()
+    events.publish(
+        RunStarted(
+            command=command,
+            app=settings.app.name,
+            environment=settings.environment,
+            hosts=tuple(host.name for host in settings.hosts),
+            who=who,
+            log=log,
+        )
+    )
+    fleet = Fleet(
+        settings.hosts,
+        root=settings.app.deploy_to,
+        owner=f"{who} ({command})",
+        events=events,
+        config=_ssh_config(config),
+        max_connects=settings.ssh.max_connects,
+    )
+    run = Run(settings, fleet, events, who)
+    error: AideployError | None = None
+    with _stop_signals():
+        try:
+            with fleet:
+                yield run
+        except AideployError as failed:
+            error = failed
+        except KeyboardInterrupt:
+            error = Interrupted("interrupted; nothing was switched")
+    events.publish(_last_word(run, error, time.monotonic() - began, log))
+    if error is not None:
+        raise Exit(code=error.status) from error
+
+
+def complain(error: AideployError) -> Exit:
+    """Print an error that came before there was anything to run, and return the exit to raise."""
+    from .report.last_word import print_failure
+
+    print_failure(error, sys.stderr)
+    return Exit(code=error.status)
+
+
+def _ssh_config(config: fabric.Config | None) -> fabric.Config:
+    # One for all connections: reading ~/.ssh/config for each of two hundred hosts takes seconds.
+    return config if config is not None else fabric.Config()
+
+
+def _last_word(run: Run, error: AideployError | None, seconds: float, log: Path) -> RunFinished:
+    if error is None:
+        return RunFinished(
+            status=ExitStatus.DONE,
+            headline=run.headline,
+            seconds=seconds,
+            hosts=run.hosts,
+            next_step=run.next_step,
+            log=log,
+        )
+    return RunFinished(
+        status=error.status,
+        headline=error.what,
+        seconds=seconds,
+        failures=tuple(_failure(cause) for cause in error.causes or (error,)),
+        hosts=run.hosts,
+        next_step=error.next_step or next((c.next_step for c in error.causes if c.next_step), ""),
+        log=log,
+    )
+
+
+def _failure(error: AideployError) -> Failure:
+    return Failure(
+        what=error.what, host=error.host, phase=error.phase, why=error.why, tail=error.tail
+    )
+
+
+@contextmanager
+def _stop_signals() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP (a closed terminal) stop a command as Ctrl-C does."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
