@@ -35,5 +35,5 @@ class Install(Table):
     index_url: Url | None = None
     """The package index to use instead of the usual one."""
 
-    environment: Environment = Field(default_factory=dict)
+    environment: Environment = Field(default_factory=dict, repr=False)
     """Environment variables while installing."""

@@ -70,7 +70,7 @@ class Serve(Table):
     slot_port: Port = Field(default_factory=_beside_port)
     """The port on which a staged release is proven; port + 10000 (or - 10000) by default."""
 
-    environment: Environment = Field(default_factory=dict)
+    environment: Environment = Field(default_factory=dict, repr=False)
     """Environment variables of the service."""
 
     secrets: tuple[VariableName, ...] = ()

@@ -33,5 +33,5 @@ class Train(Table):
     timeout: Timeout = default("6h")
     """How long the training may take."""
 
-    environment: Environment = Field(default_factory=dict)
+    environment: Environment = Field(default_factory=dict, repr=False)
     """Environment variables while training."""

@@ -283,7 +283,7 @@ HostFolder = Annotated[
 ProjectPath = Annotated[PurePosixPath, Matches(rf"{_RELATIVE}/?", _RELATIVE_EXPECTED)]
 LinkedPath = Annotated[
     Linked,
-    PlainValidator(_linked),
+    PlainValidator(_linked, json_schema_input_type=str),
     WithJsonSchema({"type": "string", "pattern": f"^{_RELATIVE}/?$"}),
 ]
 Scalar = Annotated[
