@@ -1,0 +1,149 @@
+"""What has to fit between keys, tables and hosts, beyond what each table checks by itself.
+
+`loading` calls `mismatches` for each environment, after the tables have been read. A table that was
+refused is None here and the checks that need it say nothing: its own mistakes come first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from aideploy.settings.app import App
+from aideploy.settings.health import Health
+from aideploy.settings.hosts import HostTable, Role
+from aideploy.settings.install import Install, Tool
+from aideploy.settings.monitoring import Monitoring
+from aideploy.settings.problems import Problem
+from aideploy.settings.rollout import Rollout
+from aideploy.settings.serve import Manager, Serve, Strategy
+from aideploy.settings.ssh import Ssh
+from aideploy.settings.train import ProjectTests, Train
+
+# What a release directory holds besides the project's files, and what a slot tells the service.
+_OWN_LINKS = (PurePosixPath(".venv"), PurePosixPath("model"), PurePosixPath("release.json"))
+_OWN_VARIABLES = frozenset(
+    {"BIND", "MODEL_DIR", "PORT", "RELEASE", "RELEASE_DIR", "REVISION", "SLOT"}
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tables:
+    """The tables of one environment: None is a table that is absent or was refused.
+
+    Attributes:
+        refused: the names of the tables that stand in the file and were refused.
+        all_hosts: whether every host of the file is among `hosts`.
+    """
+
+    app: App | None
+    ssh: Ssh | None
+    hosts: Mapping[str, HostTable]
+    install: Install | None
+    test: ProjectTests | None
+    train: Train | None
+    serve: Serve | None
+    health: Health | None
+    rollout: Rollout | None
+    monitoring: Monitoring | None
+    refused: frozenset[str]
+    all_hosts: bool
+
+
+def mismatches(tables: Tables) -> Iterator[Problem]:
+    """Find what does not fit together in one environment."""
+    yield from _one_host_per_address(tables)
+    if tables.all_hosts:
+        yield from _roles(tables)
+    if tables.install:
+        yield from _lock_file_needs_uv(tables.install)
+    if tables.serve:
+        yield from _ports(tables.serve)
+        yield from _manager(tables.serve)
+        yield from _variables(tables.serve)
+        yield from _linked(tables.serve)
+
+
+def _one_host_per_address(tables: Tables) -> Iterator[Problem]:
+    first: dict[tuple[str, int | None], str] = {}
+    for name, host in tables.hosts.items():
+        port = host.port or (tables.ssh.port if tables.ssh else None)
+        other = first.setdefault((host.address.lower(), port), name)
+        if other != name:
+            text = f"found {host.address!r}, the address of {other} too, expected one of its own"
+            yield Problem(("hosts", name, "address"), text)
+
+
+def _roles(tables: Tables) -> Iterator[Problem]:
+    roles = frozenset[Role]().union(*(host.roles for host in tables.hosts.values()))
+    for table, role, present in (
+        ("serve", Role.SERVE, tables.serve is not None),
+        ("train", Role.TRAIN, tables.train is not None),
+        ("test", Role.TRAIN, tables.test is not None),
+        ("monitoring", Role.MONITOR, bool(tables.monitoring and tables.monitoring.file_sd)),
+    ):
+        if present and role not in roles:
+            yield Problem((table,), f'no host has the role "{role}", expected at least one')
+    if tables.serve is None and "serve" not in tables.refused and Role.SERVE in roles:
+        serving = [name for name, host in tables.hosts.items() if Role.SERVE in host.roles]
+        yield Problem(
+            ("serve",),
+            f'missing, but {", ".join(serving)} has the role "serve"; '
+            'expected [serve] with a command, or hosts with roles = ["train"]',
+        )
+
+
+def _lock_file_needs_uv(install: Install) -> Iterator[Problem]:
+    if install.tool is Tool.PIP and any(file.name == "uv.lock" for file in install.requirements):
+        text = 'found uv.lock, which pip cannot read, expected tool = "uv" or other files'
+        yield Problem(("install", "requirements"), text)
+
+
+def _ports(serve: Serve) -> Iterator[Problem]:
+    if serve.slot_port == serve.port:
+        text = f"found {serve.slot_port}, the port of the service, expected another one"
+        yield Problem(("serve", "slot_port"), text)
+
+
+def _manager(serve: Serve) -> Iterator[Problem]:
+    supervisor = serve.manager is Manager.SUPERVISOR
+    if supervisor and serve.strategy is Strategy.SOCKET:
+        text = 'found "socket", which needs systemd, expected "recreate" with supervisor'
+        yield Problem(("serve", "strategy"), text)
+    if serve.user and serve.manager is not Manager.SYSTEMD:
+        text = f'{serve.manager} runs the service as the user that logs in, expected no key "user"'
+        yield Problem(("serve", "user"), text)
+    for limit in ("memory_max", "cpu_quota"):
+        if supervisor and getattr(serve, limit) is not None:
+            text = f'supervisor cannot limit a service, expected no key "{limit}"'
+            yield Problem(("serve", limit), text)
+
+
+def _variables(serve: Serve) -> Iterator[Problem]:
+    for name in _OWN_VARIABLES.intersection(serve.environment):
+        yield Problem(("serve", "environment", name), f"aideploy sets {name} itself")
+    for index, name in enumerate(serve.secrets):
+        if name in _OWN_VARIABLES:
+            yield Problem(("serve", "secrets", index), f"aideploy sets {name} itself")
+        elif name in serve.environment:
+            text = f"{name} stands in [serve.environment] too, expected it in one of the two"
+            yield Problem(("serve", "secrets", index), text)
+    for source in ("secrets_file", "secrets_command"):
+        if getattr(serve, source) is not None and not serve.secrets:
+            text = "found a source of secrets, but no names: expected them in serve.secrets"
+            yield Problem(("serve", source), text)
+
+
+def _linked(serve: Serve) -> Iterator[Problem]:
+    seen: list[PurePosixPath] = []
+    for index, linked in enumerate(serve.linked):
+        path = linked.path
+        if any(path.is_relative_to(own) for own in _OWN_LINKS):
+            text = f"found '{path}', which every release has of its own, expected another name"
+            yield Problem(("serve", "linked", index), text)
+        for other in seen:
+            if path.is_relative_to(other) or other.is_relative_to(path):
+                text = f"found '{path}', which overlaps with '{other}', expected one of the two"
+                yield Problem(("serve", "linked", index), text)
+        seen.append(path)

@@ -1,0 +1,70 @@
+"""`Settings`: everything hosts.toml says about one environment.
+
+`loading.load` makes it, every other room reads it, nobody changes it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from aideploy.errors import UsageError
+from aideploy.settings.app import App
+from aideploy.settings.health import Health
+from aideploy.settings.hosts import Host, Role
+from aideploy.settings.install import Install
+from aideploy.settings.monitoring import Monitoring
+from aideploy.settings.problems import hint
+from aideploy.settings.rollout import Rollout
+from aideploy.settings.serve import Serve
+from aideploy.settings.ssh import Ssh
+from aideploy.settings.train import ProjectTests, Train
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """The settings of one environment, overrides merged and defaults filled in.
+
+    Attributes:
+        path: the file they come from; what it names on this machine is relative to its folder.
+        environment: the name of the environment.
+        hosts: its hosts, in the order of the file.
+        test: None without a `[test]` table; `train` and `serve` likewise.
+    """
+
+    path: Path
+    environment: str
+    app: App
+    ssh: Ssh
+    hosts: tuple[Host, ...]
+    install: Install
+    test: ProjectTests | None
+    train: Train | None
+    serve: Serve | None
+    health: Health
+    rollout: Rollout
+    monitoring: Monitoring
+
+    def with_role(self, role: Role) -> tuple[Host, ...]:
+        """The hosts that have this role, in the order of the file."""
+        return tuple(host for host in self.hosts if role in host.roles)
+
+    def only(self, names: Iterable[str]) -> Settings:
+        """The same settings with these hosts and no others.
+
+        Raises:
+            UsageError: a name is not that of a host; it says which, and which hosts there are.
+        """
+        wanted = tuple(names)
+        known = tuple(host.name for host in self.hosts)
+        unknown = [name for name in wanted if name not in known]
+        if unknown or not wanted:
+            raise UsageError(
+                f"environment {self.environment} has no host {', '.join(map(repr, unknown))}"
+                if unknown
+                else "no host was named",
+                why="\n".join(f"{name!r}: {hint(name, known)}" for name in unknown),
+                next_step=f"choose from: {', '.join(known)}",
+            )
+        return replace(self, hosts=tuple(host for host in self.hosts if host.name in wanted))
