@@ -147,7 +147,7 @@ class HostState:
 
 @dataclass(frozen=True, kw_only=True)
 class RunFinished(Event):
-    """The last word: the exit status, one headline, what failed, the state now, what to type next."""
+    """The last word: exit status, headline, what failed, the state now, what to type next."""
 
     status: int
     headline: str
@@ -174,7 +174,23 @@ class Events:
             self._readers.append(reader)
 
     def publish(self, event: Event) -> None:
-        """Hand the event to every reader. May be called from any thread."""
+        """Hand the event to every reader. May be called from any thread.
+
+        A reader that fails is told nothing more and the others are told why: a full disk under the
+        log must not leave a fleet half switched.
+        """
         with self._lock:
-            for reader in self._readers:
-                reader(event)
+            broken: list[Notice] = []
+            for reader in tuple(self._readers):
+                try:
+                    reader(event)
+                except Exception as error:
+                    self._readers.remove(reader)
+                    broken.append(_broken(reader, error))
+            for notice in broken:
+                self.publish(notice)
+
+
+def _broken(reader: Reader, error: Exception) -> Notice:
+    name = getattr(reader, "__name__", type(reader).__name__)
+    return Notice(text=f"{name} stopped: {type(error).__name__}: {error}", level="warning")

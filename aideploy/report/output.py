@@ -1,0 +1,63 @@
+"""Where readers write: a text stream that may end, stall or know few characters.
+
+`fab deploy | head` closes the stream early and a terminal may hang up. A run must not end because
+nobody watches it, so writing goes silent then. Used by all readers except the log file.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TextIO
+
+
+class Output:
+    """A stream that never raises for a reader who left."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._gone = False
+
+    @property
+    def encoding(self) -> str:
+        """The encoding of the stream."""
+        return getattr(self._stream, "encoding", None) or "utf-8"
+
+    def isatty(self) -> bool:
+        """Whether a terminal is at the other end."""
+        return self._stream.isatty()
+
+    def fileno(self) -> int:
+        """The descriptor of the stream."""
+        return self._stream.fileno()
+
+    def write(self, text: str) -> int:
+        """Write; characters that the stream's encoding lacks are written as escapes."""
+        if not self._gone:
+            encoding = self.encoding
+            possible = text.encode(encoding, "backslashreplace").decode(encoding)
+            try:
+                self._stream.write(possible)
+            except OSError:
+                self._fall_silent()
+        return len(text)
+
+    def flush(self) -> None:
+        """Send what was written."""
+        if not self._gone:
+            try:
+                self._stream.flush()
+            except OSError:
+                self._fall_silent()
+
+    def line(self, text: str = "") -> None:
+        """Write one line and send it."""
+        self.write(f"{text}\n")
+        self.flush()
+
+    def _fall_silent(self) -> None:
+        self._gone = True
+        # What the stream still holds is flushed when the interpreter ends, and would fail there
+        # with a message: it goes nowhere instead. See "Note on SIGPIPE" in Python's signal module.
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, self._stream.fileno())
+        os.close(nowhere)

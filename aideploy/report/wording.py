@@ -1,0 +1,34 @@
+"""How durations and groups of hosts are written, the same in every reader."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from aideploy.report.safe_text import harmless
+
+
+def duration(seconds: float) -> str:
+    """Seconds in the unit that a person would use: `0.4s`, `59.9s`, `1m 05s`, `2h 03m`."""
+    if seconds < 59.95:
+        return f"{max(seconds, 0.0):.1f}s"
+    whole = round(seconds)
+    if whole < 3600:
+        return f"{whole // 60}m {whole % 60:02d}s"
+    return f"{whole // 3600}h {whole % 3600 // 60:02d}m"
+
+
+def host_count(number: int) -> str:
+    """`1 host`, `3 hosts`."""
+    return "1 host" if number == 1 else f"{number} hosts"
+
+
+def host_names(hosts: Sequence[str], at_most: int) -> str:
+    """The names, at most so many of them: `gpu1, gpu2 and 198 more`."""
+    named = ", ".join(harmless(host) for host in hosts[:at_most])
+    rest = len(hosts) - at_most
+    return f"{named} and {rest} more" if rest > 0 else named
+
+
+def one_or_count(hosts: Sequence[str]) -> str:
+    """The name of the only host, or how many they are."""
+    return harmless(hosts[0]) if len(hosts) == 1 else host_count(len(hosts))
