@@ -1,0 +1,198 @@
+"""Opening a Fabric connection to a host, strictly and quickly.
+
+Fabric accepts any host key and leaves Nagle's algorithm on; a dead peer is never noticed. This
+module makes a connection that verifies the host key against known_hosts, sends at once, and notices
+a dead peer within half a minute; and it turns each way to fail into an error that says what to do.
+Called by the session only.
+"""
+
+from __future__ import annotations
+
+import logging
+import shlex
+import socket
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import fabric
+import paramiko
+from paramiko.ssh_exception import NoValidConnectionsError
+
+from ..errors import Unreachable
+
+if TYPE_CHECKING:
+    from ..settings import Host
+
+KEEPALIVE_SECONDS = 5
+SILENCE_SECONDS = 30
+_UNACKNOWLEDGED_MILLISECONDS = 15_000
+_POLL_SECONDS = 2.0
+
+# What goes wrong is told once, in our own words; Paramiko would add a traceback.
+logging.getLogger("paramiko").setLevel(logging.CRITICAL)
+
+
+class UnknownHostKey(paramiko.SSHException):  # type: ignore[misc]
+    """The host is in no known_hosts file."""
+
+    def __init__(self, key: paramiko.PKey) -> None:
+        super().__init__("unknown host key")
+        self.key = key
+
+
+class _Refuse(paramiko.MissingHostKeyPolicy):  # type: ignore[misc]
+    def missing_host_key(self, client: Any, hostname: str, key: paramiko.PKey) -> None:
+        raise UnknownHostKey(key)
+
+
+def connect(host: Host, config: fabric.Config) -> fabric.Connection:
+    """Open a connection to the host and return it.
+
+    Args:
+        host: address and SSH options; what it leaves open comes from ~/.ssh/config.
+        config: Fabric's configuration (of `fab`, so that `--ssh-config` and the like count).
+
+    Raises:
+        Unreachable: whatever kept it from opening, in words, with the `ssh` command that shows it.
+    """
+    connection = _connection(host, config)
+    try:
+        connection.open()
+    except (OSError, EOFError, paramiko.SSHException, ValueError) as error:
+        connection.close()
+        raise _unreachable(host, connection, error) from error
+    transport = connection.transport
+    transport.set_keepalive(KEEPALIVE_SECONDS)
+    # Paramiko wakes up ten times a second to look whether it was closed; twice in four seconds is
+    # enough and costs a hundred hosts nothing.
+    transport.sock.settimeout(_POLL_SECONDS)
+    return connection
+
+
+def ssh_command(host: Host, connection: fabric.Connection | None = None) -> str:
+    """Return the command a person types to try the same connection."""
+    words = ["ssh"]
+    port = host.port or (connection.port if connection else None)
+    if port and port != 22:
+        words += ["-p", str(port)]
+    if host.key:
+        words += ["-i", str(host.key)]
+    if host.known_hosts:
+        words += ["-o", f"UserKnownHostsFile={host.known_hosts}"]
+    if host.gateway:
+        words += ["-J", host.gateway]
+    user = host.user or (connection.user if connection else None)
+    words.append(f"{user}@{host.address}" if user else host.address)
+    return shlex.join(words)
+
+
+def _connection(host: Host, config: fabric.Config) -> fabric.Connection:
+    options: dict[str, Any] = {
+        "transport_factory": _transport,
+        "banner_timeout": host.connect_timeout.total_seconds(),
+        "auth_timeout": SILENCE_SECONDS,
+        "channel_timeout": SILENCE_SECONDS,
+    }
+    if host.key:
+        options |= {"key_filename": str(Path(host.key).expanduser()), "look_for_keys": False}
+    connection = fabric.Connection(
+        host.address,
+        user=host.user,
+        port=host.port,
+        config=config,
+        gateway=fabric.Connection(host.gateway, config=config) if host.gateway else None,
+        connect_timeout=max(1, round(host.connect_timeout.total_seconds())),
+        connect_kwargs=options,
+    )
+    hop = connection
+    while isinstance(hop, fabric.Connection):
+        _trust_known_hosts_only(hop, host.known_hosts)
+        hop = hop.gateway
+    return connection
+
+
+def _transport(sock: Any, **options: Any) -> paramiko.Transport:
+    # A connection through a jump host has a channel in place of a socket.
+    if isinstance(sock, socket.socket):
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if hasattr(socket, "TCP_USER_TIMEOUT"):
+            sock.setsockopt(
+                socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _UNACKNOWLEDGED_MILLISECONDS
+            )
+    return paramiko.Transport(sock, **options)
+
+
+def _trust_known_hosts_only(connection: fabric.Connection, own_file: Path | None) -> None:
+    client = connection.client
+    client.set_missing_host_key_policy(_Refuse())
+    configured = connection.ssh_config.get("userknownhostsfile", "~/.ssh/known_hosts")
+    files = [str(own_file)] if own_file else [*configured.split(), "/etc/ssh/ssh_known_hosts"]
+    name = connection.ssh_config.get("hostkeyalias", connection.host)
+    plain = connection.host
+    if connection.port != 22:
+        name, plain = f"[{name}]:{connection.port}", f"[{plain}]:{connection.port}"
+    for file in files:
+        for kind, key in (_known_hosts(str(Path(file).expanduser())).lookup(name) or {}).items():
+            client.get_host_keys().add(plain, kind, key)
+
+
+@cache
+def _known_hosts(path: str) -> paramiko.HostKeys:
+    try:
+        return paramiko.HostKeys(path)
+    except OSError:
+        return paramiko.HostKeys()
+
+
+def _unreachable(host: Host, connection: fabric.Connection, error: Exception) -> Unreachable:
+    where = f"{connection.host}:{connection.port}"
+    retry = f"try it by hand: {ssh_command(host, connection)}"
+    why, next_step = str(error) or type(error).__name__, retry
+    match error:
+        case UnknownHostKey():
+            why = (
+                f"the host key of {where} is in no known_hosts file; the host shows "
+                f"{error.key.get_name()} {error.key.fingerprint}"
+            )
+            next_step = (
+                "compare that fingerprint with the one the host's owner gives you, then accept it: "
+                f"{ssh_command(host, connection)}"
+            )
+        case paramiko.BadHostKeyException():
+            why = (
+                f"the host key of {where} CHANGED: known_hosts has {error.expected_key.fingerprint}, "
+                f"the host shows {error.key.fingerprint}. Either the host was installed anew, "
+                "or someone is in between"
+            )
+            next_step = (
+                f"when the new key is right: ssh-keygen -R {shlex.quote(_known_as(connection))}"
+            )
+        case socket.gaierror():
+            why = f"the name {connection.host} does not resolve"
+            next_step = "check the address in hosts.toml, or the alias in ~/.ssh/config"
+        case NoValidConnectionsError() | ConnectionRefusedError():
+            why = f"nothing listens on {where} (connection refused)"
+        case paramiko.PasswordRequiredException():
+            why = "the private key has a passphrase and no agent holds it"
+            next_step = f"add it to the agent: ssh-add {host.key or ''}".rstrip()
+        case paramiko.AuthenticationException():
+            keys = f"the key {host.key}" if host.key else "the keys of the agent and of ~/.ssh"
+            why = f"{where} does not let the user {connection.user} in with {keys}"
+        case FileNotFoundError():
+            why = f"the key file {error.filename} does not exist"
+            next_step = "correct `key` in hosts.toml, or IdentityFile in ~/.ssh/config"
+        case TimeoutError():
+            why = f"no answer from {where} within {connection.connect_timeout} s"
+        case paramiko.SSHException() if "banner" in why.lower() or "session" in why.lower():
+            why = f"{where} accepts connections but does not answer as an SSH server"
+        case EOFError():
+            why = f"{where} closed the connection during the handshake"
+    return Unreachable(
+        f"cannot connect to {host.name}", why=why, next_step=next_step, host=host.name, phase="open"
+    )
+
+
+def _known_as(connection: fabric.Connection) -> str:
+    host, port = connection.host, connection.port
+    return str(host) if port == 22 else f"[{host}]:{port}"

@@ -1,0 +1,74 @@
+"""What came back from one script on one host."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass, field
+
+from ..errors import AideployError
+
+
+@dataclass(frozen=True)
+class Result:
+    """The facts that a script emitted, in order.
+
+    Args:
+        script: its name.
+        facts: every (key, value) pair it emitted.
+        tail: the last lines of its output.
+    """
+
+    script: str
+    facts: tuple[tuple[str, str], ...] = ()
+    tail: tuple[str, ...] = ()
+    _last: dict[str, str] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_last", dict(self.facts))
+
+    def text(self, key: str, default: str = "") -> str:
+        """Return the last value emitted for the key."""
+        return self._last.get(key, default)
+
+    def all(self, key: str) -> tuple[str, ...]:
+        """Return every value emitted for the key, in order."""
+        return tuple(value for name, value in self.facts if name == key)
+
+    def number(self, key: str, default: int = 0) -> int:
+        """Return the value as an integer; the default where the host gave none."""
+        try:
+            return int(self._last[key])
+        except (KeyError, ValueError):
+            return default
+
+    def data(self, key: str) -> bytes:
+        """Return the bytes that `emit_file` sent."""
+        return base64.b64decode(self._last.get(key, ""))
+
+
+class ScriptFailed(AideployError):
+    """A script on a host ended badly. `code` is the word that it gave to `fail`, or how it ended."""
+
+    def __init__(self, code: str, result: Result, *, host: str, phase: str) -> None:
+        what = result.text("fail.message") or _how(code, result)
+        super().__init__(
+            what,
+            next_step=result.text("fail.next"),
+            host=host,
+            phase=phase,
+            tail=result.tail,
+        )
+        self.code = code
+        self.result = result
+
+
+def _how(code: str, result: Result) -> str:
+    match code:
+        case "cancelled":
+            return "stopped, because the command was stopped or another host failed"
+        case "timeout":
+            return "took longer than its time limit and was ended"
+    command = result.text("fail.command")
+    if command:
+        return f"the command {command} failed"
+    return f"the script {result.script} ended with status {code}"

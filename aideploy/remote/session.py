@@ -1,0 +1,315 @@
+"""One session with one host: one connection, one channel, the lock, and scripts run in turn.
+
+The session does; it decides nothing. It opens a shell on the host (`scripts/session.sh`) that lives
+as long as the command, sends it scripts and gives back what they emitted. What programs print
+goes to the events. When the session ends, for whatever reason, the host ends what ran in it and frees the lock.
+"""
+
+from __future__ import annotations
+
+import base64
+import shlex
+import threading
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+import paramiko
+
+from ..errors import AideployError, ConnectionLost, HostNotReady, Locked
+from ..events import Events, OutputReceived, Phase, StepStarted
+from .connecting import SILENCE_SECONDS, connect, ssh_command
+from .result import Result, ScriptFailed
+from .script import Script
+from .stream import Demultiplexer, Line, Mark, unescape
+
+if TYPE_CHECKING:
+    import fabric
+
+    from ..settings import Host
+
+TAIL_LINES = 20
+_READ_BYTES = 1 << 16
+_CANCEL_SECONDS = 15.0
+
+
+class Lock(StrEnum):
+    """Whether a session holds the host's lock."""
+
+    HELD = "lock"
+    NONE = "open"
+
+
+@dataclass
+class Traffic:
+    """What a session cost: counted for the log and the benchmarks."""
+
+    connections: int = 0
+    channels: int = 0
+    round_trips: int = 0
+
+
+class Session:
+    """The open line to one host. Used by one thread at a time; only `cancel` and `ping` may come from others.
+
+    Args:
+        host: where to.
+        root: the folder of the app on the host; may begin with `~/`.
+        owner: who we are and why, shown to those who find the lock taken.
+        events: where steps and output go.
+        config: Fabric's configuration.
+    """
+
+    def __init__(
+        self, host: Host, root: str, owner: str, events: Events, config: fabric.Config
+    ) -> None:
+        self.host = host
+        self.traffic = Traffic()
+        self._root = root
+        self._owner = owner
+        self._events = events
+        self._config = config
+        self._connection: fabric.Connection | None = None
+        self._channel: paramiko.Channel | None = None
+        self._stream = Demultiplexer()
+        self._pending: deque[Mark | Line] = deque()
+        self._sending = threading.Lock()
+        self._cancelled = threading.Event()
+
+    def open(self, lock: Lock, first: Script) -> Result:
+        """Connect, take the lock, run the first script, and return what it emitted.
+
+        Raises:
+            Unreachable, Locked, HostNotReady, ScriptFailed
+        """
+        if self._connection is None:
+            self._connection = connect(self.host, self._config)
+            self.traffic.connections += 1
+        start = Script(
+            "session", (self._root, lock, self._owner, str(SILENCE_SECONDS), first.text())
+        )
+        try:
+            self._channel = self._connection.transport.open_session(timeout=SILENCE_SECONDS)
+            self._channel.settimeout(SILENCE_SECONDS)
+            self._channel.exec_command(_bootstrap(start))
+        except (OSError, EOFError, paramiko.SSHException) as error:
+            raise self._lost(Phase.OPEN, str(error)) from error
+        self.traffic.channels += 1
+        self.traffic.round_trips += 1
+        self._stream = Demultiplexer()
+        self._pending.clear()
+        self._await_ready()
+        return self._results(Phase.OPEN, (first,))[0]
+
+    def run(self, phase: Phase, *scripts: Script) -> list[Result]:
+        """Run the scripts in turn, in one round trip, and return what each emitted.
+
+        Raises:
+            ScriptFailed: the first that failed; those behind it did not run.
+            ConnectionLost: the line is dead; the host ends what ran on it.
+        """
+        texts = [script.text().encode() for script in scripts]
+        frame = [f"run {len(texts)}\n".encode()]
+        for script, text in zip(scripts, texts, strict=True):
+            seconds = round(script.limit.total_seconds())
+            frame += [f"script {len(text)} {seconds}\n".encode(), text]
+        self.traffic.round_trips += 1
+        self._cancelled.clear()
+        self._send(phase, b"".join(frame))
+        return self._results(phase, scripts)
+
+    def arm(self, phase: Phase, script: Script) -> None:
+        """Leave a script on the host that runs if the session ends before `disarm`. No round trip."""
+        text = script.text().encode()
+        self._send(phase, b"arm %d\n" % len(text) + text)
+
+    def disarm(self, phase: Phase) -> None:
+        """Take the armed script back. No round trip."""
+        self._send(phase, b"disarm\n")
+
+    def cancel(self) -> None:
+        """End what runs on the host now; `run` then raises ScriptFailed("cancelled")."""
+        self._cancelled.set()
+        self._whisper(b"cancel\n")
+
+    def ping(self) -> None:
+        """Tell the host that the controller lives; its answer shows that the host does."""
+        self._whisper(b"ping\n")
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the session can be used."""
+        return self._channel is not None and not self._channel.closed
+
+    def end(self) -> None:
+        """End the session, so that the host frees the lock; the connection stays for another."""
+        self._whisper(b"bye\n")
+        if self._channel is not None:
+            self._channel.close()
+            self._channel = None
+
+    def close(self) -> None:
+        """End the session and the connection."""
+        self.end()
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    # -- inside ---------------------------------------------------------------------------------
+
+    def _await_ready(self) -> None:
+        mark = self._next_mark(Phase.OPEN, ())
+        if mark.kind == "ready":
+            return
+        reason, _, detail = mark.rest.partition(" ")
+        raise self._refusal(reason, detail)
+
+    def _refusal(self, reason: str, detail: str) -> AideployError:
+        name = self.host.name
+        match reason:
+            case "missing":
+                return HostNotReady(
+                    f"{name} is not set up: there is no folder {detail}",
+                    next_step="fab setup",
+                    host=name,
+                    phase=Phase.OPEN,
+                )
+            case "locked":
+                return Locked(
+                    f"{name} is locked by {detail or 'someone who just began'}",
+                    next_step="wait for it with --wait-lock; the lock ends with the command that holds it",
+                    host=name,
+                    phase=Phase.OPEN,
+                )
+            case "held":
+                return Locked(
+                    f"{name} is locked on purpose by {detail}",
+                    next_step="fab unlock, when that reason is gone",
+                    host=name,
+                    phase=Phase.OPEN,
+                )
+        return HostNotReady(
+            f"{name}: the lock file {detail} cannot be written",
+            next_step="fab setup, or correct the owner of that folder",
+            host=name,
+            phase=Phase.OPEN,
+        )
+
+    def _results(self, phase: Phase, scripts: Iterable[Script]) -> list[Result]:
+        results = []
+        for script in scripts:
+            facts: list[tuple[str, str]] = []
+            parts: dict[str, list[str]] = {}
+            tail: deque[str] = deque(maxlen=TAIL_LINES)
+            while True:
+                mark = self._next_mark(phase, tail)
+                if mark.kind == "end":
+                    break
+                key, _, value = mark.rest.partition(" ")
+                if mark.kind == "step":
+                    self._events.publish(
+                        StepStarted(phase=phase, host=self.host.name, text=mark.rest)
+                    )
+                elif mark.kind == "part":
+                    parts.setdefault(key, []).append(value)
+                elif mark.kind == "emit":
+                    facts.append((key, unescape("".join([*parts.pop(key, []), value]))))
+            result = Result(script.name, tuple(facts), tuple(tail))
+            status = mark.rest.partition(" ")[2]
+            if status != "0":
+                code = status if status in ("cancelled", "timeout") else ""
+                raise ScriptFailed(
+                    code or result.text("fail.code") or status,
+                    result,
+                    host=self.host.name,
+                    phase=phase,
+                )
+            results.append(result)
+        return results
+
+    def _next_mark(self, phase: Phase, tail: deque[str] | tuple[()]) -> Mark:
+        while True:
+            while self._pending:
+                item = self._pending.popleft()
+                if isinstance(item, Line):
+                    if isinstance(tail, deque):
+                        tail.append(item.text)
+                    self._events.publish(
+                        OutputReceived(phase=phase, host=self.host.name, line=item.text)
+                    )
+                elif item.kind not in ("pong", "idle"):
+                    return item
+            self._pending.extend(self._stream.feed(self._receive(phase)))
+
+    def _receive(self, phase: Phase) -> bytes:
+        channel = self._channel
+        if channel is None:
+            raise self._lost(phase, "the session was closed")
+        if self._cancelled.is_set():
+            channel.settimeout(_CANCEL_SECONDS)
+        try:
+            data: bytes = channel.recv(_READ_BYTES)
+        except TimeoutError as error:
+            raise self._lost(phase, f"no sign of life for {SILENCE_SECONDS} s") from error
+        except OSError as error:
+            raise self._lost(phase, str(error)) from error
+        if not data:
+            raise self._lost(phase, self._last_words(channel))
+        return data
+
+    def _last_words(self, channel: paramiko.Channel) -> str:
+        """Say why the shell on the host ended: no bash, or the line is gone."""
+        words = b""
+        while channel.recv_stderr_ready():
+            words += channel.recv_stderr(_READ_BYTES)
+        text = words.decode("utf-8", "replace").strip()
+        status = channel.recv_exit_status() if channel.exit_status_ready() else -1
+        if status == 127:
+            return f"the host has no bash: {text}"
+        return text or "the host closed the connection"
+
+    def _send(self, phase: Phase, data: bytes) -> None:
+        if self._channel is None:
+            raise self._lost(phase, "the session was closed")
+        try:
+            with self._sending:
+                self._channel.sendall(data)
+        except OSError as error:
+            raise self._lost(phase, str(error) or "the line is dead") from error
+
+    def _whisper(self, data: bytes) -> None:
+        """Send something small from any thread; a line that is dead shows elsewhere."""
+        channel = self._channel
+        if channel is None or not self._sending.acquire(timeout=1):
+            return
+        try:
+            channel.sendall(data)
+        except OSError:
+            pass
+        finally:
+            self._sending.release()
+
+    def _lost(self, phase: Phase, why: str) -> ConnectionLost:
+        command = ssh_command(self.host, self._connection)
+        return ConnectionLost(
+            f"lost the connection to {self.host.name}",
+            why=why,
+            next_step=f"see whether the host is up ({command}), then run the same command again",
+            host=self.host.name,
+            phase=phase,
+        )
+
+
+def _bootstrap(start: Script) -> str:
+    # As base64, so that it means the same to every login shell (sh, csh, fish).
+    text = base64.b64encode(start.bare_text().encode()).decode()
+    return "exec " + shlex.join(["bash", "-c", 'eval "$(printf %s "$0" | base64 -d)"', text])
+
+
+def heartbeat(sessions: Iterable[Session], stop: threading.Event, every: float = 5.0) -> None:
+    """Ping every session until told to stop. The body of a thread."""
+    while not stop.wait(every):
+        for session in sessions:
+            session.ping()

@@ -1,0 +1,150 @@
+# shellcheck shell=bash
+# The shell that answers on a host for as long as a command runs: one channel, one lock.
+#
+#   session.sh ROOT LOCK OWNER IDLE FIRST
+#
+# ROOT: the folder of the app. LOCK: "lock" to hold ROOT/lock for the life of the session, "open" not
+# to. OWNER: who we are and why, for those who find the lock taken. IDLE: end the session after so
+# many seconds without a word from the controller. FIRST: a script to run at once, without being asked.
+#
+# It reads frames from its standard input and writes marks (see prelude.sh) among the output of what it runs:
+#
+#   run COUNT, then for each script: script BYTES SECONDS and that many bytes
+#       run them in turn, each in a fresh shell in its own process group, until one fails. Marks:
+#       `end INDEX STATUS` after each (STATUS may be `cancelled` or `timeout`), `idle` after all.
+#   cancel          end the running script's whole process group
+#   arm BYTES       keep this script; it runs if the session ends before `disarm`
+#   disarm
+#   ping            answered by `pong`
+#   bye             the end; so is the end of the input, and silence for IDLE seconds
+#
+# No child of ours holds the lock's descriptor, so that the lock ends with the session.
+
+root=$1 locking=$2 owner=$3 idle=$4 first=$5
+case $root in [~]/*) root=$HOME/${root#??} ;; esac
+
+mark_token=$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n')
+printf '\x1eaideploy %s\n' "$mark_token"
+
+mark() {
+  printf '\x1e%s %s\n' "$mark_token" "$*"
+}
+
+# Everything that could end this shell from outside also ends its input; the end of the input is what we act on.
+trap : PIPE HUP INT
+
+take_lock() {
+  [ "$locking" = lock ] || return 0
+  if [ ! -d "$root" ]; then
+    mark refused missing "$root"
+    exit 0
+  fi
+  if [ -e "$root/held" ]; then
+    mark refused held "$(head -n 1 "$root/held")"
+    exit 0
+  fi
+  { exec 9>>"$root/lock"; } 2>/dev/null || {
+    mark refused unwritable "$root/lock"
+    exit 0
+  }
+  if ! flock -n 9; then
+    mark refused locked "$(head -n 1 "$root/lock")"
+    exit 0
+  fi
+  printf '%s since %s\n' "$owner" "$(date -u +%Y-%m-%dT%H:%M:%SZ)" >"$root/lock"
+}
+
+# end_group PGID: ask the group to end; after five seconds it has to.
+end_group() {
+  local tries
+  kill -TERM -- "-$1" 2>/dev/null
+  for ((tries = 0; tries < 50; tries++)); do
+    kill -0 -- "-$1" 2>/dev/null || return 0
+    sleep 0.1
+    # Once the leader is reaped only the rest of its group counts.
+    kill -0 "$1" 2>/dev/null || wait "$1" 2>/dev/null
+  done
+  kill -KILL -- "-$1" 2>/dev/null
+}
+
+# One at a time: runs scripts[] in turn. It is a process of its own, so that the loop below stays free to listen.
+supervise() {
+  local index status child='' clock='' verdict=''
+  trap : PIPE HUP INT
+  trap 'verdict=cancelled; [ -n "$child" ] && end_group "$child"' TERM
+  trap 'verdict=timeout; [ -n "$child" ] && end_group "$child"' USR1
+  local self=$BASHPID
+  for index in "${!scripts[@]}"; do
+    [ -z "$verdict" ] || { mark end "$index" "$verdict"; break; }
+    set -m
+    bash --norc --noprofile /dev/fd/3 3< <(printf 'mark_token=%s\n%s\n' "$mark_token" "${scripts[index]}") </dev/null 2>&1 9>&- &
+    child=$!
+    if ((seconds[index] > 0)); then
+      (exec >/dev/null 2>&1 9>&-; sleep "${seconds[index]}"; kill -USR1 "$self") &
+      clock=$!
+    fi
+    set +m
+    wait "$child"
+    status=$?
+    # The wait ends early when a signal comes in; the status is the script's own only when it is gone.
+    while kill -0 "$child" 2>/dev/null; do
+      wait "$child"
+      status=$?
+    done
+    child=''
+    [ -n "$clock" ] && { kill -TERM -- "-$clock" 2>/dev/null; clock=''; }
+    [ -z "$verdict" ] || status=$verdict
+    mark end "$index" "$status"
+    [ "$status" = 0 ] || break
+  done
+  mark idle
+}
+
+job=''
+start() {
+  supervise &
+  job=$!
+}
+
+stop_job() {
+  [ -n "$job" ] || return 0
+  kill -TERM "$job" 2>/dev/null
+  wait "$job" 2>/dev/null
+  while kill -0 "$job" 2>/dev/null; do wait "$job" 2>/dev/null; done
+  job=''
+}
+
+take_lock
+mark ready
+
+scripts=() seconds=() armed=''
+if [ -n "$first" ]; then
+  scripts=("$first") seconds=(0)
+  start
+fi
+
+while IFS= read -r -t "$idle" frame; do
+  # shellcheck disable=SC2086  # a frame is words of ours
+  set -- $frame
+  case ${1-} in
+    run)
+      count=$2 scripts=() seconds=()
+      while ((count-- > 0)); do
+        read -r -t "$idle" _ length limit || break 2
+        scripts+=("$(head -c "$length")") seconds+=("$limit")
+      done
+      start
+      ;;
+    cancel) [ -n "$job" ] && kill -TERM "$job" 2>/dev/null ;;
+    arm) armed=$(head -c "$2") ;;
+    disarm) armed='' ;;
+    ping) mark pong ;;
+    bye) break ;;
+  esac
+done
+
+exec >/dev/null 2>&1 </dev/null
+stop_job
+if [ -n "$armed" ]; then
+  bash --norc --noprofile /dev/fd/3 3< <(printf 'mark_token=none\n%s\n' "$armed") >>"$root/revert.log" 2>&1 9>&-
+fi

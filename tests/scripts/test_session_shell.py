@@ -1,0 +1,240 @@
+"""The shell that answers on a host, driven through pipes: no SSH, everything else real."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from aideploy.remote.script import Script, source
+from aideploy.remote.stream import Demultiplexer, Line, Mark
+
+SECONDS = 10.0
+
+
+class Shell:
+    """A session shell and both ends of its pipes."""
+
+    def __init__(
+        self, root: Path, *, lock: str = "lock", owner: str = "ann@laptop", idle: int = 30
+    ):
+        start = Script("session", (str(root), lock, owner, str(idle), ""))
+        self.process = subprocess.Popen(
+            ["bash", "-c", start.bare_text()],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            start_new_session=True,
+        )
+        self.items: list[Mark | Line] = []
+        self._stream = Demultiplexer()
+
+    def send(self, data: bytes) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write(data)
+        self.process.stdin.flush()
+
+    def run(self, *texts: str, seconds: int = 0) -> None:
+        frame = f"run {len(texts)}\n".encode()
+        for text in texts:
+            data = (source("prelude") + text).encode()
+            frame += f"script {len(data)} {seconds}\n".encode() + data
+        self.send(frame)
+
+    def until(self, kind: str) -> list[Mark | Line]:
+        """Read up to the first mark of this kind and return everything before it, and it."""
+        assert self.process.stdout is not None
+        seen: list[Mark | Line] = []
+        deadline = time.monotonic() + SECONDS
+        while True:
+            while self.items:
+                item = self.items.pop(0)
+                seen.append(item)
+                if isinstance(item, Mark) and item.kind == kind:
+                    return seen
+            ready, _, _ = select.select([self.process.stdout], [], [], deadline - time.monotonic())
+            data = os.read(self.process.stdout.fileno(), 1 << 16) if ready else b""
+            assert data, f"no {kind} came; seen: {seen}"
+            self.items += self._stream.feed(data)
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):
+            assert self.process.stdin is not None
+            self.process.stdin.close()
+        self.process.wait(SECONDS)
+
+
+@pytest.fixture
+def shell(tmp_path: Path) -> Iterator[Shell]:
+    shell = Shell(tmp_path)
+    shell.until("ready")
+    yield shell
+    if shell.process.poll() is None:
+        shell.close()
+
+
+def lines(items: list[Mark | Line]) -> list[str]:
+    return [item.text for item in items if isinstance(item, Line)]
+
+
+def gone(pid: int) -> bool:
+    deadline = time.monotonic() + SECONDS
+    while time.monotonic() < deadline:
+        try:
+            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        except (FileNotFoundError, ProcessLookupError):
+            return True
+        if state == "Z":
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def test_scripts_of_one_frame_run_in_turn_until_one_fails(shell: Shell) -> None:
+    shell.run("echo one", "echo two; exit 3", "echo three")
+    seen = shell.until("idle")
+    assert lines(seen) == ["one", "two"]
+    assert [item for item in seen if isinstance(item, Mark) and item.kind == "end"] == [
+        Mark("end", "0 0"),
+        Mark("end", "1 3"),
+    ]
+
+
+def test_a_fact_comes_back_as_it_was_said(shell: Shell) -> None:
+    from aideploy.remote.stream import unescape
+
+    value = "back\\slash \\n and\na newline, ü, " + "x" * 9000
+    shell.run(f"value=$(cat <<'END'\n{value}\nEND\n)\nemit key \"$value\"")
+    marks = [item for item in shell.until("idle") if isinstance(item, Mark)]
+    parts = [mark.rest.removeprefix("key ") for mark in marks if mark.kind in ("part", "emit")]
+    assert unescape("".join(parts)) == value
+
+
+def test_a_failing_command_is_named(shell: Shell) -> None:
+    shell.run("ls /nowhere/at/all")
+    seen = shell.until("idle")
+    said = [item.rest for item in seen if isinstance(item, Mark) and item.kind == "emit"]
+    assert said == ["fail.command ls /nowhere/at/all (exit status 2)"]
+
+
+def test_what_a_program_prints_is_never_taken_for_a_mark(shell: Shell) -> None:
+    shell.run(
+        r"printf '\x1eaideploy 00000000000000000000000000000000\n\x1e0000 end 0 0\nno end of line'; env"
+    )
+    seen = shell.until("end")
+    assert seen[-1] == Mark("end", "0 0")
+    assert any("no end of line" in line for line in lines(seen))
+    assert not any("mark_token" in line for line in lines(seen)), "programs must not inherit it"
+
+
+def test_fifty_megabytes_on_one_line_come_through_while_pings_are_answered(shell: Shell) -> None:
+    shell.run("head -c 50000000 /dev/zero | tr '\\0' x; echo; emit done yes")
+    shell.send(b"ping\nping\n")
+    size = 0
+    pongs = 0
+    assert shell.process.stdout is not None
+    deadline = time.monotonic() + 60
+    ended = False
+    while not ended and time.monotonic() < deadline:
+        for item in shell._stream.feed(os.read(shell.process.stdout.fileno(), 1 << 16)):
+            size += len(item.text) if isinstance(item, Line) else 0
+            pongs += item == Mark("pong", "")
+            ended = ended or item == Mark("end", "0 0")
+    assert (size, pongs) == (50_000_000, 2)
+
+
+@pytest.mark.parametrize("way", ["cancel", "end of input", "bye", "killed"])
+def test_whatever_ends_the_session_ends_what_runs_in_it(shell: Shell, way: str) -> None:
+    shell.run("sleep 300 & echo $!; bash -c 'trap \"\" TERM; echo $$; sleep 300'; wait")
+    pids: list[int] = []
+    while len(pids) < 2:
+        shell.items += shell._stream.feed(os.read(shell.process.stdout.fileno(), 1 << 16))  # type: ignore[union-attr]
+        pids = [int(line) for line in lines(shell.items)]
+    match way:
+        case "cancel":
+            shell.send(b"cancel\n")
+            assert shell.until("end")[-1] == Mark("end", "0 cancelled")
+        case "end of input":
+            shell.close()
+        case "bye":
+            shell.send(b"bye\n")
+        case "killed":
+            os.killpg(shell.process.pid, signal.SIGHUP)
+            shell.close()
+    assert all(gone(pid) for pid in pids)
+
+
+def test_a_script_that_takes_too_long_is_ended(shell: Shell) -> None:
+    shell.run("sleep 300", seconds=1)
+    assert shell.until("end")[-1] == Mark("end", "0 timeout")
+    shell.run("echo still here")
+    assert lines(shell.until("end")) == ["still here"]
+
+
+def test_the_time_limit_of_one_script_does_not_reach_the_next(shell: Shell) -> None:
+    shell.run("true", seconds=1)
+    shell.until("idle")
+    shell.run("sleep 2; echo done")
+    assert lines(shell.until("end")) == ["done"]
+
+
+def test_the_second_session_is_told_who_holds_the_lock(shell: Shell, tmp_path: Path) -> None:
+    second = Shell(tmp_path, owner="bob@desk")
+    mark = second.until("refused")[-1]
+    assert isinstance(mark, Mark)
+    assert mark.rest.startswith("locked ann@laptop since 20")
+    second.process.wait(SECONDS)
+
+
+def test_the_lock_ends_with_the_session_even_when_a_daemon_stays(
+    shell: Shell, tmp_path: Path
+) -> None:
+    shell.run("setsid sleep 300 >/dev/null 2>&1 </dev/null 8>&- & echo $!")
+    daemon = int(lines(shell.until("end"))[0])
+    try:
+        os.kill(shell.process.pid, signal.SIGKILL)
+        shell.process.wait(SECONDS)
+        second = Shell(tmp_path)
+        second.until("ready")
+        second.close()
+    finally:
+        os.kill(daemon, signal.SIGKILL)
+
+
+def test_a_lock_taken_on_purpose_stays_and_says_why(tmp_path: Path) -> None:
+    (tmp_path / "held").write_text("ann since 2026-01-01T00:00:00Z: audit\n")
+    shell = Shell(tmp_path)
+    assert shell.until("refused")[-1] == Mark(
+        "refused", "held ann since 2026-01-01T00:00:00Z: audit"
+    )
+    shell.process.wait(SECONDS)
+
+
+def test_silence_from_the_controller_ends_the_session_and_runs_what_was_armed(
+    tmp_path: Path,
+) -> None:
+    shell = Shell(tmp_path, idle=1)
+    shell.until("ready")
+    text = f"echo reverted > {tmp_path}/proof".encode()
+    shell.send(b"arm %d\n" % len(text) + text)
+    shell.process.wait(SECONDS)
+    assert (tmp_path / "proof").read_text() == "reverted\n"
+
+
+def test_what_was_disarmed_does_not_run(shell: Shell, tmp_path: Path) -> None:
+    text = f"echo reverted > {tmp_path}/proof".encode()
+    shell.send(b"arm %d\n" % len(text) + text + b"disarm\n")
+    shell.close()
+    assert not (tmp_path / "proof").exists()
+
+
+def test_a_host_that_was_not_set_up_says_so(tmp_path: Path) -> None:
+    shell = Shell(tmp_path / "nothing")
+    assert shell.until("refused")[-1] == Mark("refused", f"missing {tmp_path}/nothing")
+    shell.process.wait(SECONDS)
