@@ -41,6 +41,8 @@ DEFAULT_FOLDER = Path(".aideploy/sandbox")
 
 _MOST_HOSTS = 500
 _START_LIMIT = timedelta(seconds=60)
+_SERVICE_PORTS = range(8000, 8100)
+_TO_SLOT_PORT = 10_000  # the distance that `[serve] slot_port` has by default
 
 # What a deploy needs on a host and this machine may keep outside the system's own folders.
 _PROGRAMS = ("git", "uv")
@@ -76,6 +78,21 @@ class Status:
         return rendering.environment_toml(
             self.layout, tuple(status.host for status in self.hosts), app=app, port=port
         )
+
+    def free_port(self) -> int:
+        """A port for a service: free on every host, and so is the one its next release is tried on.
+
+        Raises:
+            HostNotReady: there is none; something else listens on all addresses of this machine.
+        """
+        for port in _SERVICE_PORTS:
+            if all(
+                _is_free(status.host.address, each)
+                for status in self.hosts
+                for each in (port, port + _TO_SLOT_PORT)
+            ):
+                return port
+        raise HostNotReady(f"no port from {_SERVICE_PORTS} is free on all hosts")
 
 
 class Sandbox:
@@ -254,6 +271,14 @@ def _listen(address: str, port: int) -> socket.socket:
         if error.errno != errno.EADDRINUSE:
             raise
         return socket.create_server((address, 0), backlog=128)
+
+
+def _is_free(address: str, port: int) -> bool:
+    try:
+        socket.create_server((address, port)).close()
+    except OSError:
+        return False
+    return True
 
 
 def _ensure_short_folder(earlier: Path | None) -> Path:
