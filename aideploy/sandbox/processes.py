@@ -1,8 +1,9 @@
 """Finding and ending the processes of a sandbox, also those whose SSH server died long ago.
 
 Called by `lifecycle`. A process belongs to a sandbox when its environment carries the sandbox's
-mark, or when it descends from, or shares a session with, one that does (a program may have cleared
-its environment). No process id is ever remembered, so a reused one cannot be hit; psutil compares
+mark, or when it descends from, or shares a session with, one that does: a program may have cleared
+its environment. (Its SSH server adopts orphans; only what has cleared its environment *and* lost its
+parents *and* the server cannot be found.) No process id is ever remembered, so a reused one cannot be hit; psutil compares
 start times before it sends a signal.
 """
 
@@ -57,7 +58,9 @@ def end_all(folder: Path) -> None:
         HostNotReady: some process is still there in the end.
     """
     start = time.monotonic()
-    while remaining := [running.process for running in processes_of(folder)]:
+    # Kept until gone: what has cleared its environment is found only while its parents live.
+    remaining: set[psutil.Process] = set()
+    while remaining := remaining | {running.process for running in processes_of(folder)}:
         waited = timedelta(seconds=time.monotonic() - start)
         if waited > _LIMIT:
             raise HostNotReady(
@@ -68,7 +71,8 @@ def end_all(folder: Path) -> None:
         stop = psutil.Process.kill if waited > _GRACE else psutil.Process.terminate
         for process in remaining:
             _unless_gone(process, stop)
-        psutil.wait_procs(remaining, timeout=_LOOK_AGAIN.total_seconds())
+        _, alive = psutil.wait_procs(remaining, timeout=_LOOK_AGAIN.total_seconds())
+        remaining = {process for process in alive if not _is_zombie(process)}
 
 
 def _unless_gone(process: psutil.Process, stop: Callable[[psutil.Process], None]) -> None:
@@ -76,6 +80,13 @@ def _unless_gone(process: psutil.Process, stop: Callable[[psutil.Process], None]
         stop(process)
     except psutil.NoSuchProcess:
         return
+
+
+def _is_zombie(process: psutil.Process) -> bool:
+    try:
+        return process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _living() -> Iterator[Running]:

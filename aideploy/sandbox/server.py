@@ -9,12 +9,14 @@ what goes up or down.
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import getpass
 import os
 import resource
 import signal
 import socket
 import sys
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
@@ -24,7 +26,9 @@ from aideploy.sandbox import command
 from aideploy.sandbox.environment import environment_of
 from aideploy.sandbox.layout import Host, Layout, Record
 
-READY = b"ready\n"
+_READY = b"ready\n"
+_PR_SET_CHILD_SUBREAPER = 36
+_REAP_INTERVAL = timedelta(seconds=0.5)
 
 
 class _OnlyTheInvokingUser(asyncssh.SSHServer):
@@ -80,13 +84,15 @@ async def _serve(layout: Layout, hosts: tuple[Host, ...], sockets: list[socket.s
             x11_forwarding=False,
         )
     _say_ready()
+    reaping = asyncio.create_task(_reap_orphans())
     await _start_services(layout, hosts)
     await told_to_stop.wait()
+    reaping.cancel()
 
 
 def _say_ready() -> None:
     """Tell `lifecycle`, which reads our output up to its end; from here on it goes to the log."""
-    os.write(sys.stdout.fileno(), READY)
+    os.write(sys.stdout.fileno(), _READY)
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
 
 
@@ -106,6 +112,35 @@ async def _start_services(layout: Layout, hosts: tuple[Host, ...]) -> None:
             await supervisorctl.wait()
 
 
+def _adopt_orphans() -> None:
+    """Become the parent of what a command leaves behind, so that `processes` finds it by descent.
+
+    Without this, one that has cleared its environment would be lost. prctl(2); Linux only.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+async def _reap_orphans() -> None:
+    """Bury adopted processes. asyncio buries its own at once: one that stays dead is adopted."""
+    seen = 0
+    while True:
+        await asyncio.sleep(_REAP_INTERVAL.total_seconds())
+        dead = _some_dead_child()
+        if dead and dead == seen:
+            os.waitpid(dead, 0)
+        seen = dead
+
+
+def _some_dead_child() -> int:
+    """Its process id, or 0. It is looked at, not reaped."""
+    try:
+        found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return 0
+    return found.si_pid if found else 0
+
+
 def _allow_many_files() -> None:
     """Each connection and each pipe of each command is a descriptor."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -119,6 +154,7 @@ def main() -> None:
         # Whoever brought the sandbox up shall not have to wait for its end.
         os._exit(0)
     _allow_many_files()
+    _adopt_orphans()
     layout = Layout(Path(folder))
     record = Record.model_validate_json(layout.record.read_bytes())
     sockets = [socket.socket(fileno=int(descriptor)) for descriptor in descriptors]

@@ -133,10 +133,18 @@ def test_status_counts_what_runs_on_each_host(sandbox: Sandbox) -> None:
         "sleep 300",
         "setsid sleep 300",
         "bash -c 'trap \"\" TERM HUP; while :; do sleep 1; done'",
-        "env -i sleep 300",
+        "env -i setsid sleep 300",
+        "env -i setsid bash -c 'trap \"\" TERM; while :; do sleep 1; done'",
         "bash -c 'setsid bash -c \"sleep 300 & sleep 300\"'",
     ],
-    ids=["plain", "own session", "deaf to signals", "no environment", "grandchildren"],
+    ids=[
+        "plain",
+        "own session",
+        "deaf to signals",
+        "no environment",
+        "no environment and deaf",
+        "grandchildren",
+    ],
 )
 def test_nothing_survives_down(sandbox: Sandbox, escape: str) -> None:
     status = sandbox.up(1)
@@ -147,6 +155,13 @@ def test_nothing_survives_down(sandbox: Sandbox, escape: str) -> None:
     sandbox.down()
 
     assert not any(_lives(process) for process in before)
+
+
+def test_what_a_command_left_behind_is_buried_when_it_ends(sandbox: Sandbox) -> None:
+    status = sandbox.up(1)
+    orphan = psutil.Process(_leave_running(status, status.hosts[0].host, "sleep 1"))
+
+    assert eventually(lambda: not psutil.pid_exists(orphan.pid))
 
 
 def test_a_sandbox_whose_server_was_killed_says_so_and_goes_down_completely(
