@@ -35,6 +35,7 @@ class AideployError(Exception):
         host: the name of the host it happened on, if it was one.
         phase: the phase it happened in, if it was one.
         tail: the last lines that the failing program wrote.
+        causes: the errors behind it, one for each host that failed.
     """
 
     status: ClassVar[ExitStatus] = ExitStatus.NOT_READY
@@ -48,6 +49,7 @@ class AideployError(Exception):
         host: str | None = None,
         phase: str | None = None,
         tail: tuple[str, ...] = (),
+        causes: tuple[AideployError, ...] = (),
     ) -> None:
         super().__init__(what)
         self.what = what
@@ -56,6 +58,7 @@ class AideployError(Exception):
         self.host = host
         self.phase = phase
         self.tail = tail
+        self.causes = causes
 
 
 class UsageError(AideployError):

@@ -33,10 +33,10 @@ _INTERRUPT_SECONDS = 20.0
 
 
 class FleetError(AideployError):
-    """A phase failed on at least one host. `errors` holds each host's error, worst first."""
+    """A phase failed on at least one host. `causes` holds the error of each that failed."""
 
-    def __init__(self, phase: Phase, errors: tuple[AideployError, ...]) -> None:
-        first = errors[0]
+    def __init__(self, phase: Phase, causes: tuple[AideployError, ...]) -> None:
+        first = causes[0]
         super().__init__(
             first.what,
             why=first.why,
@@ -44,8 +44,8 @@ class FleetError(AideployError):
             host=first.host,
             phase=phase,
             tail=first.tail,
+            causes=causes,
         )
-        self.errors = errors
 
 
 @dataclass(frozen=True)
@@ -177,6 +177,8 @@ class Fleet:
         began = time.monotonic()
         stop = threading.Event()
         self._events.publish(PhaseStarted(phase=phase, hosts=names, note=note))
+        for name in names:
+            self._sessions[name].resume()
         futures = {
             self._pool.submit(self._one, phase, self._sessions[name], work, stop): name
             for name in names

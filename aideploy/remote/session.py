@@ -116,9 +116,27 @@ class Session:
             seconds = round(script.limit.total_seconds())
             frame += [f"script {len(text)} {seconds}\n".encode(), text]
         self.traffic.round_trips += 1
-        self._cancelled.clear()
         self._send(phase, b"".join(frame))
+        if self._cancelled.is_set():
+            # It came before there was anything to end.
+            self._whisper(b"cancel\n")
         return self._results(phase, scripts)
+
+    def start(self, phase: Phase, script: Script) -> paramiko.Channel:
+        """Start a script on a channel of its own, for a stream of data, and return the channel.
+
+        The script runs bare: without prelude, lock or marks. Its end is the caller's to see.
+        """
+        if self._connection is None:
+            raise self._lost(phase, "the session was closed")
+        try:
+            channel = self._connection.transport.open_session(timeout=SILENCE_SECONDS)
+            channel.settimeout(SILENCE_SECONDS)
+            channel.exec_command(_bootstrap(script))
+        except (OSError, EOFError, paramiko.SSHException) as error:
+            raise self._lost(phase, str(error)) from error
+        self.traffic.channels += 1
+        return channel
 
     def arm(self, phase: Phase, script: Script) -> None:
         """Leave a script on the host that runs if the session ends before `disarm`. No round trip."""
@@ -130,9 +148,15 @@ class Session:
         self._send(phase, b"disarm\n")
 
     def cancel(self) -> None:
-        """End what runs on the host now; `run` then raises ScriptFailed("cancelled")."""
+        """End what runs on the host, now and until `resume`: `run` raises ScriptFailed("cancelled")."""
         self._cancelled.set()
         self._whisper(b"cancel\n")
+
+    def resume(self) -> None:
+        """Let the session run scripts again after a `cancel`."""
+        self._cancelled.clear()
+        if self._channel is not None:
+            self._channel.settimeout(SILENCE_SECONDS)
 
     def ping(self) -> None:
         """Tell the host that the controller lives; its answer shows that the host does."""

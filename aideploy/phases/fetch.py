@@ -1,0 +1,91 @@
+"""The fetch phase: one exact commit on every host, unpacked into a release.
+
+Pure: which script to run and what its answer means.
+"""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ..remote.result import Result
+from ..remote.script import Script
+
+if TYPE_CHECKING:
+    from ..settings import Settings
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """The commit that one host unpacked.
+
+    Args:
+        commit: its full hash.
+        release: the id of the release it was unpacked into.
+        tree: the hash of its files.
+        subject, author: of the commit.
+        ahead, behind: commits that it has and the live one lacks, and the other way round; None when
+            the live commit is not known.
+        notices: what a person should know.
+    """
+
+    commit: str
+    release: str
+    tree: str
+    subject: str
+    author: str
+    ahead: int | None = None
+    behind: int | None = None
+    notices: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return f"{self.commit[:7]} {self.subject}"
+
+
+def pull(settings: Settings, revision: str, stamp: str, live: str) -> Script:
+    """Return the script with which a host fetches from the repository.
+
+    Args:
+        settings: of the environment.
+        revision: a branch, a tag or a commit.
+        stamp: the first part of the release's id.
+        live: the full commit that is live on the host, or empty.
+    """
+    return _script(settings, "pull", settings.app.repository, revision, stamp, live)
+
+
+def push(settings: Settings, pack: bytes, commit: str, stamp: str, live: str) -> Script:
+    """Return the script with which a host takes a git pack that we send; see `pull`.
+
+    Args:
+        pack: what the host's mirror lacks; empty when it lacks nothing or was sent before.
+        commit: the full hash of the commit to unpack.
+    """
+    return _script(settings, "push", base64.b64encode(pack).decode(), commit, stamp, live)
+
+
+def _script(
+    settings: Settings, source: str, repository: str, revision: str, stamp: str, live: str
+) -> Script:
+    app = settings.app
+    subdirectory = str(app.subdirectory or "")
+    return Script("fetch", (app.deploy_to, source, repository, revision, subdirectory, stamp, live))
+
+
+def read(result: Result) -> Fetched:
+    """Make a typed answer of what the script emitted."""
+
+    def count(key: str) -> int | None:
+        return result.number(key) if result.text(key) else None
+
+    return Fetched(
+        commit=result.text("commit"),
+        release=result.text("release"),
+        tree=result.text("tree"),
+        subject=result.text("subject"),
+        author=result.text("author"),
+        ahead=count("ahead"),
+        behind=count("behind"),
+        notices=result.all("notice"),
+    )

@@ -1,0 +1,60 @@
+"""When a service counts as healthy: the request that `probe.py` puts to it on its host.
+
+Pure. Used by the phases that start or watch a service.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from functools import cache
+from importlib import resources
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ..settings import Health
+
+
+@cache
+def program() -> str:
+    """Return the text of probe.py, which the hosts run."""
+    return resources.files("aideploy.scripts").joinpath("probe.py").read_text(encoding="utf-8")
+
+
+def until_healthy(health: Health, bind: str, port: int, revision: str) -> str:
+    """Return the request "tell me when it is well", as JSON.
+
+    Args:
+        health: what well means.
+        bind, port: where the service listens on its host.
+        revision: the full commit, filled in for $REVISION.
+    """
+    return _request(health, bind, port, revision, health.timeout, steady=False)
+
+
+def staying_healthy(health: Health, bind: str, port: int, revision: str, bake: timedelta) -> str:
+    """Return the request "tell me whether it stays well for so long", as JSON; see `until_healthy`."""
+    return _request(health, bind, port, revision, bake, steady=True)
+
+
+def _request(
+    health: Health, bind: str, port: int, revision: str, limit: timedelta, *, steady: bool
+) -> str:
+    address = {"0.0.0.0": "127.0.0.1", "::": "::1", "*": "127.0.0.1"}.get(bind, bind)  # noqa: S104
+    if ":" in address:
+        address = f"[{address}]"
+    fields = {
+        name: value.replace("$REVISION", revision) if isinstance(value, str) else value
+        for name, value in health.json_fields.items()
+    }
+    return json.dumps(
+        {
+            "url": f"http://{address}:{port}{health.path}",
+            "status": health.status,
+            "fields": fields,
+            "command": health.command or "",
+            "timeout": limit.total_seconds(),
+            "interval": health.interval.total_seconds(),
+            "steady": steady,
+        }
+    )

@@ -1,0 +1,77 @@
+"""The install phase: the environment of the release, built once for each set of dependencies.
+
+Pure: which script to run and what its answer means.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ..remote.result import Result
+from ..remote.script import Argument, Script, Secret
+
+if TYPE_CHECKING:
+    from ..settings import Settings
+
+
+@dataclass(frozen=True)
+class Installed:
+    """The environment of the release on one host.
+
+    Args:
+        hash: its name; "none" where no dependencies are named.
+        interpreter: path and version.
+        reused: whether it was there already.
+        notices: what a person should know.
+    """
+
+    hash: str
+    interpreter: str
+    reused: bool
+    notices: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        if self.hash == "none":
+            return "nothing to install"
+        return f"environment {self.hash[:7]} {'reused' if self.reused else 'built'}"
+
+
+def script(settings: Settings, release: str, tree: str) -> Script:
+    """Return the script that finds or builds the environment.
+
+    Args:
+        settings: of the environment.
+        release: the id of the release.
+        tree: the hash of its files, for dependencies on its own code.
+    """
+    install = settings.install
+    files = [str(path) for path in install.requirements]
+    variables: list[Argument] = [
+        Secret(f"{name}={value}") for name, value in install.environment.items()
+    ]
+    return Script(
+        "install",
+        (
+            settings.app.deploy_to,
+            release,
+            tree,
+            install.tool,
+            install.python,
+            str(install.find_links or ""),
+            str(install.index_url or ""),
+            str(len(files)),
+            *files,
+            *variables,
+        ),
+    )
+
+
+def read(result: Result) -> Installed:
+    """Make a typed answer of what the script emitted."""
+    return Installed(
+        hash=result.text("hash"),
+        interpreter=result.text("interpreter"),
+        reused=result.text("reused") == "yes",
+        notices=result.all("notice"),
+    )

@@ -1,0 +1,104 @@
+"""The journal of an app on a host: what was prepared, live, good, bad and reverted, by whom and why.
+
+Append-only JSON lines. It decides what "the previous good release" means, never a file's time. This module
+writes lines as text and reads them back; the scripts append them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+
+
+class Verdict(StrEnum):
+    """What the journal can say of a release."""
+
+    PREPARED = "prepared"
+    LIVE = "live"
+    GOOD = "good"
+    BAD = "bad"
+    REVERTED = "reverted"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One line of the journal.
+
+    Args:
+        verdict: what became of the release.
+        release: its id.
+        at: when, UTC.
+        who: user@machine of the controller.
+        why: the reason, for people; may be empty.
+        revision: the full commit.
+        model: the sha256 of the model, or empty.
+    """
+
+    verdict: Verdict
+    release: str
+    at: datetime
+    who: str = ""
+    why: str = ""
+    revision: str = ""
+    model: str = ""
+
+    def line(self) -> str:
+        """Return the entry as one line of JSON."""
+        values = {
+            "at": self.at.astimezone(UTC).isoformat(timespec="seconds"),
+            "verdict": self.verdict.value,
+            "release": self.release,
+            "revision": self.revision,
+            "model": self.model,
+            "who": self.who,
+            "why": self.why,
+        }
+        return json.dumps({name: value for name, value in values.items() if value})
+
+
+@dataclass(frozen=True)
+class Journal:
+    """The entries of one host, oldest first."""
+
+    entries: tuple[Entry, ...] = ()
+
+    @classmethod
+    def parse(cls, data: bytes) -> Journal:
+        """Read the lines; one that a power cut tore, or that is not ours, is passed over."""
+        return cls(tuple(_entries(data.decode("utf-8", "replace").splitlines())))
+
+    def good(self) -> tuple[str, ...]:
+        """Return the releases whose last judgement is good, oldest first."""
+        judged: dict[str, Verdict] = {}
+        for entry in self.entries:
+            if entry.verdict in (Verdict.GOOD, Verdict.BAD):
+                judged[entry.release] = entry.verdict
+        return tuple(sorted(name for name, verdict in judged.items() if verdict is Verdict.GOOD))
+
+    def good_before(self, release: str | None) -> tuple[str, ...]:
+        """Return the good releases older than this one (all, if nothing is live), newest first."""
+        return tuple(name for name in reversed(self.good()) if release is None or name < release)
+
+    def last(self, release: str) -> Entry | None:
+        """Return what was said last about the release."""
+        return next((entry for entry in reversed(self.entries) if entry.release == release), None)
+
+
+def _entries(lines: Iterable[str]) -> Iterable[Entry]:
+    for line in lines:
+        try:
+            values = json.loads(line)
+            yield Entry(
+                verdict=Verdict(values["verdict"]),
+                release=str(values["release"]),
+                at=datetime.fromisoformat(values["at"]),
+                who=str(values.get("who", "")),
+                why=str(values.get("why", "")),
+                revision=str(values.get("revision", "")),
+                model=str(values.get("model", "")),
+            )
+        except (ValueError, KeyError, TypeError):
+            continue

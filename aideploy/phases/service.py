@@ -1,0 +1,193 @@
+"""The phases that touch the service: stage, switch, watch, revert, and finish.
+
+Pure: which script to run on which host and what its answer means. The functions of the service manager are a library of shell that is put in front of them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ..remote.result import Result
+from ..remote.script import Script, Secret
+from . import health
+from .facts import HostFacts
+from .journal import Entry
+
+if TYPE_CHECKING:
+    from ..settings import Host, Settings
+
+
+@dataclass(frozen=True)
+class Health:
+    """What the probe said, in words."""
+
+    words: str
+
+    def __str__(self) -> str:
+        return self.words
+
+
+@dataclass(frozen=True)
+class Target:
+    """The release that a host switches to.
+
+    Args:
+        release: its id; None for nothing at all.
+        revision: its full commit, empty when it is not known.
+        model: the sha256 of its model, or empty.
+    """
+
+    release: str | None
+    revision: str = ""
+    model: str = ""
+
+
+@dataclass(frozen=True)
+class Staging:
+    """What a release is made whole with on one host.
+
+    Args:
+        release: its id.
+        revision: the full commit.
+        model: the sha256 of its model, or empty.
+        environment: the content of `.aideploy/env`, which may hold secrets.
+        serve: the content of `.aideploy/serve`.
+        record: what goes to release.json.
+        entry: what goes to the journal.
+    """
+
+    release: str
+    revision: str
+    model: str
+    environment: str
+    serve: str
+    record: Mapping[str, Any]
+    entry: Entry
+
+
+def stage(settings: Settings, host: Host, facts: HostFacts, staging: Staging) -> Script:
+    """Return the script that makes the release whole and proves it in the staged slot."""
+    serve = settings.serve
+    request = health.until_healthy(
+        settings.health, bind(settings, host), serve.slot_port, staging.revision
+    )
+    return Script(
+        "stage",
+        (
+            str(facts.root),
+            settings.app.name,
+            staging.release,
+            staging.model,
+            str(settings.train.outputs) if settings.train else "",
+            Secret(staging.environment),
+            staging.serve,
+            json.dumps(staging.record, indent=2, sort_keys=True) + "\n",
+            staging.entry.line(),
+            "yes" if proven_beside(settings) else "no",
+            settings.install.python,
+            health.program(),
+            request,
+            *serve.linked,
+        ),
+        libraries=_libraries(settings),
+    )
+
+
+def switch(
+    settings: Settings,
+    host: Host,
+    facts: HostFacts,
+    target: Target,
+    entries: tuple[Entry, ...],
+) -> Script:
+    """Return the script that makes a release live and waits until it is well.
+
+    Args:
+        settings, host, facts: of the host.
+        target: the release; without one, nothing is live any more.
+        entries: what goes to the journal.
+    """
+    request = health.until_healthy(
+        settings.health, bind(settings, host), settings.serve.port, target.revision
+    )
+    return Script(
+        "switch",
+        (
+            str(facts.root),
+            settings.app.name,
+            target.release or "",
+            "\n".join(entry.line() for entry in entries),
+            settings.install.python,
+            health.program(),
+            request,
+        ),
+        libraries=_libraries(settings),
+    )
+
+
+def watch(settings: Settings, host: Host, facts: HostFacts, revision: str) -> Script:
+    """Return the script that watches the live service for the bake time."""
+    request = health.staying_healthy(
+        settings.health,
+        bind(settings, host),
+        settings.serve.port,
+        revision,
+        settings.rollout.bake,
+    )
+    return Script(
+        "watch",
+        (
+            str(facts.root),
+            settings.app.name,
+            settings.install.python,
+            health.program(),
+            request,
+        ),
+        libraries=_libraries(settings),
+    )
+
+
+def finish(
+    facts: HostFacts, entry: Entry | None, keep: Iterable[str], targets: tuple[str, str] = ("", "")
+) -> Script:
+    """Return the script that writes the last word to the journal and makes room.
+
+    Args:
+        facts: of the host.
+        entry: what goes to the journal, if anything.
+        keep: the releases that stay.
+        targets: path and content of the file for Prometheus; empty where none is wanted.
+    """
+    line = entry.line() if entry else ""
+    return Script("finish", (str(facts.root), line, *keep, "--", *targets), libraries=("release",))
+
+
+def kept(facts: HostFacts, release: str, keep_releases: int) -> tuple[str, ...]:
+    """Return the releases that stay: this one and the newest good ones, `keep_releases` in all, and
+    what is live or was good before it."""
+    good = [name for name in facts.journal.good() if name != release and name in facts.releases]
+    newest = good[-(keep_releases - 1) :] if keep_releases > 1 else []
+    previous = [name for name in facts.journal.good_before(release) if name in facts.releases][:1]
+    return tuple(dict.fromkeys([release, *newest, *previous]))
+
+
+def proven_beside(settings: Settings) -> bool:
+    """Whether a release is started beside the live one: not where a GPU holds only one model."""
+    return settings.serve.gpus == 0
+
+
+def bind(settings: Settings, host: Host) -> str:
+    """Return the address that the service listens on, on this host."""
+    return host.bind or settings.serve.bind
+
+
+def read_health(result: Result) -> Health:
+    """Make a typed answer of what the script emitted."""
+    return Health(result.text("health"))
+
+
+def _libraries(settings: Settings) -> tuple[str, ...]:
+    return ("release", f"manager_{settings.serve.manager.replace('-', '_')}")

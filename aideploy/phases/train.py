@@ -1,0 +1,99 @@
+"""The train phase: the model of the release, kept under the hash of its content.
+
+Pure: which scripts to run and what their answers mean.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from ..remote.result import Result
+from ..remote.script import Script, Secret
+
+if TYPE_CHECKING:
+    from ..settings import Settings
+    from ..settings.train import Train
+
+INLINE_BYTES = 4 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Trained:
+    """The model that the training made.
+
+    Args:
+        model: the sha256 over its files.
+        size: in bytes.
+        metrics: what the training wrote of itself; empty when it wrote nothing that is JSON.
+    """
+
+    model: str
+    size: int
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        numbers = [
+            f"{name} {value:.4g}"
+            for name, value in self.metrics.items()
+            if isinstance(value, float)
+        ]
+        return " ".join([f"model {self.model[:7]}", *numbers[:3]])
+
+
+def script(settings: Settings, train: Train, release: str, revision: str) -> Script:
+    """Return the script that trains.
+
+    Args:
+        settings: of the environment.
+        train: how to train.
+        release: the id of the release.
+        revision: the full commit, given to the training as $REVISION.
+    """
+    return Script(
+        "train",
+        (
+            settings.app.deploy_to,
+            release,
+            train.command,
+            str(train.outputs),
+            str(train.metrics),
+            revision,
+            *(Secret(f"{name}={value}") for name, value in train.environment.items()),
+        ),
+        libraries=("release",),
+        limit=train.timeout,
+    )
+
+
+def read_model(settings: Settings, train: Train, release: str) -> Script:
+    """Return the script that hands over the model, if it has at most `INLINE_BYTES`."""
+    return Script(
+        "read_model", (settings.app.deploy_to, release, str(train.outputs), str(INLINE_BYTES))
+    )
+
+
+def write_model(settings: Settings, model: str, archive: str) -> Script:
+    """Return the script that puts the model on a host and verifies it.
+
+    Args:
+        settings: of the environment.
+        model: the sha256 over its files.
+        archive: a compressed tar as base64; empty when the files came over another channel.
+    """
+    return Script("write_model", (settings.app.deploy_to, model, archive), libraries=("release",))
+
+
+def read(result: Result) -> Trained:
+    """Make a typed answer of what the training's script emitted."""
+    try:
+        metrics = json.loads(result.data("metrics") or b"{}")
+    except ValueError:
+        metrics = {}
+    return Trained(
+        model=result.text("model"),
+        size=result.number("bytes"),
+        metrics=metrics if isinstance(metrics, dict) else {},
+    )

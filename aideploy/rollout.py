@@ -1,0 +1,229 @@
+"""The fleet transaction: every host switches and stays well, or every one that switched goes back.
+
+Used by deploy and by rollback. It decides; the fleet does. A host that is switched holds a script of ours that takes
+it back if the controller dies before it confirms.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from .errors import AideployError, ConnectionLost, Interrupted, Locked, NeedsPerson, RolledBack
+from .events import Events, HostState, Notice, Phase
+from .phases import facts as looking
+from .phases import service
+from .phases.facts import HostFacts
+from .phases.journal import Entry, Verdict
+from .phases.service import Health, Target
+from .remote.fleet import Fleet, FleetError
+from .remote.script import Script
+from .remote.session import Lock, Session
+
+if TYPE_CHECKING:
+    from .settings import Host, Settings
+
+_RECONNECT_SECONDS = 60.0
+
+
+class Rollout:
+    """One switch of the serve hosts, from what they run to their targets.
+
+    Args:
+        settings: of the environment.
+        fleet: with open sessions.
+        facts: of every host that switches.
+        events: where everything is told.
+        who: who asked for it.
+        why: for the journal.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        fleet: Fleet,
+        facts: Mapping[str, HostFacts],
+        events: Events,
+        *,
+        who: str,
+        why: str = "",
+    ) -> None:
+        self._settings = settings
+        self._fleet = fleet
+        self._facts = facts
+        self._events = events
+        self._who = who
+        self._why = why
+        self._hosts = {host.name: host for host in settings.hosts if host.name in facts}
+        self._switched: dict[str, Target] = {}
+        self.states = {name: _untouched(known) for name, known in facts.items()}
+
+    def run(self, targets: Mapping[str, Target], *, watch: bool) -> None:
+        """Switch every host to its target and watch it.
+
+        Args:
+            targets: for every host that switches.
+            watch: whether to watch for the bake time after the switch.
+
+        Raises:
+            RolledBack: it failed; every host that switched is back and well.
+            NeedsPerson: it failed, and a host could not be brought back.
+            Interrupted: as RolledBack, after Ctrl-C.
+        """
+        try:
+            self._fleet.each(
+                Phase.SWITCH, lambda session: self._switch(session, targets), tuple(targets)
+            )
+            if watch:
+                self._fleet.each(
+                    Phase.WATCH, lambda session: self._watch(session, targets), tuple(targets)
+                )
+        except (FleetError, Interrupted) as error:
+            raise self._go_back(error) from error
+
+    def confirm(self, session: Session) -> None:
+        """Take back, on one host, the script that would revert it."""
+        session.disarm(Phase.FINISH)
+
+    # -- inside ---------------------------------------------------------------------------------
+
+    def _switch(self, session: Session, targets: Mapping[str, Target]) -> Health:
+        name = session.host.name
+        target = targets[name]
+        session.arm(Phase.SWITCH, self._reverting(name, target, "the controller went away"))
+        self._switched[name] = target
+        self.states[name] = HostState(host=name, state="half switched", release=target.release)
+        live = self._entry(Verdict.LIVE, target, self._why)
+        script = service.switch(
+            self._settings, self._hosts[name], self._facts[name], target, (live,)
+        )
+        health = service.read_health(session.run(Phase.SWITCH, script)[0])
+        self.states[name] = HostState(
+            host=name, state=f"serves {target.release}", release=target.release, healthy=True
+        )
+        return health
+
+    def _watch(self, session: Session, targets: Mapping[str, Target]) -> Health:
+        name = session.host.name
+        script = service.watch(
+            self._settings, self._hosts[name], self._facts[name], targets[name].revision
+        )
+        return service.read_health(session.run(Phase.WATCH, script)[0])
+
+    def _go_back(self, error: FleetError | Interrupted) -> AideployError:
+        """Take every switched host back and return the error that tells of it."""
+        what = "interrupted" if isinstance(error, Interrupted) else _told(error)
+        with _undisturbed(self._events):
+            outcomes = self._fleet.attempt(
+                Phase.REVERT,
+                lambda session: self._revert(session, what),
+                tuple(self._switched),
+                note=what,
+                stop_at_failure=False,
+            )
+        if outcomes.errors:
+            return NeedsPerson(
+                f"the release failed, and {', '.join(outcomes.errors)} could not be brought back",
+                next_step="look at these hosts: fab status, fab logs; then fab rollback",
+                causes=(*error.causes, *outcomes.errors.values()),
+            )
+        if isinstance(error, Interrupted):
+            return Interrupted(
+                "interrupted; every host that had switched is back on its previous release",
+                phase=error.phase,
+            )
+        return RolledBack(
+            "the release failed; every host that had switched is back on its previous release",
+            next_step="correct it, push, and run fab deploy again",
+            causes=error.causes,
+        )
+
+    def _revert(self, session: Session, why: str) -> Health:
+        name = session.host.name
+        script = self._reverting(name, self._switched[name], why)
+        if session.is_open:
+            try:
+                result = session.run(Phase.REVERT, script)[0]
+                session.disarm(Phase.REVERT)
+            except ConnectionLost:
+                result = self._reconnected(session).run(Phase.REVERT, script)[0]
+        else:
+            result = self._reconnected(session).run(Phase.REVERT, script)[0]
+        back = self._facts[name].current
+        self.states[name] = HostState(
+            host=name,
+            state=f"back on {back}" if back else "nothing is live, as before",
+            release=back,
+            healthy=True if back else None,
+        )
+        return service.read_health(result)
+
+    def _reconnected(self, session: Session) -> Session:
+        """Open the session again; the host may still be busy reverting by itself, with the lock held."""
+        deadline = time.monotonic() + _RECONNECT_SECONDS
+        session.close()
+        while True:
+            try:
+                session.open(Lock.HELD, looking.script(self._settings))
+                return session
+            except Locked:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(1)
+
+    def _reverting(self, name: str, target: Target, why: str) -> Script:
+        known = self._facts[name]
+        previous = Target(known.current, known.current_revision)
+        entries = [self._entry(Verdict.REVERTED, target, why)]
+        if previous.release:
+            entries.append(self._entry(Verdict.LIVE, previous, why))
+        return service.switch(self._settings, self._hosts[name], known, previous, tuple(entries))
+
+    def _entry(self, verdict: Verdict, target: Target, why: str) -> Entry:
+        return Entry(
+            verdict=verdict,
+            release=target.release or "",
+            at=datetime.now(UTC),
+            who=self._who,
+            why=why,
+            revision=target.revision,
+            model=target.model,
+        )
+
+
+@contextmanager
+def _undisturbed(events: Events) -> Iterator[None]:
+    """Let the first Ctrl-C pass while hosts go back; the second one counts."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.getsignal(signal.SIGINT)
+
+    def note(*_: object) -> None:
+        signal.signal(signal.SIGINT, before)
+        events.publish(
+            Notice(
+                text="the hosts are going back; another Ctrl-C leaves them to do it by themselves",
+                level="warning",
+            )
+        )
+
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _told(error: AideployError) -> str:
+    return "; ".join(dict.fromkeys(f"{cause.host}: {cause.what}" for cause in error.causes))
+
+
+def _untouched(known: HostFacts) -> HostState:
+    state = f"serves {known.current} (untouched)" if known.current else "nothing is live (untouched)"
+    return HostState(host=known.host, state=state, release=known.current)

@@ -1,0 +1,45 @@
+# shellcheck shell=bash
+# The release is good: say so in the journal, and make room.
+#
+#   finish.sh ROOT LINE KEEP… -- TARGETS_FILE TARGETS
+#
+# KEEP: the releases that stay; what else is whole or half is deleted, then the environments and models that no
+# release points to. TARGETS goes to TARGETS_FILE, for Prometheus, where one is named.
+
+root=$(readlink -f -- "$(expand "$1")") line=$2
+shift 2
+declare -A keep=()
+while [ "$1" != -- ]; do
+  keep[$1]=1
+  shift
+done
+shift
+targets_file=$1 targets=$2
+
+[ -z "$line" ] || journal "$line"
+if [ -n "$targets_file" ]; then
+  mkdir -p -- "$(dirname -- "$targets_file")"
+  printf '%s' "$targets" | replace_file "$targets_file" 644
+fi
+
+step "make room"
+for link in "$root/current" "$root"/slots/*/release; do
+  if [ -L "$link" ]; then keep[$(basename -- "$(readlink -f -- "$link")")]=1; fi
+done
+gone=0
+for place in "$root"/releases/*; do
+  [ -d "$place" ] || continue
+  if [ -z "${keep[$(basename -- "$place")]-}" ]; then
+    rm -rf -- "$place"
+    gone=$((gone + 1))
+  fi
+done
+declare -A used=()
+while IFS= read -r target; do used[$target]=1; done < <(
+  find "$root/releases" -mindepth 2 -maxdepth 6 -type l \( -lname '*/venvs/*' -o -lname '*/models/*' \) |
+    while IFS= read -r link; do readlink -f -- "$link"; done | sed -E "s#^($root/(venvs|models)/[^/]+).*#\1#" | sort -u
+)
+for place in "$root"/venvs/* "$root"/models/* "$root"/models/.incoming-*; do
+  if [ -d "$place" ] && [ -z "${used[$place]-}" ]; then rm -rf -- "$place"; fi
+done
+emit pruned "$gone"

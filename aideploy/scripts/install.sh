@@ -1,0 +1,135 @@
+# shellcheck shell=bash
+# Make the environment of the release, or find it made: it is named by the hash of what decides it.
+#
+#   install.sh ROOT RELEASE TREE TOOL PYTHON FIND_LINKS INDEX_URL COUNT FILE… [NAME=VALUE…]
+#
+# COUNT is the number of dependency FILEs. TREE stands for the release's own code, where that is installed too.
+
+root=$(expand "$1") release=$2 tree=$3 tool=$4 python=$5 find_links=$6 index_url=$7 count=$8
+shift 8
+files=("${@:1:count}")
+shift "$count"
+cd -- "$root/releases/$release"
+# The values of the environment may hold passwords of package indexes: they are in no argument list.
+for pair in "$@"; do export "${pair?}"; done
+
+# with_includes FILE…: the files, and those they include with -r and -c.
+declare -A seen=()
+with_includes() {
+  local file line
+  for file in "$@"; do
+    [ -z "${seen[$file]-}" ] || continue
+    seen[$file]=1
+    [ -f "$file" ] || fail no-requirements "the release has no file $file" "check [install] requirements"
+    printf '%s\0' "$file"
+    case $file in *.txt | *.in) ;; *) continue ;; esac
+    while IFS= read -r line; do
+      [ -z "$line" ] || with_includes "$(dirname -- "$file")/$line"
+    done < <(sed -nE 's/^[[:space:]]*(-r|--requirement|-c|--constraint)[[:space:]=]+([^[:space:]#]+).*/\2/p' -- "$file")
+  done
+}
+
+interpreter=$(command -v -- "$python") ||
+  fail no-python "the host has no $python" "install it on the host, or set [install] python"
+version=$("$interpreter" -V 2>&1)
+
+if ((count == 0)); then
+  emit hash none
+  exit 0
+fi
+hash=$(
+  {
+    printf '%s\n%s\n%s\n' "$interpreter" "$version" "$(uname -m)"
+    while IFS= read -r -d '' file; do
+      printf '%s\n' "$file"
+      cat -- "$file"
+      # A dependency on the release's own code changes with the code.
+      if grep -Eq '^[[:space:]]*(-e|--editable|\.|file:)|@[[:space:]]*file:' -- "$file"; then printf '%s\n' "$tree"; fi
+    done < <(with_includes "${files[@]}")
+  } | sha256sum | cut -c 1-16
+)
+with_includes "${files[@]}" >/dev/null
+venv=$root/venvs/$hash
+emit hash "$hash"
+emit interpreter "$interpreter $version"
+
+link_environment() {
+  rm -rf -- .venv
+  ln -s -- "../../venvs/$hash" .venv
+}
+
+if [ -e "$venv/.complete" ]; then
+  link_environment
+  emit reused yes
+  exit 0
+fi
+
+# find_uv: the path of uv, or nothing where it is not to be had.
+find_uv() {
+  local place
+  for place in "$(command -v uv || true)" "$HOME/.local/bin/uv" "$HOME/.cargo/bin/uv" "$root/tools/bin/uv"; do
+    [ -x "$place" ] && "$place" --version >/dev/null 2>&1 && printf '%s\n' "$place" && return
+  done
+  rm -rf -- "$root/tools"
+  "$interpreter" -m venv "$root/tools" >/dev/null 2>&1 &&
+    "$root/tools/bin/python" -m pip install --quiet --disable-pip-version-check "${sources[@]}" uv >/dev/null 2>&1 &&
+    printf '%s\n' "$root/tools/bin/uv"
+}
+
+sources=()
+[ -z "$find_links" ] || sources+=(--find-links "$find_links")
+[ -z "$index_url" ] || sources+=(--index-url "$index_url")
+
+uv=''
+if [ "$tool" = uv ]; then
+  step "look for uv"
+  uv=$(find_uv) || { rm -rf -- "$root/tools"; uv=''; }
+  [ -n "$uv" ] || emit notice "uv is not on the host and cannot be had there: pip does the work"
+fi
+
+# The files as pip and uv understand them: a lock file is exported, of a pyproject.toml the dependencies are taken.
+wanted=()
+for file in "${files[@]}"; do
+  case $(basename -- "$file") in
+    uv.lock)
+      [ -n "$uv" ] || fail no-uv "the environment is described by uv.lock, and uv cannot be had on the host" \
+        "install uv on the host, or name a requirements.txt in [install] requirements"
+      "$uv" export --quiet --frozen --no-dev --no-emit-project --directory "$(dirname -- "$file")" --output-file .requirements.uv.txt >/dev/null
+      wanted+=(-r .requirements.uv.txt)
+      ;;
+    pyproject.toml)
+      "$interpreter" -c '
+import sys
+try:
+    import tomllib
+except ImportError:
+    from pip._vendor import tomli as tomllib
+with open(sys.argv[1], "rb") as file:
+    print("\n".join(tomllib.load(file).get("project", {}).get("dependencies", [])))
+' "$file" >.requirements.pyproject.txt
+      wanted+=(-r .requirements.pyproject.txt)
+      ;;
+    *) wanted+=(-r "$file") ;;
+  esac
+done
+
+refused() {
+  df -Pk -- "$root" | awk 'NR == 2 && $4 < 1024 { exit 1 }' ||
+    fail no-space "no room to build the environment" "make room on the disk of the host"
+  fail not-installable "the requirements cannot be installed" "the lines above say which; nothing was changed"
+}
+
+rm -rf -- "$venv"
+if [ -n "$uv" ]; then
+  step "build the environment with uv"
+  "$uv" venv --quiet --python "$interpreter" "$venv"
+  "$uv" pip install --quiet --compile-bytecode --python "$venv/bin/python" "${sources[@]}" "${wanted[@]}" || refused
+else
+  step "build the environment with pip"
+  "$interpreter" -m venv "$venv" || fail no-venv "the host's $python cannot make environments" "apt-get install python3-venv, or the like"
+  "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-input "${sources[@]}" "${wanted[@]}" || refused
+fi
+sync -f "$venv" 2>/dev/null || sync
+: >"$venv/.complete"
+link_environment
+emit reused no

@@ -1,0 +1,58 @@
+# shellcheck shell=bash
+# The facts about a host that a command needs before it decides anything. Changes nothing.
+#
+#   open.sh ROOT PYTHON JOURNAL_LINES [FILE…]
+#
+# FILEs are configuration that we manage: the checksum of each tells whether it is what it should be.
+
+root=$(expand "$1") python=$2 journal_lines=$3
+shift 3
+
+step "look around"
+emit home "$HOME"
+emit root "$root"
+emit user "$(id -un)"
+emit uid "$(id -u)"
+emit machine "$(uname -m)"
+if [ -d "$root" ]; then
+  # Columns of df -P: file system, blocks, used, available, …
+  read -r _ _ _ free _ < <(df -Pk -- "$root" | tail -n 1)
+  emit free "$((free * 1024))"
+  [ -w "$root" ] && emit writable yes
+fi
+command -v git >/dev/null && emit git "$(git --version)"
+if command -v -- "$python" >/dev/null; then
+  # The path and the version tell two interpreters apart; both enter the hash of an environment.
+  emit python "$(command -v -- "$python") $("$python" -V 2>&1)"
+fi
+if command -v nvidia-smi >/dev/null; then
+  emit gpus "$(nvidia-smi --query-gpu=name,driver_version,memory.total,memory.free --format=csv,noheader 2>/dev/null || true)"
+fi
+
+for file in "$@"; do
+  path=$(expand "$file")
+  if [ -r "$path" ]; then
+    sum=$(sha256sum -- "$path")
+    emit file "${sum%% *} $path"
+  elif [ -e "$path" ] || ! [ -x "$(dirname -- "$path")" ]; then
+    emit file "unreadable $path"
+  fi
+done
+
+if [ -L "$root/current" ]; then
+  emit current "$(basename -- "$(readlink -- "$root/current")")"
+fi
+for release in "$root"/releases/*/release.json; do
+  [ -e "$release" ] && emit release "$(basename -- "${release%/release.json}")"
+done
+for model in "$root"/models/*/.complete; do
+  [ -e "$model" ] && emit model "$(basename -- "${model%/.complete}")"
+done
+if [ -d "$root/repo.git" ]; then
+  # What the mirror knows, so that a push sends only what is new.
+  git --git-dir="$root/repo.git" for-each-ref --sort=-committerdate --count=20 --format='%(objectname)' |
+    while IFS= read -r have; do emit have "$have"; done
+fi
+if [ -f "$root/journal.jsonl" ]; then
+  tail -n "$journal_lines" -- "$root/journal.jsonl" | emit_file journal
+fi

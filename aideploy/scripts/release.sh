@@ -1,0 +1,54 @@
+# shellcheck shell=bash
+# Functions about releases, shared by the scripts of the phases. They use `root`, set before.
+
+# journal LINE: append one line of JSON. A line that a power cut tore stays alone on its line.
+journal() {
+  local file=$root/journal.jsonl
+  if [ -s "$file" ] && [ -n "$(tail -c 1 -- "$file")" ]; then
+    printf '\n' >>"$file"
+  fi
+  printf '%s\n' "$1" >>"$file" || fail no-space "cannot write $file" "make room on the disk of the host"
+  sync -- "$file" 2>/dev/null || sync
+}
+
+# enter_release RELEASE: where the project's own commands run, in the release's environment.
+enter_release() {
+  cd -- "$root/releases/$1"
+  RELEASE=$1 RELEASE_DIR=$root/releases/$1
+  VIRTUAL_ENV=$RELEASE_DIR/.venv PATH=$RELEASE_DIR/.venv/bin:$PATH PYTHONUNBUFFERED=1
+  export RELEASE RELEASE_DIR VIRTUAL_ENV PATH PYTHONUNBUFFERED
+}
+
+# export_all NAME=VALUE…: the settings' environment.
+export_all() {
+  local pair
+  for pair in "$@"; do export "${pair?}"; done
+}
+
+# link_model RELEASE MODEL OUTPUTS: the release finds the model where its training would have left it.
+link_model() {
+  local place=$root/releases/$1/$3 target=$root/models/$2
+  mkdir -p -- "$(dirname -- "$place")"
+  # A single file keeps its name inside the model's folder.
+  if [ -f "$target/.file" ]; then
+    target=$target/$(cat -- "$target/.file")
+  fi
+  rm -rf -- "$place"
+  ln -s -- "$target" "$place"
+}
+
+# model_id FOLDER: the sha256 over the names and checksums of all files below it, so that the same
+# files have the same id on every host.
+model_id() {
+  (cd -- "$1" && find . -type f ! -name .complete ! -name .file -print0 | LC_ALL=C sort -z |
+    xargs -0 -r sha256sum -- | sha256sum | cut -d ' ' -f 1)
+}
+
+# probe PYTHON PROGRAM REQUEST [PID]: ask the service whether it is well; see probe.py.
+probe() {
+  local answer status=0
+  answer=$("$1" -c "$2" "$3" "${4-}" 2>&1) || status=$?
+  printf '%s\n' "$answer"
+  health=${answer##*$'\n'}
+  return "$status"
+}

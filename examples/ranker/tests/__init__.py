@@ -1,0 +1,1 @@
+"""The ranker's own tests: `python -m unittest`, with nothing installed but its requirements."""
