@@ -80,11 +80,9 @@ def _build(tree: Path) -> None:
     if address is None:
         raise RuntimeError(f"apt of this machine knows no mirror of Debian {RELEASE}")
     # Namespaces of its own: what debootstrap mounts and starts ends with it, however it ends.
-    _run(
-        ["unshare", "--mount", "--pid", "--fork", "--kill-child"]
-        + ["debootstrap", "--variant=minbase", f"--include={','.join(PACKAGES)}"]
-        + [RELEASE, str(tree), address]
-    )
+    confined = ["unshare", "--mount", "--pid", "--fork", "--kill-child"]
+    contents = ["--variant=minbase", f"--include={','.join(PACKAGES)}"]
+    _run([*confined, "debootstrap", *contents, RELEASE, str(tree), address])
     _run(["bash", str(PREPARE), str(tree)])
 
 
