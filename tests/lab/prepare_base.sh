@@ -15,6 +15,7 @@ install -d -m 0700 "$tree/root/.ssh"
 # Each host gets a key and an identity of its own.
 rm -f "$tree"/etc/ssh/ssh_host_*
 : >"$tree/etc/machine-id"
+rm -f "$tree/var/lib/dbus/machine-id"
 
 cat >"$tree/etc/ssh/sshd_config.d/lab.conf" <<'SSHD'
 HostKey /etc/ssh/ssh_host_ed25519_key
