@@ -1,0 +1,1 @@
+"""Tests on real Debian hosts: everything here has the mark `fleet`."""
