@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, TypeVar
 from .errors import AideployError, ExitStatus, HostNotReady, PhaseFailed, Refused, UsageError
 from .events import Events, HostState, Notice, Phase, StepStarted
 from .monitoring.targets import targets_file
-from .phases import fetch, install, service, test, train
 from .phases import facts as looking
+from .phases import fetch, install, service, test, train
 from .phases.facts import HostFacts
 from .phases.fetch import Fetched
 from .phases.install import Installed
@@ -42,7 +42,17 @@ _STAMP = "%Y%m%dT%H%M%SZ"
 _INLINE_PACK_BYTES = 4 * 1024 * 1024
 # What a script says when the host, not the release, is the reason; otherwise the release failed.
 _HOST_CODES = frozenset(
-    "no-space no-access no-repository no-python no-uv no-venv not-set-up no-sudo no-linked-file".split()
+    [
+        "no-space",
+        "no-access",
+        "no-repository",
+        "no-python",
+        "no-uv",
+        "no-venv",
+        "not-set-up",
+        "no-sudo",
+        "no-linked-file",
+    ]
 )
 _USAGE_CODES = frozenset(["no-revision", "no-subdirectory"])
 

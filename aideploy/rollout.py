@@ -26,7 +26,7 @@ from .remote.script import Script
 from .remote.session import Lock, Session
 
 if TYPE_CHECKING:
-    from .settings import Host, Settings
+    from .settings import Settings
 
 _RECONNECT_SECONDS = 60.0
 

@@ -70,7 +70,9 @@ def _script(
 ) -> Script:
     app = settings.app
     subdirectory = str(app.subdirectory or "")
-    return Script("fetch", (app.deploy_to, source, repository, revision, subdirectory, stamp, live))
+    return Script(
+        "fetch", (str(app.deploy_to), source, repository, revision, subdirectory, stamp, live)
+    )
 
 
 def read(result: Result) -> Fetched:

@@ -53,7 +53,7 @@ def script(settings: Settings, release: str, tree: str) -> Script:
     return Script(
         "install",
         (
-            settings.app.deploy_to,
+            str(settings.app.deploy_to),
             release,
             tree,
             install.tool,

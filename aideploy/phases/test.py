@@ -18,7 +18,7 @@ def script(settings: Settings, tests: ProjectTests, release: str) -> Script:
     """Return the script that runs the tests; it fails with the code `tests-failed`."""
     return Script(
         "test",
-        (settings.app.deploy_to, release, tests.command),
+        (str(settings.app.deploy_to), release, tests.command),
         libraries=("release",),
         limit=tests.timeout,
     )

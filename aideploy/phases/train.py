@@ -55,7 +55,7 @@ def script(settings: Settings, train: Train, release: str, revision: str) -> Scr
     return Script(
         "train",
         (
-            settings.app.deploy_to,
+            str(settings.app.deploy_to),
             release,
             train.command,
             str(train.outputs),
@@ -71,7 +71,7 @@ def script(settings: Settings, train: Train, release: str, revision: str) -> Scr
 def read_model(settings: Settings, train: Train, release: str) -> Script:
     """Return the script that hands over the model, if it has at most `INLINE_BYTES`."""
     return Script(
-        "read_model", (settings.app.deploy_to, release, str(train.outputs), str(INLINE_BYTES))
+        "read_model", (str(settings.app.deploy_to), release, str(train.outputs), str(INLINE_BYTES))
     )
 
 
@@ -83,7 +83,9 @@ def write_model(settings: Settings, model: str, archive: str) -> Script:
         model: the sha256 over its files.
         archive: a compressed tar as base64; empty when the files came over another channel.
     """
-    return Script("write_model", (settings.app.deploy_to, model, archive), libraries=("release",))
+    return Script(
+        "write_model", (str(settings.app.deploy_to), model, archive), libraries=("release",)
+    )
 
 
 def read(result: Result) -> Trained:

@@ -1,0 +1,5 @@
+"""The tasks: arguments in, one call, an exit status out. `fab --list` shows them."""
+
+from .deploying import deploy
+
+__all__ = ["deploy"]
