@@ -1,0 +1,127 @@
+"""Templates in, configuration text out.
+
+Every configuration file that aideploy writes anywhere is rendered here, on the controller, from
+`templates/`. A file of the same name in the user's own `templates/` folder beside hosts.toml wins.
+Values reach a format only through the filter of that format, which escapes what it can and refuses
+what the format cannot hold. This module writes no file and knows no settings.
+"""
+
+from __future__ import annotations
+
+import shlex
+import traceback
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from .errors import SettingsError
+from .services.environment import environment_file
+
+
+def render(template: str, values: Mapping[str, Any], *, folder: Path) -> str:
+    """Return the text of a configuration file.
+
+    Args:
+        template: its path below `templates/`, such as "systemd/service.j2".
+        values: the variables of the template. `managed` is added: the line that says where the
+            file comes from.
+        folder: the folder of hosts.toml; its `templates/` folder wins over the packaged one.
+
+    Raises:
+        SettingsError: the template cannot be read or rendered; names it, and the line.
+    """
+    managed = f"managed by aideploy from templates/{template}; changes will be overwritten"
+    environment = jinja2.Environment(  # noqa: S701  # no HTML; each format has its own filter
+        loader=jinja2.FileSystemLoader([folder / "templates", _packaged()]),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters.update(
+        unit=unit,
+        unit_word=unit_word,
+        sudoers_user=sudoers_user,
+        supervisor=supervisor,
+        shell=shell,
+        environment=environment_file,
+    )
+    try:
+        return environment.get_template(template).render(values, managed=managed)
+    except SettingsError:
+        raise
+    except jinja2.TemplateSyntaxError as error:
+        raise _broken(f"{error.name or template}:{error.lineno}", error) from error
+    except Exception as error:  # a template is a program of the user: it can raise anything
+        raise _broken(_place(error, template), error) from error
+
+
+def _packaged() -> Path:
+    """Return the folder with our own templates: in the wheel, else at the top of the checkout."""
+    package = Path(__file__).parent
+    inside = package / "templates"
+    return inside if inside.is_dir() else package.parent / "templates"
+
+
+def _place(error: Exception, template: str) -> str:
+    """Return template:line of the innermost template that the error came through."""
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        if frame.name in ("top-level template code", "macro") or frame.name.startswith("block "):
+            return f"{Path(frame.filename).name}:{frame.lineno}"
+    return template
+
+
+def _broken(place: str, error: Exception) -> SettingsError:
+    return SettingsError(
+        "a template cannot be rendered",
+        problems=(f"templates/{place}: {error}",),
+        next_step="correct it, or remove your own copy of it to use the one of aideploy",
+    )
+
+
+# -- the filters, one per format -------------------------------------------------------------------
+
+
+def unit(value: object) -> str:
+    """Escape a value that stands alone in a systemd unit (systemd.unit(5): specifiers)."""
+    return _one_line(value, "a systemd unit").replace("%", "%%")
+
+
+def unit_word(value: object) -> str:
+    """Quote one word of a list or of a command line in a systemd unit (systemd.syntax(7))."""
+    text = unit(value).replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{text}"'
+
+
+def sudoers_user(value: object) -> str:
+    """Quote the name of a user for sudoers(5), where bare capitals would name an alias."""
+    text = _one_line(value, "sudoers")
+    if not text or text[0] in "%+#!":
+        raise SettingsError(f"the user {text!r} cannot be named in sudoers")
+    text = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{text}"'
+
+
+def supervisor(value: object) -> str:
+    """Escape a path or a name for supervisord's configuration.
+
+    Its parser expands `%`, splits commands as a shell does and begins comments at a space.
+    """
+    text = _one_line(value, "the configuration of supervisor")
+    if shlex.quote(text) != text and shlex.quote(text.replace("%", "")) != text.replace("%", ""):
+        raise SettingsError(f"{text!r} cannot stand in the configuration of supervisor")
+    return text.replace("%", "%%")
+
+
+def shell(value: object) -> str:
+    """Quote one word for a POSIX shell."""
+    return shlex.quote(str(value))
+
+
+def _one_line(value: object, where: str) -> str:
+    text = str(value)
+    if not text.isprintable():
+        raise SettingsError(f"{text!r} cannot stand in {where}: it is not one line of plain text")
+    return text

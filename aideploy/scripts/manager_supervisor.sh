@@ -1,0 +1,68 @@
+# shellcheck shell=bash
+# The service of an app under supervisor, for hosts without systemd. A library behind slots.sh, with
+# the same functions as units.sh. SLOT is live or staged.
+
+# service_start SLOT: returns when the service has run for a second, which does not say that it is
+# healthy. Returns 1 when supervisor could not start it.
+service_start() {
+  require_release "$1"
+  control start "$1"
+}
+
+# service_restart SLOT: like service_start, with the release that the slot points to now.
+service_restart() {
+  require_release "$1"
+  control restart "$1"
+}
+
+# service_stop SLOT: returns when nothing of it runs any more.
+service_stop() {
+  control stop "$1"
+}
+
+# service_state SLOT: prints active, activating, failed, inactive or missing. What is on its way
+# to another state, up or down, is activating.
+service_state() {
+  local state
+  read -r _ state _ <<<"$(supervisorctl status "$app-$1" || true)"
+  case $state in
+    RUNNING) printf 'active\n' ;;
+    STARTING | BACKOFF | STOPPING) printf 'activating\n' ;;
+    STOPPED | EXITED) printf 'inactive\n' ;;
+    FATAL | UNKNOWN) printf 'failed\n' ;;
+    *) printf 'missing\n' ;;
+  esac
+}
+
+# service_pid SLOT: prints the process id of the server, or 0.
+service_pid() {
+  supervisorctl pid "$app-$1"
+}
+
+# service_log SLOT LINES: prints the last of what it wrote.
+service_log() {
+  tail -n "$2" -- "$root/slots/$1/log"
+}
+
+# service_follow SLOT: prints the last 1000 lines and then what comes, until it is ended.
+service_follow() {
+  tail -n 1000 -F -- "$root/slots/$1/log"
+}
+
+# control VERB SLOT: returns 1 when supervisor did try. Fails when the host was not set up for it.
+control() {
+  local answer status=0
+  answer=$(supervisorctl "$1" "$app-$2" 2>&1) || status=1
+  printf '%s\n' "$answer"
+  case $answer in
+    *"(no such process)"*) fail not-set-up "supervisor has no program $app-$2" "fab setup" ;;
+    *://*"no such file"* | *"refused connection"*)
+      fail not-set-up "supervisord does not answer" "start supervisord on the host"
+      ;;
+    *"Permission denied"*)
+      fail no-sudo "$(id -un) may not speak to supervisord" \
+        "let that user write to its socket ([unix_http_server] in its configuration)"
+      ;;
+  esac
+  return "$status"
+}

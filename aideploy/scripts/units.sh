@@ -1,0 +1,93 @@
+# shellcheck shell=bash
+# The service of an app under systemd, the same in both scopes. A library, behind slots.sh and
+# manager_systemd.sh or manager_systemd_user.sh, which define what depends on the scope:
+#
+#   units_folder, change VERB UNIT, may_change VERB UNIT, ask WORD…, read_log WORD…
+#
+# SLOT is live or staged.
+
+# service_start SLOT: returns when the service runs, which does not say that it is healthy. Returns 1
+# when systemd could not start it.
+service_start() {
+  require_release "$1"
+  hold_address "$1"
+  apply start "$app@$1.service"
+}
+
+# service_restart SLOT: like service_start, with the release that the slot points to now.
+service_restart() {
+  require_release "$1"
+  hold_address "$1"
+  apply restart "$app@$1.service"
+}
+
+# service_stop SLOT: returns when nothing of it runs any more. The live slot also closes its
+# socket; to keep waiting connections, restart it instead.
+service_stop() {
+  if is_behind_socket "$1"; then
+    apply stop "$app.socket"
+  fi
+  apply stop "$app@$1.service"
+}
+
+# service_state SLOT: prints active, activating, failed, inactive or missing. What is on its way
+# to another state, up or down, is activating.
+service_state() {
+  local property load='' active=''
+  while IFS= read -r property; do
+    case $property in
+      LoadState=*) load=${property#*=} ;;
+      ActiveState=*) active=${property#*=} ;;
+    esac
+  done < <(ask show --property=LoadState --property=ActiveState "$app@$1.service")
+  case $load:$active in
+    not-found:* | :*) printf 'missing\n' ;;
+    *:active | *:reloading) printf 'active\n' ;;
+    *:activating | *:deactivating) printf 'activating\n' ;;
+    *:failed) printf 'failed\n' ;;
+    *) printf 'inactive\n' ;;
+  esac
+}
+
+# service_pid SLOT: prints the process id of the server, or 0.
+service_pid() {
+  ask show --property=MainPID --value "$app@$1.service"
+}
+
+# service_log SLOT LINES: prints the last of what it wrote, at most 1000 lines.
+service_log() {
+  read_log --no-pager -o short-iso -n 1000 -u "$app@$1.service" | tail -n "$2"
+}
+
+# service_follow SLOT: prints the last 1000 lines and then what comes, until it is ended.
+service_follow() {
+  read_log --no-pager -o short-iso -n 1000 -f -u "$app@$1.service"
+}
+
+# -- inside -------------------------------------------------------------------------------------
+
+# is_behind_socket SLOT: setup installs a socket where the strategy is one, and removes it elsewhere.
+is_behind_socket() {
+  [ "$1" = live ] && [ -e "$units_folder/$app.socket" ]
+}
+
+# hold_address SLOT: the socket of the live slot listens from here on. It cannot be opened while the
+# service already runs.
+hold_address() {
+  is_behind_socket "$1" || return 0
+  ask is-active --quiet "$app.socket" && return
+  apply stop "$app@live.service"
+  apply start "$app.socket"
+}
+
+# apply VERB UNIT: returns 1 when systemd did try. Fails when the host was not set up for it.
+apply() {
+  change "$1" "$2" && return
+  [ "$(ask show --property=LoadState --value "$2")" != not-found ] ||
+    fail not-set-up "this host has no unit $2" "fab setup"
+  may_change "$1" "$2" ||
+    fail no-sudo "$(id -un) may not say: systemctl $1 $2" "fab setup"
+  # Whoever starts it by hand again and again is not the crash loop that systemd guards against.
+  [ "$(ask show --property=Result --value "$2")" = start-limit-hit ] || return 1
+  change reset-failed "$2" && change "$1" "$2"
+}
