@@ -10,14 +10,14 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from ..errors import HostNotReady
-from ..events import Phase
-from ..remote.result import Result
-from ..remote.script import Script
-from .journal import Journal
+from aideploy.errors import HostNotReady
+from aideploy.events import Phase
+from aideploy.phases.journal import Journal
+from aideploy.remote.result import Result
+from aideploy.remote.script import Script
 
 if TYPE_CHECKING:
-    from ..settings import Host, Settings
+    from aideploy.settings import Host, Settings
 
 LEAST_FREE_BYTES = 100 * 1024 * 1024
 JOURNAL_LINES = 200

@@ -10,16 +10,16 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ..remote.result import Result
-from ..remote.script import Script, Secret
-from ..services.manager import libraries
-from . import health
-from .facts import HostFacts
-from .journal import Entry
+from aideploy.phases import health
+from aideploy.phases.facts import HostFacts
+from aideploy.phases.journal import Entry
+from aideploy.remote.result import Result
+from aideploy.remote.script import Script, Secret
+from aideploy.services.manager import libraries
 
 if TYPE_CHECKING:
-    from ..settings import Host, Settings
-    from ..settings.serve import Serve
+    from aideploy.settings import Host, Settings
+    from aideploy.settings.serve import Serve
 
 
 @dataclass(frozen=True)

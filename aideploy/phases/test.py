@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..remote.script import Script
+from aideploy.remote.script import Script
 
 if TYPE_CHECKING:
-    from ..settings import Settings
-    from ..settings.train import ProjectTests
+    from aideploy.settings import Settings
+    from aideploy.settings.train import ProjectTests
 
 
 def script(settings: Settings, tests: ProjectTests, release: str) -> Script:

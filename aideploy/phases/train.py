@@ -10,12 +10,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ..remote.result import Result
-from ..remote.script import Script, Secret
+from aideploy.remote.result import Result
+from aideploy.remote.script import Script, Secret
 
 if TYPE_CHECKING:
-    from ..settings import Settings
-    from ..settings.train import Train
+    from aideploy.settings import Settings
+    from aideploy.settings.train import Train
 
 INLINE_BYTES = 4 * 1024 * 1024
 

@@ -15,16 +15,24 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from ..errors import AideployError, ExitStatus, Interrupted, Locked
-from ..events import Events, HostFinished, Notice, Outcome, Phase, PhaseFinished, PhaseStarted
-from .result import Result, ScriptFailed
-from .script import Script
-from .session import Lock, Session, heartbeat
+from aideploy.errors import AideployError, ExitStatus, Interrupted, Locked
+from aideploy.events import (
+    Events,
+    HostFinished,
+    Notice,
+    Outcome,
+    Phase,
+    PhaseFinished,
+    PhaseStarted,
+)
+from aideploy.remote.result import Result, ScriptFailed
+from aideploy.remote.script import Script
+from aideploy.remote.session import Lock, Session, heartbeat
 
 if TYPE_CHECKING:
     import fabric
 
-    from ..settings import Host
+    from aideploy.settings import Host
 
 T = TypeVar("T")
 

@@ -8,17 +8,18 @@ itself. Everything here is pure.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import PurePosixPath
 from typing import Any
 
-from ..remote.result import Result
-from ..rendering import render
-from ..settings import Host, Role, Settings
-from ..settings.serve import Manager, Serve, Strategy
-from .manager import Slot, service_user
+from aideploy.remote.result import Result
+from aideploy.rendering import render
+from aideploy.services.manager import Slot, service_user
+from aideploy.settings import Host, Role, Settings
+from aideploy.settings.serve import Manager, Serve, Strategy
 
 _UNITS = {
     Manager.SYSTEMD: PurePosixPath("/etc/systemd/system"),
@@ -165,7 +166,7 @@ def _service_values(
         "gpus": serve.gpus,
         "memory_max": serve.memory_max,
         "cpu_quota": serve.cpu_quota,
-        "stop_seconds": serve.stop_timeout.total_seconds(),
+        "stop_seconds": math.ceil(serve.stop_timeout.total_seconds()),
     }
 
 

@@ -53,7 +53,18 @@ _CORRECT = "correct the file and run the same command again"
 _FIRST_HOST = 'one host at least, as in [environments.production.hosts.web1] with its "address"'
 _NAME = TypeAdapter(Name)
 
+FILE_NAME = "hosts.toml"
+
 T = TypeVar("T", bound=Table)
+
+
+def find(named: str | None) -> Path:
+    """Return the file to read: the one that was named, else hosts.toml here or in a folder above."""
+    if named is not None:
+        return Path(named)
+    here = Path.cwd()
+    found = (folder / FILE_NAME for folder in (here, *here.parents))
+    return next((path for path in found if path.is_file()), here / FILE_NAME)
 
 
 def load(path: Path, environment: str | None) -> Settings:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fabric import task
 from invoke.context import Context
 
-from .common import command, options
+from aideploy.tasks.common import command, options
 
 
 @task(
