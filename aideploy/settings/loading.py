@@ -308,8 +308,8 @@ class _Reading:
         shared, own = self._document.values.get(name), self._overrides.get(name)
         if shared is None and own is None and name in _NOT_WITHOUT_A_TABLE:
             return None
-        values = _merged({} if shared is None else shared, {} if own is None else own)
-        return self._validated((name,), model, values)
+        values = shared if own is None else _merged(shared, own)
+        return self._validated((name,), model, {} if values is None else values)
 
     def _validated(self, path: positions.Path, model: type[T], values: object) -> T | None:
         try:
