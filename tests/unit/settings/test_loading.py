@@ -254,7 +254,6 @@ SERVE = '[serve]\ncommand = "run"\n'
 @pytest.mark.parametrize(
     ("text", "line", "key", "words"),
     [
-        (SERVE + HOST, 1, "app", "missing"),
         ("[app]\nrepository = 'x'\n" + SERVE + HOST, 1, "app.name", "missing"),
         (HEAD + SERVE, 1, "environments", "missing"),
         ("environments = 3\n" + HEAD + SERVE, 1, "environments", "one host at least"),
@@ -365,6 +364,15 @@ def test_a_mistake_is_named_with_its_line_and_key(
     (problem,) = problems(tmp_path, text)
     assert problem.startswith(f"{line}: {key}: ")
     assert words in problem
+
+
+def test_what_no_environment_can_do_without_is_missed_once(tmp_path: Path) -> None:
+    other = '[environments.q.hosts.h1]\naddress = "h1"\n[environments.q.app]\nname = "ranker"\n'
+    assert [problem.split(";")[0] for problem in problems(tmp_path, SERVE + HOST + other)] == [
+        "1: app.name: missing",
+        "1: app.repository: missing",
+        "7: environments.q.app.repository: missing",
+    ]
 
 
 def test_hosts_behind_one_address_differ_by_port(tmp_path: Path) -> None:
