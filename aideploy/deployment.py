@@ -252,11 +252,15 @@ class Deployment:
             known = self.facts[name]
             if self._rollout and name in self._rollout.states:
                 self._rollout.confirm(session)
-            entry = self._entry(Verdict.GOOD)
             keep = service.kept(known, self.release, self.settings.app.keep_releases)
             session.run(
                 Phase.FINISH,
-                service.finish(known, entry, keep, targets_file(self.settings, session.host)),
+                service.finish(
+                    known,
+                    (self._entry(Verdict.GOOD),),
+                    keep,
+                    targets_file(self.settings, session.host),
+                ),
             )
 
         self._each(Phase.FINISH, work, self._fleet.names)

@@ -121,7 +121,7 @@ def switch(
             str(facts.root),
             settings.app.name,
             target.release or "",
-            "\n".join(entry.line() for entry in entries),
+            _lines(entries),
             settings.install.python,
             health.program(),
             request,
@@ -153,18 +153,22 @@ def watch(settings: Settings, host: Host, facts: HostFacts, revision: str) -> Sc
 
 
 def finish(
-    facts: HostFacts, entry: Entry | None, keep: Iterable[str], targets: tuple[str, str] = ("", "")
+    facts: HostFacts,
+    entries: tuple[Entry, ...],
+    keep: Iterable[str],
+    targets: tuple[str, str] = ("", ""),
 ) -> Script:
     """Return the script that writes the last word to the journal and makes room.
 
     Args:
         facts: of the host.
-        entry: what goes to the journal, if anything.
+        entries: what goes to the journal.
         keep: the releases that stay.
         targets: path and content of the file for Prometheus; empty where none is wanted.
     """
-    line = entry.line() if entry else ""
-    return Script("finish", (str(facts.root), line, *keep, "--", *targets), libraries=("release",))
+    return Script(
+        "finish", (str(facts.root), _lines(entries), *keep, "--", *targets), libraries=("release",)
+    )
 
 
 def kept(facts: HostFacts, release: str, keep_releases: int) -> tuple[str, ...]:
@@ -189,6 +193,10 @@ def bind(settings: Settings, host: Host) -> str:
 def read_health(result: Result) -> Health:
     """Make a typed answer of what the script emitted."""
     return Health(result.text("health"))
+
+
+def _lines(entries: Iterable[Entry]) -> str:
+    return "\n".join(entry.line() for entry in entries)
 
 
 def _libraries(serve: Serve) -> tuple[str, ...]:

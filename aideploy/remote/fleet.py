@@ -24,6 +24,7 @@ from aideploy.events import (
     Phase,
     PhaseFinished,
     PhaseStarted,
+    SessionEnded,
 )
 from aideploy.remote.result import Result, ScriptFailed
 from aideploy.remote.script import Script
@@ -217,6 +218,17 @@ class Fleet:
         """End every session; the hosts free their locks."""
         self._stop_heartbeat.set()
         list(self._pool.map(Session.close, self._sessions.values()))
+        for name, session in self._sessions.items():
+            cost = session.traffic
+            if cost.connections:
+                self._events.publish(
+                    SessionEnded(
+                        host=name,
+                        connections=cost.connections,
+                        channels=cost.channels,
+                        round_trips=cost.round_trips,
+                    )
+                )
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     # -- inside ---------------------------------------------------------------------------------

@@ -38,3 +38,26 @@ def deploy(
         finally:
             run.hosts = deployment.states
         run.headline = f"{release} is live on {len(run.hosts)} hosts"
+
+
+@task(
+    auto_shortflags=False,
+    help=options(
+        to="the release to go to (default: the last good one before what is live)",
+        wait_lock="wait for a lock that somebody else holds",
+    ),
+)
+def rollback(
+    c: Context,
+    to: str | None = None,
+    env: str | None = None,
+    config: str | None = None,
+    only: str | None = None,
+    wait_lock: bool = False,
+    json: bool = False,
+) -> None:
+    """Go back to the last good release, on every host, at once. Needs no argument."""
+    from aideploy.commands.rollback import roll_back
+
+    with command(c, "rollback", env=env, config=config, only=only, json=json) as run:
+        roll_back(run, to, wait_lock=wait_lock)

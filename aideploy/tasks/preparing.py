@@ -17,7 +17,7 @@ def setup(
     json: bool = False,
 ) -> None:
     """Make the hosts ready: folders, the service's user, its unit and rights. Safe to repeat."""
-    from aideploy.inspection import set_up_hosts
+    from aideploy.commands.set_up import set_up_hosts
 
     with command(c, "setup", env=env, config=config, only=only, json=json) as run:
         set_up_hosts(run)

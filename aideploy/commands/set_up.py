@@ -1,7 +1,4 @@
-"""Commands that look at hosts or make them ready, beside the story of a deploy.
-
-Each takes a `Run` and fills in its last word. They decide; the fleet does.
-"""
+"""`fab setup`: make the hosts ready to be deployed to."""
 
 from __future__ import annotations
 
