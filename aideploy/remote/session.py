@@ -204,7 +204,7 @@ class Session:
             case "locked":
                 return Locked(
                     f"{name} is locked by {detail or 'someone who just began'}",
-                    next_step="wait for it with --wait-lock; it ends with the command that holds it",
+                    next_step="wait with --wait-lock; the lock ends with the command that holds it",
                     host=name,
                     phase=Phase.OPEN,
                 )
