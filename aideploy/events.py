@@ -30,6 +30,10 @@ class Phase(StrEnum):
     WATCH = "watch"
     REVERT = "revert"
     FINISH = "finish"
+    # What the commands beside deploy do on a host.
+    LOOK = "look"
+    LOCK = "lock"
+    RUN = "run"
 
 
 class Outcome(StrEnum):
