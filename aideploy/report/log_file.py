@@ -99,7 +99,7 @@ def _lines(event: Event) -> list[str]:
         case Notice():
             return _several("-", event.host or "-", f"{event.level}: {event.text}")
         case RunStarted():
-            what = f"{event.command} {event.app} to {event.environment} by {event.who}"
+            what = f"{event.command} {event.app} in {event.environment} by {event.who}"
             return _several("-", "-", f"{what} on {', '.join(event.hosts)}")
         case RunFinished():
             return _last_word(event)
