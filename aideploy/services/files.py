@@ -8,6 +8,7 @@ itself. Everything here is pure.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -165,7 +166,7 @@ def _service_values(
         "gpus": serve.gpus,
         "memory_max": serve.memory_max,
         "cpu_quota": serve.cpu_quota,
-        "stop_seconds": serve.stop_timeout.total_seconds(),
+        "stop_seconds": math.ceil(serve.stop_timeout.total_seconds()),
     }
 
 
