@@ -6,35 +6,43 @@ what happens next; the fleet does it.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, TypeVar
 
-from .errors import AideployError, ExitStatus, HostNotReady, PhaseFailed, Refused, UsageError
-from .events import Events, HostState, Notice, Phase, StepStarted
-from .monitoring.targets import targets_file
-from .phases import fetch, install, service, test, train
-from .phases import facts as looking
-from .phases.facts import HostFacts
-from .phases.fetch import Fetched
-from .phases.install import Installed
-from .phases.journal import Entry, Verdict
-from .phases.service import Health, Staging, Target
-from .phases.train import Trained
-from .remote import transfer
-from .remote.fleet import Fleet, FleetError
-from .remote.result import ScriptFailed
-from .remote.session import Lock, Session
-from .repository import Repository
-from .rollout import Rollout, untouched
-from .services.release import release_files
-from .settings.app import Source
-from .settings.hosts import Role
-from .settings.secrets import resolve
+from aideploy.errors import (
+    AideployError,
+    ExitStatus,
+    HostNotReady,
+    PhaseFailed,
+    Refused,
+    UsageError,
+)
+from aideploy.events import Events, HostState, Notice, Phase, StepStarted
+from aideploy.monitoring.targets import targets_file
+from aideploy.phases import facts as looking
+from aideploy.phases import fetch, install, service, test, train
+from aideploy.phases.facts import HostFacts
+from aideploy.phases.fetch import Fetched
+from aideploy.phases.install import Installed
+from aideploy.phases.journal import Entry, Verdict
+from aideploy.phases.service import Health, Staging, Target
+from aideploy.phases.train import Trained
+from aideploy.remote import transfer
+from aideploy.remote.fleet import Fleet, FleetError
+from aideploy.remote.result import ScriptFailed
+from aideploy.remote.session import Lock, Session
+from aideploy.repository import Repository
+from aideploy.rollout import Rollout, untouched
+from aideploy.services.release import release_files
+from aideploy.settings.app import Source
+from aideploy.settings.hosts import Role
+from aideploy.settings.secrets import resolve
 
 if TYPE_CHECKING:
-    from .settings import Settings
+    from aideploy.settings import Settings
 
 T = TypeVar("T")
 
@@ -42,7 +50,17 @@ _STAMP = "%Y%m%dT%H%M%SZ"
 _INLINE_PACK_BYTES = 4 * 1024 * 1024
 # What a script says when the host, not the release, is the reason; otherwise the release failed.
 _HOST_CODES = frozenset(
-    "no-space no-access no-repository no-python no-uv no-venv not-set-up no-sudo no-linked-file".split()
+    [
+        "no-space",
+        "no-access",
+        "no-repository",
+        "no-python",
+        "no-uv",
+        "no-venv",
+        "not-set-up",
+        "no-sudo",
+        "no-linked-file",
+    ]
 )
 _USAGE_CODES = frozenset(["no-revision", "no-subdirectory"])
 
@@ -108,7 +126,7 @@ class Deployment:
     def open(self, *, wait_lock: bool = False) -> Mapping[str, HostFacts]:
         """Connect to every host, take the locks, look around; nobody may be unready."""
         if self.settings.serve:
-            self._secrets = resolve(self.settings.serve, self.settings.path.parent)
+            self._secrets = resolve(self.settings.serve, os.environ, self.settings.path.parent)
         results = self._fleet.open(Lock.HELD, looking.script(self.settings), wait_lock=wait_lock)
         self.facts = {name: looking.read(name, result) for name, result in results.items()}
         refusals = [
@@ -234,11 +252,15 @@ class Deployment:
             known = self.facts[name]
             if self._rollout and name in self._rollout.states:
                 self._rollout.confirm(session)
-            entry = self._entry(Verdict.GOOD)
             keep = service.kept(known, self.release, self.settings.app.keep_releases)
             session.run(
                 Phase.FINISH,
-                service.finish(known, entry, keep, targets_file(self.settings, session.host)),
+                service.finish(
+                    known,
+                    (self._entry(Verdict.GOOD),),
+                    keep,
+                    targets_file(self.settings, session.host),
+                ),
             )
 
         self._each(Phase.FINISH, work, self._fleet.names)

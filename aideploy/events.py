@@ -116,6 +116,16 @@ class PhaseFinished(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class SessionEnded(Event):
+    """A session with a host is over; what it cost."""
+
+    host: str
+    connections: int
+    channels: int
+    round_trips: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Notice(Event):
     """Something worth a line on the screen. Level is "info" or "warning"."""
 

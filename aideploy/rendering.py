@@ -16,8 +16,8 @@ from typing import Any
 
 import jinja2
 
-from .errors import SettingsError
-from .services.environment import environment_file
+from aideploy.errors import SettingsError
+from aideploy.services.environment import environment_file
 
 
 def render(template: str, values: Mapping[str, Any], *, folder: Path) -> str:

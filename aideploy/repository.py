@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from .errors import UsageError
+from aideploy.errors import UsageError
 
 
 @dataclass(frozen=True)

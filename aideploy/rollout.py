@@ -14,19 +14,26 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from .errors import AideployError, ConnectionLost, Interrupted, Locked, NeedsPerson, RolledBack
-from .events import Events, HostState, Notice, Phase
-from .phases import facts as looking
-from .phases import service
-from .phases.facts import HostFacts
-from .phases.journal import Entry, Verdict
-from .phases.service import Health, Target
-from .remote.fleet import Fleet, FleetError
-from .remote.script import Script
-from .remote.session import Lock, Session
+from aideploy.errors import (
+    AideployError,
+    ConnectionLost,
+    Interrupted,
+    Locked,
+    NeedsPerson,
+    RolledBack,
+)
+from aideploy.events import Events, HostState, Notice, Phase
+from aideploy.phases import facts as looking
+from aideploy.phases import service
+from aideploy.phases.facts import HostFacts
+from aideploy.phases.journal import Entry, Verdict
+from aideploy.phases.service import Health, Target
+from aideploy.remote.fleet import Fleet, FleetError
+from aideploy.remote.script import Script
+from aideploy.remote.session import Lock, Session
 
 if TYPE_CHECKING:
-    from .settings import Host, Settings
+    from aideploy.settings import Settings
 
 _RECONNECT_SECONDS = 60.0
 

@@ -23,12 +23,12 @@ from typing import TYPE_CHECKING
 import fabric
 from invoke.exceptions import Exit
 
-from .errors import AideployError, ExitStatus, Interrupted
-from .events import Events, Failure, HostState, RunFinished, RunStarted
-from .remote.fleet import Fleet
+from aideploy.errors import AideployError, ExitStatus, Interrupted
+from aideploy.events import Events, Failure, HostState, RunFinished, RunStarted
+from aideploy.remote.fleet import Fleet
 
 if TYPE_CHECKING:
-    from .settings import Settings
+    from aideploy.settings import Settings
 
 
 @dataclass
@@ -70,8 +70,8 @@ def running(
         invoke.exceptions.Exit: with the exit status, when the body raised an AideployError; everything there is to
             say was said.
     """
-    from .report.choose import readers
-    from .report.log_file import log_path
+    from aideploy.report.choose import readers
+    from aideploy.report.log_file import log_path
 
     log = log_path(settings.path.parent, command, settings.environment, datetime.now(UTC))
     events = Events(*readers(sys.stdout, sys.stderr, os.environ, json=json, log=log))
@@ -89,7 +89,7 @@ def running(
     )
     fleet = Fleet(
         settings.hosts,
-        root=settings.app.deploy_to,
+        root=str(settings.app.deploy_to),
         owner=f"{who} ({command})",
         events=events,
         config=_ssh_config(config),
@@ -112,9 +112,16 @@ def running(
 
 def complain(error: AideployError) -> Exit:
     """Print an error that came before there was anything to run, and return the exit to raise."""
-    from .report.last_word import print_failure
+    from aideploy.report.output import Output
+    from aideploy.report.safe_text import harmless_lines
 
-    print_failure(error, sys.stderr)
+    out = Output(sys.stderr)
+    for line in harmless_lines(error.what):
+        out.line(f"Error: {line}")
+    for line in harmless_lines(error.why):
+        out.line(f"  {line}")
+    for line in harmless_lines(error.next_step):
+        out.line(f"Next: {line}")
     return Exit(code=error.status)
 
 

@@ -6,8 +6,8 @@ their Prometheus reads. Nothing is decided here but the labels.
 
 from __future__ import annotations
 
-from ..rendering import render
-from ..settings import Host, Role, Settings
+from aideploy.rendering import render
+from aideploy.settings import Host, Role, Settings
 
 
 def targets_file(settings: Settings, host: Host) -> tuple[str, str]:

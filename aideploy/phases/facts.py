@@ -10,14 +10,14 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from ..errors import HostNotReady
-from ..events import Phase
-from ..remote.result import Result
-from ..remote.script import Script
-from .journal import Journal
+from aideploy.errors import HostNotReady
+from aideploy.events import Phase
+from aideploy.phases.journal import Journal
+from aideploy.remote.result import Result
+from aideploy.remote.script import Script
 
 if TYPE_CHECKING:
-    from ..settings import Host, Settings
+    from aideploy.settings import Host, Settings
 
 LEAST_FREE_BYTES = 100 * 1024 * 1024
 JOURNAL_LINES = 200
@@ -37,7 +37,7 @@ class HostFacts:
         git: the version of git, empty when there is none.
         python: path and version of the interpreter, empty when there is none.
         gpus: one line of nvidia-smi for each.
-        files: path -> sha256 of the configuration files asked for; absent when the file is absent.
+        files: path -> sha256 of the configuration files asked for, or "missing" or "unreadable".
         current: the release that is live.
         releases: the whole releases on the host, oldest first.
         models: the models on the host.
@@ -78,13 +78,18 @@ def script(settings: Settings, files: Iterable[str] = ()) -> Script:
         files: configuration files whose checksums are wanted.
     """
     return Script(
-        "open", (settings.app.deploy_to, settings.install.python, str(JOURNAL_LINES), *files)
+        "open",
+        (str(settings.app.deploy_to), settings.install.python, str(JOURNAL_LINES), *files),
+        libraries=("files",),
     )
 
 
 def read(host: str, result: Result) -> HostFacts:
     """Make typed facts of what the script emitted."""
-    files = dict(reversed(line.split(" ", 1)) for line in result.all("file") if " " in line)
+    files = {}
+    for line in result.all("file"):
+        checksum, _, path = line.partition(" ")
+        files[path] = checksum
     return HostFacts(
         host=host,
         root=PurePosixPath(result.text("root", "/")),

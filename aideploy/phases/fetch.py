@@ -9,11 +9,11 @@ import base64
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ..remote.result import Result
-from ..remote.script import Script
+from aideploy.remote.result import Result
+from aideploy.remote.script import Script
 
 if TYPE_CHECKING:
-    from ..settings import Settings
+    from aideploy.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,9 @@ def _script(
 ) -> Script:
     app = settings.app
     subdirectory = str(app.subdirectory or "")
-    return Script("fetch", (app.deploy_to, source, repository, revision, subdirectory, stamp, live))
+    return Script(
+        "fetch", (str(app.deploy_to), source, repository, revision, subdirectory, stamp, live)
+    )
 
 
 def read(result: Result) -> Fetched:

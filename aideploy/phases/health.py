@@ -12,7 +12,7 @@ from importlib import resources
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ..settings import Health
+    from aideploy.settings.health import Health
 
 
 @cache

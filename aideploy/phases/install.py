@@ -8,11 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ..remote.result import Result
-from ..remote.script import Argument, Script, Secret
+from aideploy.remote.result import Result
+from aideploy.remote.script import Argument, Script, Secret
 
 if TYPE_CHECKING:
-    from ..settings import Settings
+    from aideploy.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def script(settings: Settings, release: str, tree: str) -> Script:
     return Script(
         "install",
         (
-            settings.app.deploy_to,
+            str(settings.app.deploy_to),
             release,
             tree,
             install.tool,

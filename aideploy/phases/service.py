@@ -10,14 +10,16 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ..remote.result import Result
-from ..remote.script import Script, Secret
-from . import health
-from .facts import HostFacts
-from .journal import Entry
+from aideploy.phases import health
+from aideploy.phases.facts import HostFacts
+from aideploy.phases.journal import Entry
+from aideploy.remote.result import Result
+from aideploy.remote.script import Script, Secret
+from aideploy.services.manager import libraries
 
 if TYPE_CHECKING:
-    from ..settings import Host, Settings
+    from aideploy.settings import Host, Settings
+    from aideploy.settings.serve import Serve
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ class Staging:
 
 def stage(settings: Settings, host: Host, facts: HostFacts, staging: Staging) -> Script:
     """Return the script that makes the release whole and proves it in the staged slot."""
-    serve = settings.serve
+    serve = _serve(settings)
     request = health.until_healthy(
         settings.health, bind(settings, host), serve.slot_port, staging.revision
     )
@@ -90,9 +92,9 @@ def stage(settings: Settings, host: Host, facts: HostFacts, staging: Staging) ->
             settings.install.python,
             health.program(),
             request,
-            *serve.linked,
+            *(f"{item.path}/" if item.directory else str(item.path) for item in serve.linked),
         ),
-        libraries=_libraries(settings),
+        libraries=_libraries(_serve(settings)),
     )
 
 
@@ -111,7 +113,7 @@ def switch(
         entries: what goes to the journal.
     """
     request = health.until_healthy(
-        settings.health, bind(settings, host), settings.serve.port, target.revision
+        settings.health, bind(settings, host), _serve(settings).port, target.revision
     )
     return Script(
         "switch",
@@ -119,12 +121,12 @@ def switch(
             str(facts.root),
             settings.app.name,
             target.release or "",
-            "\n".join(entry.line() for entry in entries),
+            _lines(entries),
             settings.install.python,
             health.program(),
             request,
         ),
-        libraries=_libraries(settings),
+        libraries=_libraries(_serve(settings)),
     )
 
 
@@ -133,7 +135,7 @@ def watch(settings: Settings, host: Host, facts: HostFacts, revision: str) -> Sc
     request = health.staying_healthy(
         settings.health,
         bind(settings, host),
-        settings.serve.port,
+        _serve(settings).port,
         revision,
         settings.rollout.bake,
     )
@@ -146,23 +148,27 @@ def watch(settings: Settings, host: Host, facts: HostFacts, revision: str) -> Sc
             health.program(),
             request,
         ),
-        libraries=_libraries(settings),
+        libraries=_libraries(_serve(settings)),
     )
 
 
 def finish(
-    facts: HostFacts, entry: Entry | None, keep: Iterable[str], targets: tuple[str, str] = ("", "")
+    facts: HostFacts,
+    entries: tuple[Entry, ...],
+    keep: Iterable[str],
+    targets: tuple[str, str] = ("", ""),
 ) -> Script:
     """Return the script that writes the last word to the journal and makes room.
 
     Args:
         facts: of the host.
-        entry: what goes to the journal, if anything.
+        entries: what goes to the journal.
         keep: the releases that stay.
         targets: path and content of the file for Prometheus; empty where none is wanted.
     """
-    line = entry.line() if entry else ""
-    return Script("finish", (str(facts.root), line, *keep, "--", *targets), libraries=("release",))
+    return Script(
+        "finish", (str(facts.root), _lines(entries), *keep, "--", *targets), libraries=("release",)
+    )
 
 
 def kept(facts: HostFacts, release: str, keep_releases: int) -> tuple[str, ...]:
@@ -176,12 +182,12 @@ def kept(facts: HostFacts, release: str, keep_releases: int) -> tuple[str, ...]:
 
 def proven_beside(settings: Settings) -> bool:
     """Whether a release is started beside the live one: not where a GPU holds only one model."""
-    return settings.serve.gpus == 0
+    return _serve(settings).gpus == 0
 
 
 def bind(settings: Settings, host: Host) -> str:
     """Return the address that the service listens on, on this host."""
-    return host.bind or settings.serve.bind
+    return host.bind or _serve(settings).bind
 
 
 def read_health(result: Result) -> Health:
@@ -189,5 +195,15 @@ def read_health(result: Result) -> Health:
     return Health(result.text("health"))
 
 
-def _libraries(settings: Settings) -> tuple[str, ...]:
-    return ("release", f"manager_{settings.serve.manager.replace('-', '_')}")
+def _lines(entries: Iterable[Entry]) -> str:
+    return "\n".join(entry.line() for entry in entries)
+
+
+def _libraries(serve: Serve) -> tuple[str, ...]:
+    return ("release", *libraries(serve.manager))
+
+
+def _serve(settings: Settings) -> Serve:
+    # Hosts that serve without a [serve] do not get past the settings' own checks.
+    assert settings.serve is not None, "[serve] is missing"
+    return settings.serve

@@ -10,12 +10,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from ..remote.result import Result
-from ..remote.script import Script
-from ..services.files import rendered_files
-from ..services.manager import service_user
-from ..settings import Host, Role, Settings
-from ..settings.serve import Manager
+from aideploy.remote.result import Result
+from aideploy.remote.script import Script
+from aideploy.services.files import rendered_files
+from aideploy.services.manager import service_user
+from aideploy.settings import Host, Role, Settings
+from aideploy.settings.serve import Manager
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,9 @@ class SetUp:
 
     changed: tuple[str, ...]
     notices: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"{len(self.changed)} changes" if self.changed else "nothing to change"
 
 
 def setup(settings: Settings, host: Host, *, root: PurePosixPath, user: str) -> Script:

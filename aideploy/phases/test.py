@@ -7,18 +7,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..remote.script import Script
+from aideploy.remote.script import Script
 
 if TYPE_CHECKING:
-    from ..settings import Settings
-    from ..settings.train import ProjectTests
+    from aideploy.settings import Settings
+    from aideploy.settings.train import ProjectTests
 
 
 def script(settings: Settings, tests: ProjectTests, release: str) -> Script:
     """Return the script that runs the tests; it fails with the code `tests-failed`."""
     return Script(
         "test",
-        (settings.app.deploy_to, release, tests.command),
+        (str(settings.app.deploy_to), release, tests.command),
         libraries=("release",),
         limit=tests.timeout,
     )

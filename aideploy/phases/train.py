@@ -10,12 +10,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ..remote.result import Result
-from ..remote.script import Script, Secret
+from aideploy.remote.result import Result
+from aideploy.remote.script import Script, Secret
 
 if TYPE_CHECKING:
-    from ..settings import Settings
-    from ..settings.train import Train
+    from aideploy.settings import Settings
+    from aideploy.settings.train import Train
 
 INLINE_BYTES = 4 * 1024 * 1024
 
@@ -55,7 +55,7 @@ def script(settings: Settings, train: Train, release: str, revision: str) -> Scr
     return Script(
         "train",
         (
-            settings.app.deploy_to,
+            str(settings.app.deploy_to),
             release,
             train.command,
             str(train.outputs),
@@ -71,7 +71,7 @@ def script(settings: Settings, train: Train, release: str, revision: str) -> Scr
 def read_model(settings: Settings, train: Train, release: str) -> Script:
     """Return the script that hands over the model, if it has at most `INLINE_BYTES`."""
     return Script(
-        "read_model", (settings.app.deploy_to, release, str(train.outputs), str(INLINE_BYTES))
+        "read_model", (str(settings.app.deploy_to), release, str(train.outputs), str(INLINE_BYTES))
     )
 
 
@@ -83,7 +83,9 @@ def write_model(settings: Settings, model: str, archive: str) -> Script:
         model: the sha256 over its files.
         archive: a compressed tar as base64; empty when the files came over another channel.
     """
-    return Script("write_model", (settings.app.deploy_to, model, archive), libraries=("release",))
+    return Script(
+        "write_model", (str(settings.app.deploy_to), model, archive), libraries=("release",)
+    )
 
 
 def read(result: Result) -> Trained:

@@ -19,10 +19,10 @@ import fabric
 import paramiko
 from paramiko.ssh_exception import NoValidConnectionsError
 
-from ..errors import Unreachable
+from aideploy.errors import Unreachable
 
 if TYPE_CHECKING:
-    from ..settings import Host
+    from aideploy.settings import Host
 
 KEEPALIVE_SECONDS = 5
 SILENCE_SECONDS = 30

@@ -15,16 +15,25 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from ..errors import AideployError, ExitStatus, Interrupted, Locked
-from ..events import Events, HostFinished, Notice, Outcome, Phase, PhaseFinished, PhaseStarted
-from .result import Result, ScriptFailed
-from .script import Script
-from .session import Lock, Session, heartbeat
+from aideploy.errors import AideployError, ExitStatus, Interrupted, Locked
+from aideploy.events import (
+    Events,
+    HostFinished,
+    Notice,
+    Outcome,
+    Phase,
+    PhaseFinished,
+    PhaseStarted,
+    SessionEnded,
+)
+from aideploy.remote.result import Result, ScriptFailed
+from aideploy.remote.script import Script
+from aideploy.remote.session import Lock, Session, heartbeat
 
 if TYPE_CHECKING:
     import fabric
 
-    from ..settings import Host
+    from aideploy.settings import Host
 
 T = TypeVar("T")
 
@@ -209,6 +218,17 @@ class Fleet:
         """End every session; the hosts free their locks."""
         self._stop_heartbeat.set()
         list(self._pool.map(Session.close, self._sessions.values()))
+        for name, session in self._sessions.items():
+            cost = session.traffic
+            if cost.connections:
+                self._events.publish(
+                    SessionEnded(
+                        host=name,
+                        connections=cost.connections,
+                        channels=cost.channels,
+                        round_trips=cost.round_trips,
+                    )
+                )
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     # -- inside ---------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from dataclasses import dataclass, field
 
-from ..errors import AideployError
+from aideploy.errors import AideployError
 
 
 @dataclass(frozen=True)

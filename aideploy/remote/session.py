@@ -18,17 +18,17 @@ from typing import TYPE_CHECKING
 
 import paramiko
 
-from ..errors import AideployError, ConnectionLost, HostNotReady, Locked
-from ..events import Events, OutputReceived, Phase, StepStarted
-from .connecting import SILENCE_SECONDS, connect, ssh_command
-from .result import Result, ScriptFailed
-from .script import Script
-from .stream import Demultiplexer, Line, Mark, unescape
+from aideploy.errors import AideployError, ConnectionLost, HostNotReady, Locked
+from aideploy.events import Events, OutputReceived, Phase, StepStarted
+from aideploy.remote.connecting import SILENCE_SECONDS, connect, ssh_command
+from aideploy.remote.result import Result, ScriptFailed
+from aideploy.remote.script import Script
+from aideploy.remote.stream import Demultiplexer, Line, Mark, unescape
 
 if TYPE_CHECKING:
     import fabric
 
-    from ..settings import Host
+    from aideploy.settings import Host
 
 TAIL_LINES = 20
 _READ_BYTES = 1 << 16

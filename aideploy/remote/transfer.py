@@ -13,10 +13,10 @@ from concurrent.futures import ThreadPoolExecutor
 from queue import Empty, Full, Queue
 from typing import Any
 
-from ..errors import ConnectionLost
-from ..events import Phase
-from .script import Script
-from .session import Session
+from aideploy.errors import ConnectionLost
+from aideploy.events import Phase
+from aideploy.remote.script import Script
+from aideploy.remote.session import Session
 
 _CHUNK_BYTES = 1 << 18
 _QUEUED_CHUNKS = 32

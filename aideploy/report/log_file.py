@@ -22,6 +22,7 @@ from aideploy.events import (
     PhaseStarted,
     RunFinished,
     RunStarted,
+    SessionEnded,
     StepStarted,
 )
 from aideploy.report.safe_text import visible
@@ -98,8 +99,14 @@ def _lines(event: Event) -> list[str]:
             return [_columns(event.phase, "-", f"{event.outcome} {duration(event.seconds)}")]
         case Notice():
             return _several("-", event.host or "-", f"{event.level}: {event.text}")
+        case SessionEnded():
+            cost = (
+                f"{event.connections} connections, {event.channels} channels, "
+                f"{event.round_trips} round trips"
+            )
+            return [_columns("-", event.host, f"session over: {cost}")]
         case RunStarted():
-            what = f"{event.command} {event.app} to {event.environment} by {event.who}"
+            what = f"{event.command} {event.app} in {event.environment} by {event.who}"
             return _several("-", "-", f"{what} on {', '.join(event.hosts)}")
         case RunFinished():
             return _last_word(event)

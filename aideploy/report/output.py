@@ -7,6 +7,7 @@ nobody watches it, so writing goes silent then. Used by all readers except the l
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import TextIO
 
 
@@ -32,27 +33,30 @@ class Output:
 
     def write(self, text: str) -> int:
         """Write; characters that the stream's encoding lacks are written as escapes."""
-        if not self._gone:
-            encoding = self.encoding
-            possible = text.encode(encoding, "backslashreplace").decode(encoding)
-            try:
-                self._stream.write(possible)
-            except OSError:
-                self._fall_silent()
+        encoding = self.encoding
+        possible = text.encode(encoding, "backslashreplace").decode(encoding)
+        self._try(lambda: self._stream.write(possible))
         return len(text)
 
     def flush(self) -> None:
         """Send what was written."""
-        if not self._gone:
-            try:
-                self._stream.flush()
-            except OSError:
-                self._fall_silent()
+        self._try(self._stream.flush)
 
     def line(self, text: str = "") -> None:
         """Write one line and send it."""
         self.write(f"{text}\n")
         self.flush()
+
+    def _try(self, action: Callable[[], object]) -> None:
+        if self._gone:
+            return
+        try:
+            action()
+        except BlockingIOError:
+            # An `ssh` that shares the pipe made it non-blocking: a few characters are lost, once.
+            os.set_blocking(self._stream.fileno(), True)
+        except OSError:
+            self._fall_silent()
 
     def _fall_silent(self) -> None:
         self._gone = True

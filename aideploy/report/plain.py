@@ -61,7 +61,7 @@ def _text(event: Event) -> str:
     match event:
         case RunStarted():
             text = (
-                f"{event.command} {event.app} to {event.environment}"
+                f"{event.command} {event.app} in {event.environment}"
                 f" ({one_or_count(event.hosts)}) by {event.who}"
             )
             return harmless(f"{text}, log {event.log}" if event.log else text)

@@ -239,7 +239,7 @@ def _line(event: Event) -> Text | None:
     match event:
         case RunStarted():
             names = host_names(event.hosts, _NAMED_HOSTS)
-            what = f"{event.command} {event.app} to {event.environment}"
+            what = f"{event.command} {event.app} in {event.environment}"
             return Text(harmless(what), "bold").append(f"  {names}", "dim")
         case Notice():
             host = f"{harmless(event.host)}: " if event.host else ""

@@ -2,9 +2,9 @@
 
 Called by `lifecycle`. A process belongs to a sandbox when its environment carries the sandbox's
 mark, or when it descends from, or shares a session with, one that does: a program may have cleared
-its environment. (Its SSH server adopts orphans; only what has cleared its environment *and* lost its
-parents *and* the server cannot be found.) No process id is ever remembered, so a reused one cannot be hit; psutil compares
-start times before it sends a signal.
+its environment. (The SSH server adopts orphans; only what has cleared its environment *and* lost
+its parents *and* the server cannot be found.) No process id is ever remembered, so a reused one
+cannot be hit; psutil compares start times before it sends a signal.
 """
 
 from __future__ import annotations

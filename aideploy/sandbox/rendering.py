@@ -53,6 +53,26 @@ def environment_toml(layout: Layout, hosts: tuple[Host, ...], *, app: str, port:
     )
 
 
+def hosts_toml(
+    layout: Layout, hosts: tuple[Host, ...], *, app: str, port: int, repository: Path
+) -> str:
+    """A whole hosts.toml for the example app on these hosts.
+
+    Args:
+        app, port: as for `environment_toml`.
+        repository: the app's git repository on this machine.
+    """
+    return _render(
+        "hosts.toml.j2",
+        layout=layout,
+        hosts=hosts,
+        app=app,
+        port=port,
+        repository=repository,
+        user=getpass.getuser(),
+    )
+
+
 def _render(template: str, **values: object) -> str:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_templates() / "sandbox"),

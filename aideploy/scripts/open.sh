@@ -29,15 +29,7 @@ if command -v nvidia-smi >/dev/null; then
   emit gpus "$(nvidia-smi --query-gpu=name,driver_version,memory.total,memory.free --format=csv,noheader 2>/dev/null || true)"
 fi
 
-for file in "$@"; do
-  path=$(expand "$file")
-  if [ -r "$path" ]; then
-    sum=$(sha256sum -- "$path")
-    emit file "${sum%% *} $path"
-  elif [ -e "$path" ] || ! [ -x "$(dirname -- "$path")" ]; then
-    emit file "unreadable $path"
-  fi
-done
+emit_checksums "$@"
 
 if [ -L "$root/current" ]; then
   emit current "$(basename -- "$(readlink -- "$root/current")")"

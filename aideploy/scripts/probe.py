@@ -12,6 +12,8 @@ service's main process: when it is gone there is nothing to wait for.
 The last line that it prints is the result in words. Exit status 0: well.
 """
 
+from __future__ import annotations
+
 import http.client
 import json
 import os
@@ -19,12 +21,13 @@ import subprocess
 import sys
 import time
 import urllib.parse
+from typing import Any
 
 ANSWER_SECONDS = 5.0
 TOLERATED = 1
 
 
-def ask_url(request):
+def ask_url(request: dict[str, Any]) -> str | None:
     """Return None when the answer is right, otherwise what is wrong with it."""
     url = urllib.parse.urlsplit(request["url"])
     connection = http.client.HTTPConnection(url.hostname, url.port, timeout=ANSWER_SECONDS)
@@ -47,7 +50,7 @@ def ask_url(request):
     return wrong_fields(request, body)
 
 
-def wrong_fields(request, body):
+def wrong_fields(request: dict[str, Any], body: bytes) -> str | None:
     if not request["fields"]:
         return None
     try:
@@ -61,7 +64,7 @@ def wrong_fields(request, body):
     return None
 
 
-def ask_command(request):
+def ask_command(request: dict[str, Any]) -> str | None:
     try:
         done = subprocess.run(
             ["bash", "-c", request["command"]],
@@ -79,11 +82,11 @@ def ask_command(request):
     return f"the health command ended with status {done.returncode}{said}"
 
 
-def alive(pid):
+def alive(pid: str) -> bool:
     return not pid or os.path.exists(f"/proc/{pid}")  # noqa: PTH110
 
 
-def main():
+def main() -> int:
     request = json.loads(sys.argv[1])
     pid = sys.argv[2] if len(sys.argv) > 2 else ""
     ask = ask_command if request.get("command") else ask_url

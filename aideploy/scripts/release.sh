@@ -44,6 +44,27 @@ model_id() {
     xargs -0 -r sha256sum -- | sha256sum | cut -d ' ' -f 1)
 }
 
+# prove SLOT PYTHON PROGRAM REQUEST WHAT VERB: the service is started or restarted and has to become well.
+# WHAT: the beginning of the sentence when it does not.
+prove() {
+  local slot=$1 what=$5 status=0
+  "service_$6" "$slot" || status=$?
+  if ((status != 0)); then
+    health="it could not be started"
+  else
+    probe "$2" "$3" "$4" "$(service_pid "$slot")" || status=$?
+  fi
+  ((status == 0)) || unwell "$slot" "$what$health"
+}
+
+# unwell SLOT MESSAGE: show what the service wrote last, and end.
+unwell() {
+  printf '%s\n' "-- what the service wrote last --"
+  service_log "$1" 15 || true
+  [ "$1" = live ] || service_stop "$1" || true
+  fail unhealthy "$2" "${next-}"
+}
+
 # probe PYTHON PROGRAM REQUEST [PID]: ask the service whether it is well; see probe.py.
 probe() {
   local answer status=0

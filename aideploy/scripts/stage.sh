@@ -27,7 +27,7 @@ for name in "$@"; do
   ln -s -- "$shared" "$place/${name%/}"
 done
 mkdir -p -- "$place/.aideploy"
-printf '%s' "$environment" | replace_file "$place/.aideploy/env" 600
+printf '%s' "$environment" | replace_file "$place/.aideploy/env" 640
 printf '%s' "$serve" | replace_file "$place/.aideploy/serve" 755
 
 if [ "$prove" = yes ]; then
@@ -35,17 +35,9 @@ if [ "$prove" = yes ]; then
   replace_link "../../releases/$release" "$root/slots/staged/release"
   step "prove the release beside what is live"
   # A staged service that a dead deploy left is not ours to ask.
-  service_stop staged
-  service_start staged
-  healthy=0
-  probe "$python" "$probe" "$request" "$(service_pid staged)" || healthy=$?
-  if ((healthy != 0)); then
-    printf '%s\n' "-- the service's last lines --"
-    service_log staged 15 || true
-    service_stop staged || true
-    rm -f -- "$root/slots/staged/release"
-    fail unhealthy "the new release is not healthy: $health" "correct it, push, and deploy again; it never got a request"
-  fi
+  [ "$(service_state staged)" = inactive ] || service_stop staged
+  next="correct it, push, and deploy again; it never got a request"
+  prove staged "$python" "$probe" "$request" "the new release is not healthy: " start
   service_stop staged
   rm -f -- "$root/slots/staged/release"
   emit health "$health"

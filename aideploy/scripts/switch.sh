@@ -20,13 +20,5 @@ fi
 step "switch to $release"
 replace_link "releases/$release" "$root/current"
 journal "$line"
-service_restart live
-step "ask whether it is well"
-healthy=0
-probe "$python" "$probe" "$request" "$(service_pid live)" || healthy=$?
-if ((healthy != 0)); then
-  printf '%s\n' "-- the service's last lines --"
-  service_log live 15 || true
-  fail unhealthy "after the switch: $health" ""
-fi
+prove live "$python" "$probe" "$request" "after the switch: " restart
 emit health "$health"

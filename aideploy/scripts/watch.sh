@@ -6,11 +6,5 @@
 # shellcheck disable=SC2034  # root and app are for the service manager's functions
 root=$(expand "$1") app=$2 python=$3 probe=$4 request=$5
 step "watch"
-healthy=0
-probe "$python" "$probe" "$request" "$(service_pid live)" || healthy=$?
-if ((healthy != 0)); then
-  printf '%s\n' "-- the service's last lines --"
-  service_log live 15 || true
-  fail unhealthy "$health" ""
-fi
+probe "$python" "$probe" "$request" "$(service_pid live)" || unwell live "while watching: $health"
 emit health "$health"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from ..errors import SettingsError
+from aideploy.errors import SettingsError
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 

@@ -15,11 +15,11 @@ from enum import StrEnum
 from pathlib import PurePosixPath
 from typing import Any
 
-from ..remote.result import Result
-from ..rendering import render
-from ..settings import Host, Role, Settings
-from ..settings.serve import Manager, Serve, Strategy
-from .manager import Slot, service_user
+from aideploy.remote.result import Result
+from aideploy.rendering import render
+from aideploy.services.manager import Slot, service_user
+from aideploy.settings import Host, Role, Settings
+from aideploy.settings.serve import Manager, Serve, Strategy
 
 _UNITS = {
     Manager.SYSTEMD: PurePosixPath("/etc/systemd/system"),

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from ..settings import Settings
-from ..settings.serve import Manager, Serve
+from aideploy.settings import Settings
+from aideploy.settings.serve import Manager, Serve
 
 
 class Slot(StrEnum):

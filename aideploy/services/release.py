@@ -11,10 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
-from ..errors import SettingsError
-from ..rendering import render
-from ..settings import Settings
-from .environment import environment_file
+from aideploy.errors import SettingsError
+from aideploy.rendering import render
+from aideploy.services.environment import environment_file
+from aideploy.settings import Settings
 
 # What a login on a plain Linux server has.
 _SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from aideploy.settings.ssh import Ssh, SshOptions
 from aideploy.settings.table import default
-from aideploy.settings.values import Address, LabelName, Line, Name, Whole
+from aideploy.settings.values import Address, LabelName, Line, ListenAddress, Name, Whole
 
 
 class Role(StrEnum):
@@ -36,6 +36,9 @@ class HostTable(SshOptions):
 
     gpus: Annotated[Whole, Field(ge=0)] = 0
     """How many GPUs the host has to have."""
+
+    bind: ListenAddress | None = None
+    """The address that the service listens on, on this host; without it that of [serve]."""
 
 
 class Host(HostTable):

@@ -7,10 +7,7 @@ staging is needed.
 
 from __future__ import annotations
 
-import re
-import tomllib
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,6 +17,7 @@ from aideploy.errors import SettingsError, UsageError
 from aideploy.settings import positions
 from aideploy.settings.app import App
 from aideploy.settings.checks import Tables, mismatches
+from aideploy.settings.document import CORRECT, Document, read, table
 from aideploy.settings.health import Health
 from aideploy.settings.hosts import HostTable, resolve
 from aideploy.settings.install import Install
@@ -45,15 +43,23 @@ TABLES: Mapping[str, type[Table]] = {
     "rollout": Rollout,
     "monitoring": Monitoring,
 }
-# The others have a default for every key.
-_NOT_WITHOUT_A_TABLE = frozenset({"app", "test", "train", "serve"})
-_LARGEST = 2**20
-_FIRST_FILE = "write a first one with: fab init"
-_CORRECT = "correct the file and run the same command again"
+# What a project may do without; the others are read even when the file does not mention them.
+_OPTIONAL = frozenset({"test", "train", "serve"})
 _FIRST_HOST = 'one host at least, as in [environments.production.hosts.web1] with its "address"'
 _NAME = TypeAdapter(Name)
 
+FILE_NAME = "hosts.toml"
+
 T = TypeVar("T", bound=Table)
+
+
+def find(named: str | None) -> Path:
+    """Return the file to read: the one that was named, else hosts.toml here or in a folder above."""
+    if named is not None:
+        return Path(named)
+    here = Path.cwd()
+    found = (folder / FILE_NAME for folder in (here, *here.parents))
+    return next((path for path in found if path.is_file()), here / FILE_NAME)
 
 
 def load(path: Path, environment: str | None) -> Settings:
@@ -68,92 +74,14 @@ def load(path: Path, environment: str | None) -> Settings:
         SettingsError: the file cannot be read or has mistakes; it holds all of them.
         UsageError: it is not clear which environment is meant, or there is none of that name.
     """
-    document = _document(path)
+    document = read(path)
     if problems := set(_problems(document)):
         raise _mistakes(document, problems)
     name = _chosen(document, environment)
     return _settings(path, name, _Reading(document, name).tables())
 
 
-@dataclass(frozen=True)
-class _Document:
-    """The file as TOML sees it, with the line of each key."""
-
-    path: Path
-    values: Mapping[str, Any]
-    lines: Mapping[positions.Path, int]
-
-    @property
-    def environments(self) -> Mapping[str, Any]:
-        """What stands under [environments], if that is a table."""
-        return _table(self.values, "environments")
-
-    def line(self, path: positions.Path) -> int:
-        """The line of a key; of what holds it, when it is missing itself."""
-        while path and path not in self.lines:
-            path = path[:-1]
-        return self.lines.get(path, 1)
-
-
-def _table(values: object, name: str) -> Mapping[str, Any]:
-    inner = values.get(name) if isinstance(values, Mapping) else None
-    return inner if isinstance(inner, Mapping) else {}
-
-
-def _document(path: Path) -> _Document:
-    text = _text(path)
-    try:
-        values = tomllib.loads(text)
-        return _Document(path, values, positions.positions(text))
-    except tomllib.TOMLDecodeError as error:
-        raise _no_toml(path, str(error)) from None
-    except RecursionError:
-        raise _no_toml(path, "lists or tables are nested too deeply") from None
-    except ValueError as error:
-        # A number with thousands of digits, or a date that no calendar has.
-        raise _no_toml(path, str(error)) from None
-
-
-def _no_toml(path: Path, why: str) -> SettingsError:
-    place = re.search(r" \(at line (\d+), column (\d+)\)$", why)
-    where = f"{path}:{place[1]}:{place[2]}" if place else f"{path}"
-    return SettingsError(
-        f"{path} is not valid TOML",
-        problems=(f"{where}: {why[: place.start()] if place else why}",),
-        next_step=_CORRECT,
-    )
-
-
-def _text(path: Path) -> str:
-    """The text of the file; what an editor puts first to mark UTF-8 is left out."""
-    try:
-        with path.open("rb") as file:
-            content = file.read(_LARGEST + 1)
-    except FileNotFoundError:
-        raise SettingsError(f"there is no file {path}", next_step=_FIRST_FILE) from None
-    except IsADirectoryError:
-        raise SettingsError(f"{path} is a folder", next_step="name the file in it") from None
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise SettingsError(f"{str(path)!r} cannot be read", problems=(f"{reason}",)) from None
-    if not content.strip():
-        raise SettingsError(f"{path} is empty", next_step=_FIRST_FILE)
-    if b"\0" in content:
-        raise SettingsError(f"{path} is a binary file", next_step=_FIRST_FILE)
-    if len(content) > _LARGEST:
-        raise SettingsError(f"{path} is larger than 1 MiB", next_step=_FIRST_FILE)
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise SettingsError(
-            f"{path} is not UTF-8 text",
-            problems=(f"{path}:{line}: found the byte 0x{content[error.start]:02x}",),
-            next_step="save the file as UTF-8",
-        ) from None
-
-
-def _mistakes(document: _Document, problems: Iterable[Problem]) -> SettingsError:
+def _mistakes(document: Document, problems: Iterable[Problem]) -> SettingsError:
     path = document.path
     lines = sorted(
         (document.line(problem.path), written(problem.path), problem.text) for problem in problems
@@ -161,11 +89,11 @@ def _mistakes(document: _Document, problems: Iterable[Problem]) -> SettingsError
     return SettingsError(
         f"{path} has {'one mistake' if len(lines) == 1 else f'{len(lines)} mistakes'}",
         problems=tuple(f"{path}:{line}: {key}: {text}" for line, key, text in lines),
-        next_step=_CORRECT,
+        next_step=CORRECT,
     )
 
 
-def _problems(document: _Document) -> Iterator[Problem]:
+def _problems(document: Document) -> Iterator[Problem]:
     yield from _unknown_tables((), document.values, (*TABLES, "environments"))
     if document.values.get("environments") is None:
         yield Problem(("environments",), f"missing; expected {_FIRST_HOST}")
@@ -173,8 +101,6 @@ def _problems(document: _Document) -> Iterator[Problem]:
         found = found_at((), document.values["environments"])
         yield Problem(("environments",), f"found {found}, expected {_FIRST_HOST}")
     yield from _default_environment(document)
-    if not any("app" in tables for tables in _levels(document)):
-        yield Problem(("app",), "missing; expected a table with a name and a repository")
     # What an environment replaces is judged as well; what it may add is not missed here.
     shared = _Reading(document, None)
     shared.tables()
@@ -194,13 +120,6 @@ def _problems(document: _Document) -> Iterator[Problem]:
         )
 
 
-def _levels(document: _Document) -> Iterator[Mapping[str, Any]]:
-    """The tables that all environments share, then those of each environment."""
-    yield document.values
-    for name in document.environments:
-        yield _table(document.environments, name)
-
-
 def _unknown_tables(
     path: positions.Path, values: Mapping[str, Any], known: Iterable[str]
 ) -> Iterator[Problem]:
@@ -210,14 +129,14 @@ def _unknown_tables(
             yield Problem((*path, name), later_table(name) or f"unknown table; {hint(name, known)}")
 
 
-def _default_environment(document: _Document) -> Iterator[Problem]:
-    default = _table(document.values, "app").get("default_environment")
+def _default_environment(document: Document) -> Iterator[Problem]:
+    default = table(document.values, "app").get("default_environment")
     known = document.environments
     if isinstance(default, str) and known and default not in known:
         text = f"found {default!r}, expected an environment of this file; {hint(default, known)}"
         yield Problem(("app", "default_environment"), text)
     for name, environment in known.items():
-        if "default_environment" in _table(environment, "app"):
+        if "default_environment" in table(environment, "app"):
             path = ("environments", name, "app", "default_environment")
             yield Problem(path, "this key belongs in [app]")
 
@@ -230,9 +149,9 @@ def _bad_name(path: positions.Path, name: str) -> Iterator[Problem]:
         yield Problem(path, f"found a name that cannot be used, expected {expected}")
 
 
-def _chosen(document: _Document, environment: str | None) -> str:
+def _chosen(document: Document, environment: str | None) -> str:
     known = tuple(document.environments)
-    default = _table(document.values, "app").get("default_environment")
+    default = table(document.values, "app").get("default_environment")
     name = environment if environment is not None else default
     if name in known:
         return str(name)
@@ -253,18 +172,20 @@ class _Reading:
     Without an environment it reads the shared tables alone.
     """
 
-    def __init__(self, document: _Document, environment: str | None) -> None:
+    def __init__(self, document: Document, environment: str | None) -> None:
         self.problems: list[Problem] = []
         self._document = document
         self._environment = environment
-        self._overrides = _table(document.environments, environment) if environment else {}
+        self._overrides = (
+            table(document.environments, environment) if environment is not None else {}
+        )
         self._refused: set[str] = set()
 
     def tables(self) -> Tables:
         found = self._hosts()
         return Tables(
             hosts=found,
-            all_hosts=len(found) == len(_table(self._overrides, "hosts")) > 0,
+            all_hosts=len(found) == len(table(self._overrides, "hosts")) > 0,
             app=self._read("app", App),
             ssh=self._read("ssh", Ssh),
             install=self._read("install", Install),
@@ -291,14 +212,15 @@ class _Reading:
     def _hosts(self) -> Mapping[str, HostTable]:
         if self._environment is None:
             return {}
-        table = self._overrides.get("hosts")
-        if not isinstance(table, Mapping) or not table:
-            found = "missing" if table is None else f"found {found_at((), table)}"
+        written_hosts = self._overrides.get("hosts")
+        if not isinstance(written_hosts, Mapping) or not written_hosts:
+            kind = found_at((), written_hosts)
+            found = "missing" if written_hosts is None else f"found {kind}"
             path = ("environments", self._environment, "hosts")
             self.problems.append(Problem(path, f"{found}, expected {_FIRST_HOST}"))
             return {}
         hosts = {}
-        for name, values in table.items():
+        for name, values in written_hosts.items():
             self.problems.extend(_bad_name(self.origin(("hosts", name)), name))
             if host := self._validated(("hosts", name), HostTable, values):
                 hosts[name] = host
@@ -306,10 +228,10 @@ class _Reading:
 
     def _read(self, name: str, model: type[T]) -> T | None:
         shared, own = self._document.values.get(name), self._overrides.get(name)
-        if shared is None and own is None and name in _NOT_WITHOUT_A_TABLE:
+        if shared is None and own is None and name in _OPTIONAL:
             return None
-        values = _merged({} if shared is None else shared, {} if own is None else own)
-        return self._validated((name,), model, values)
+        values = shared if own is None else _merged(shared, own)
+        return self._validated((name,), model, {} if values is None else values)
 
     def _validated(self, path: positions.Path, model: type[T], values: object) -> T | None:
         try:

@@ -275,8 +275,8 @@ ControllerPath = Annotated[
 HostFolder = Annotated[
     PurePosixPath,
     Matches(
-        rf"/{_PART}(?:/{_PART})+/?",
-        'an absolute path on the host, below a folder such as "/srv", '
+        rf"(?:/{_PART}|~)(?:/{_PART})+/?",
+        'a path on the host, below a folder such as "/srv" or below "~" (the home of the SSH user), '
         "of letters, digits and ._@+-, without '..'",
     ),
 ]

@@ -1,12 +1,13 @@
-"""A line with a round-trip time, for a kernel that cannot delay packets (no netem).
+"""A TCP proxy with a round-trip time that can freeze and reset the connections through it.
 
-A TCP proxy in a process of its own, so that it does not slow down what it measures. It holds each
-chunk for half the round trip in each direction, keeps their order and does not limit the
-bandwidth. A connection costs one round trip before the first byte can leave, as a real one does.
-Used by `Lab.delayed`, the fault tests and the benchmarks.
+It runs in a process of its own, holds each chunk for half the round trip in each direction, keeps
+their order and does not limit the bandwidth. A connection costs one round trip before the first
+byte can leave, as a real one does. Used by `Lab.proxied` and the fault tests; needs no root.
 
-What it cannot show: TCP itself ends at the proxy, so acknowledgements are not delayed and a frozen
-line still acknowledges. For packets that vanish use `Host.drop` or `Host.cut`.
+What it cannot show: TCP itself ends at the proxy, so acknowledgements take no time. Slow start and
+Nagle's algorithm cost nothing here (`ssh true` over 50 ms: 0.56 s, over a real distance 0.78 s),
+and a frozen line still acknowledges. To measure time use `Lab.distant`; for packets that vanish,
+`Host.drop` or `Host.cut`.
 """
 
 from __future__ import annotations

@@ -29,10 +29,11 @@ from tests.lab.base import base_tree
 from tests.lab.delay import Address, DelayProxy
 
 SSH_PORT = 22
-DELAYED_SSH_PORT = 2222
+PROXY_PORT = 2222
 BOOT_SECONDS = 120.0
 STOP_SECONDS = 60.0
 BOOT = Path(__file__).with_name("boot.sh")
+DISTANCE = Path(__file__).with_name("distance.py")
 # Every systemd watches files with a few instances, and all of them count as root's.
 INOTIFY_INSTANCES = Path("/proc/sys/fs/inotify/max_user_instances")
 INOTIFY_INSTANCES_NEEDED = 8192
@@ -55,13 +56,13 @@ class Bind:
 
 
 @dataclass(frozen=True)
-class DelayedLine:
-    """The same hosts at other addresses, behind a proxy that delays what passes.
+class ProxiedLine:
+    """The same hosts at other addresses, behind a proxy.
 
     Attributes:
         addresses: where each host listens now, in the order of the lab's hosts.
         ssh_config: a file for `ssh -F` in which the names of the hosts mean these addresses.
-        proxy: to freeze or cut all lines at once.
+        proxy: to freeze all connections or to reset them.
     """
 
     addresses: tuple[Address, ...]
@@ -326,17 +327,46 @@ class Lab:
         return self._record.folder
 
     @contextmanager
-    def delayed(self, round_trip: timedelta) -> Iterator[DelayedLine]:
-        """The same hosts seen from further away."""
+    def distant(self, round_trip: timedelta) -> Iterator[None]:
+        """All hosts are so far away from this machine (not from each other), addressed as usual.
+
+        This is what measures time: every packet travels, so TCP behaves as over such a distance.
+        """
+        near, far = network.taps(self.number)
+        one_way = round_trip.total_seconds() / 2
+        with subprocess.Popen(
+            [sys.executable, str(DISTANCE), str(one_way), near, far],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            start_new_session=True,
+        ) as carrier:
+            self.remember(carrier.pid)
+            assert carrier.stdout is not None
+            if not carrier.stdout.readline():
+                raise RuntimeError("the process that carries the frames did not start")
+            network.move_away(self.number, self._record.host_numbers)
+            try:
+                yield
+            finally:
+                network.move_back(self.number, self._record.host_numbers)
+                # It ends with its input; so it also ends when this process is killed.
+                carrier.communicate()
+
+    @contextmanager
+    def proxied(self, round_trip: timedelta = timedelta(0)) -> Iterator[ProxiedLine]:
+        """The same hosts behind a proxy that can freeze or reset their SSH connections.
+
+        For measuring time `distant` is better: see `delay` about what a proxy cannot show.
+        """
         addresses = tuple(
-            (network.delayed_address(self.number, number), DELAYED_SSH_PORT)
+            (network.proxy_address(self.number, number), PROXY_PORT)
             for number in self._record.host_numbers
         )
         direct: tuple[Address, ...] = tuple((host.address, host.port) for host in self.hosts)
-        ssh_config = self.folder / "ssh_config.delayed"
+        ssh_config = self.folder / "ssh_config.proxied"
         self._write_ssh_config(ssh_config, addresses)
         with DelayProxy(dict(zip(addresses, direct, strict=True)), round_trip) as proxy:
-            yield DelayedLine(addresses, ssh_config, proxy)
+            yield ProxiedLine(addresses, ssh_config, proxy)
 
     def remember(self, pid: int) -> None:
         """Write down a process that has to be gone when the lab is."""
@@ -370,8 +400,8 @@ class Lab:
 
     def _known_host(self, number: int) -> str:
         host = self.hosts[number - 1]
-        delayed = f"[{network.delayed_address(self.number, number)}]:{DELAYED_SSH_PORT}"
-        return f"{host.name},{host.address},{delayed} {host.host_key}\n"
+        proxied = f"[{network.proxy_address(self.number, number)}]:{PROXY_PORT}"
+        return f"{host.name},{host.address},{proxied} {host.host_key}\n"
 
     def _write_ssh_config(self, file: Path, addresses: Sequence[Address]) -> None:
         own = [

@@ -1,4 +1,4 @@
-"""The private network of a lab: one bridge, and for each host a namespace with one cable to it.
+"""The private network of a lab: a bridge, and for each host a namespace with one cable to it.
 
 Called by `hosts` and, to take it all down again, by `registry`. Every name and address follows from
 the number of the lab and the number of the host, so nothing has to be remembered. Hosts reach each
@@ -36,8 +36,8 @@ def host_address(lab: int, host: int) -> str:
     return f"10.213.{lab}.{10 + host}"
 
 
-def delayed_address(lab: int, host: int) -> str:
-    """The loopback address where a delay proxy stands for the host."""
+def proxy_address(lab: int, host: int) -> str:
+    """The loopback address where a proxy stands for the host."""
     return f"127.213.{lab}.{10 + host}"
 
 
@@ -58,8 +58,11 @@ def is_free(lab: int) -> bool:
 
 def build(lab: int, hosts: Iterable[int]) -> None:
     """Make the bridge and, for each host, its namespace with `eth0` up and addressed."""
+    # A fixed hardware address: the bridge would take another whenever a cable is moved, and the
+    # hosts would have to look for it.
+    hardware = f"02:00:0a:d5:{lab:02x}:01"
     _batch(
-        f"link add {bridge(lab)} type bridge",
+        f"link add {bridge(lab)} address {hardware} type bridge",
         f"address add {controller_address(lab)}/24 dev {bridge(lab)}",
         f"link set {bridge(lab)} up",
     )
@@ -78,6 +81,34 @@ def build(lab: int, hosts: Iterable[int]) -> None:
         )
 
 
+def taps(lab: int) -> tuple[str, str]:
+    """The names of the two ends of the long cable: the controller's and the hosts'."""
+    return f"{bridge(lab)}-near", f"{bridge(lab)}-far"
+
+
+def move_away(lab: int, hosts: Iterable[int]) -> None:
+    """Put the hosts on a bridge of their own, with the long cable between it and the first one.
+
+    The taps are there already: the process that carries the frames makes them, and they go with it.
+    """
+    near, far = taps(lab)
+    _batch(
+        f"link add {_far_bridge(lab)} type bridge",
+        f"link set {_far_bridge(lab)} up",
+        f"link set {near} master {bridge(lab)} up",
+        f"link set {far} master {_far_bridge(lab)} up",
+        *(f"link set {_cable(lab, host)} master {_far_bridge(lab)}" for host in hosts),
+    )
+
+
+def move_back(lab: int, hosts: Iterable[int]) -> None:
+    """Put the hosts on the controller's bridge again."""
+    _batch(
+        *(f"link set {_cable(lab, host)} master {bridge(lab)}" for host in hosts),
+        f"link delete {_far_bridge(lab)}",
+    )
+
+
 def demolish(lab: int, hosts: Iterable[int]) -> None:
     """Remove all that `build` made, or as much of it as is there."""
     links = {link["ifname"] for link in json.loads(_ip("-json", "link", "show"))}
@@ -88,8 +119,9 @@ def demolish(lab: int, hosts: Iterable[int]) -> None:
             _ip("link", "delete", _cable(lab, host))
         if namespace(lab, host) in namespaces:
             _ip("netns", "delete", namespace(lab, host))
-    if bridge(lab) in links:
-        _ip("link", "delete", bridge(lab))
+    for made in (_far_bridge(lab), bridge(lab)):
+        if made in links:
+            _ip("link", "delete", made)
 
 
 def pids_inside(lab: int, host: int) -> tuple[int, ...]:
@@ -114,6 +146,10 @@ def drop(lab: int, host: int) -> None:
 def undrop(lab: int, host: int) -> None:
     """Let packets through again."""
     _iptables(lab, host, "--flush")
+
+
+def _far_bridge(lab: int) -> str:
+    return f"{bridge(lab)}-away"
 
 
 def _cable(lab: int, host: int) -> str:

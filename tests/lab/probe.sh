@@ -25,4 +25,5 @@ mount -t tmpfs lab "$folder/root" 2>/dev/null || refused "the kernel refuses a t
 ip link add bridge0 type bridge 2>/dev/null || refused "the kernel refuses a network bridge"
 ip link add outside type veth peer name inside 2>/dev/null ||
     refused "the kernel refuses a pair of virtual network cables (veth)"
+ip tuntap add tap0 mode tap 2>/dev/null || refused "the kernel refuses a network tap (/dev/net/tun)"
 iptables --wait --append INPUT --jump DROP 2>/dev/null || refused "the kernel refuses iptables"

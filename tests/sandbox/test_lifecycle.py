@@ -235,6 +235,19 @@ def test_a_sandbox_in_a_deep_folder_works(tmp_path: Path) -> None:
         assert _run(status, status.hosts[0].host, "supervisorctl pid").strip().isdecimal()
 
 
+def test_without_its_extra_the_sandbox_says_what_to_install() -> None:
+    program = (
+        "import sys; sys.modules['asyncssh'] = None\n"
+        "from aideploy.errors import HostNotReady\n"
+        "try: import aideploy.sandbox.lifecycle\n"
+        "except HostNotReady as error: print(error.what, '|', error.next_step)"
+    )
+
+    said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+
+    assert said.stdout == "a sandbox needs asyncssh | pip install 'aideploy[sandbox]'\n"
+
+
 def test_git_does_not_see_a_sandbox_in_a_repository(tmp_path: Path) -> None:
     subprocess.run(["git", "init", "--quiet", tmp_path], check=True)
     with Sandbox(tmp_path / ".aideploy/sandbox") as sandbox:

@@ -125,6 +125,7 @@ def main() -> int:
     parser.add_argument("--log", type=Path)
     parser.add_argument("--pace", type=float, default=0.0, help="seconds before each host is done")
     parser.add_argument("--idle", type=float, default=0.0, help="seconds without any event")
+    parser.add_argument("--die", action="store_true", help="end without a last word")
     options = parser.parse_args()
     events = Events(
         *readers(sys.stdout, sys.stderr, os.environ, json=options.json, log=options.log)
@@ -135,6 +136,8 @@ def main() -> int:
         if options.idle and isinstance(event, HostFinished) and event.phase is Phase.INSTALL:
             print(f"CPU seconds while idle: {cpu_seconds(options.idle):.3f}")
             options.idle = 0.0
+        if options.die and isinstance(event, Notice):
+            return 1
         events.publish(event)
     return 0
 

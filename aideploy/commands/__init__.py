@@ -1,0 +1,4 @@
+"""What the commands beside `deploy` do, one module each: `fab status` is `commands.status`, and so on.
+
+Each takes a `Run`, uses its fleet, and fills in its last word. They decide; the fleet does.
+"""

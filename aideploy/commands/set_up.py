@@ -1,0 +1,35 @@
+"""`fab setup`: make the hosts ready to be deployed to."""
+
+from __future__ import annotations
+
+from aideploy.events import HostState, Notice, Phase
+from aideploy.phases import facts as looking
+from aideploy.phases.setup import SetUp, set_up, setup
+from aideploy.remote.session import Lock, Session
+from aideploy.running import Run
+
+
+def set_up_hosts(run: Run) -> None:
+    """Make every host ready to be deployed to, and say what was changed.
+
+    Raises:
+        FleetError: a host is unreachable or cannot be set up.
+    """
+    results = run.fleet.open(Lock.NONE, looking.script(run.settings))
+    facts = {name: looking.read(name, result) for name, result in results.items()}
+
+    def work(session: Session) -> SetUp:
+        known = facts[session.host.name]
+        script = setup(run.settings, session.host, root=known.root, user=known.user)
+        return set_up(session.run(Phase.SETUP, script)[0])
+
+    done = run.fleet.each(Phase.SETUP, work)
+    for name, one in done.items():
+        for notice in one.notices:
+            run.events.publish(Notice(text=notice, level="warning", host=name))
+    run.hosts = tuple(
+        HostState(host=name, state="set up" if one.changed else "set up before, nothing to change")
+        for name, one in done.items()
+    )
+    run.headline = f"{len(done)} hosts are set up"
+    run.next_step = "fab deploy"

@@ -1,0 +1,87 @@
+"""What all tasks share: their common options and the way from a command line to settings.
+
+Imported when `fab` lists its tasks, so nothing heavy is imported at the top: every room is imported by the function
+that needs it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from invoke.context import Context
+from invoke.exceptions import Exit
+
+if TYPE_CHECKING:
+    from aideploy.running import Run
+    from aideploy.settings import Settings
+
+OPTIONS = {
+    "env": "the environment of hosts.toml, where it has more than one",
+    "config": "the settings file (default: hosts.toml here or in the nearest folder above)",
+    "only": "take these hosts and no others: HOST,HOST",
+    "json": "print the facts as JSON on standard output",
+}
+
+
+def options(**more: str) -> dict[str, str]:
+    """Return the help of the common options and of these."""
+    return {**OPTIONS, **more}
+
+
+def read_settings(
+    c: Context, task: str, *, env: str | None, config: str | None, only: str | None
+) -> Settings:
+    """Return the settings that the command line asks for, or leave with what is wrong with them.
+
+    Args:
+        c: the context that Invoke gave the task.
+        task: the name of the task, for what to type instead.
+        env, config, only: as typed.
+    """
+    from aideploy.errors import AideployError
+    from aideploy.running import complain
+    from aideploy.settings import load
+    from aideploy.settings.loading import find
+
+    _refuse_connection(c, task)
+    try:
+        settings = load(find(config), env)
+        return settings.only(_names(only)) if only is not None else settings
+    except AideployError as error:
+        raise complain(error) from None
+
+
+@contextmanager
+def command(
+    c: Context,
+    task: str,
+    *,
+    env: str | None,
+    config: str | None,
+    only: str | None,
+    json: bool = False,
+) -> Iterator[Run]:
+    """Run the body as one command with these options; see `aideploy.running.running`."""
+    from aideploy.running import running
+
+    settings = read_settings(c, task, env=env, config=config, only=only)
+    with running(task, settings, config=c.config, json=json) as run:
+        yield run
+
+
+def _names(only: str) -> list[str]:
+    return [name for name in (part.strip() for part in only.split(",")) if name]
+
+
+def _refuse_connection(c: Any, task: str) -> None:
+    """`fab -H HOST task` would run the task once for each host, one after the other: say what to type."""
+    import fabric
+
+    if isinstance(c, fabric.Connection):
+        raise Exit(
+            f"aideploy takes its hosts from hosts.toml. Instead of -H type:\n"
+            f"    fab {task} --only {c.original_host}",
+            code=2,
+        )

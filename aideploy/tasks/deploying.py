@@ -1,0 +1,63 @@
+"""The tasks that change what hosts run: deploy, rollback, and the phases one by one."""
+
+from __future__ import annotations
+
+from fabric import task
+from invoke.context import Context
+
+from aideploy.tasks.common import command, options
+
+
+@task(
+    auto_shortflags=False,
+    help=options(
+        revision="the branch, tag or commit to deploy (default: [app] branch)",
+        dry_run="show what would happen, and change nothing",
+        wait_lock="wait for a lock that somebody else holds",
+        yes="ask nothing",
+    ),
+)
+def deploy(
+    c: Context,
+    revision: str | None = None,
+    env: str | None = None,
+    config: str | None = None,
+    only: str | None = None,
+    dry_run: bool = False,
+    wait_lock: bool = False,
+    yes: bool = False,
+    json: bool = False,
+) -> None:
+    """Deliver a revision: fetch, install, test, train, prove, switch, watch; or go back."""
+    from aideploy.deployment import Deployment
+
+    with command(c, "deploy", env=env, config=config, only=only, json=json) as run:
+        deployment = Deployment(run.settings, run.fleet, run.events, who=run.who)
+        try:
+            release = deployment.run(revision, wait_lock=wait_lock)
+        finally:
+            run.hosts = deployment.states
+        run.headline = f"{release} is live on {len(run.hosts)} hosts"
+
+
+@task(
+    auto_shortflags=False,
+    help=options(
+        to="the release to go to (default: the last good one before what is live)",
+        wait_lock="wait for a lock that somebody else holds",
+    ),
+)
+def rollback(
+    c: Context,
+    to: str | None = None,
+    env: str | None = None,
+    config: str | None = None,
+    only: str | None = None,
+    wait_lock: bool = False,
+    json: bool = False,
+) -> None:
+    """Go back to the last good release, on every host, at once. Needs no argument."""
+    from aideploy.commands.rollback import roll_back
+
+    with command(c, "rollback", env=env, config=config, only=only, json=json) as run:
+        roll_back(run, to, wait_lock=wait_lock)

@@ -1,0 +1,80 @@
+"""Promises of hosts.example.toml: it is valid, it is complete, and it tells the truth."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from aideploy.settings import load
+from aideploy.settings.hosts import HostTable
+from aideploy.settings.loading import TABLES
+from aideploy.settings.problems import keys_of
+from aideploy.settings.ssh import SshOptions
+from aideploy.settings.table import Table
+
+EXAMPLE = Path(__file__).parents[3] / "hosts.example.toml"
+DEFAULT = re.compile(r"^# (?=[a-z_]+ = )", re.MULTILINE)
+CHOICE = re.compile(r"^# e\.g\. (?=[a-z_]+ = )", re.MULTILINE)
+
+
+def text() -> str:
+    return EXAMPLE.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("environment", ["production", "staging"])
+def test_the_example_is_valid_as_it_stands(environment: str) -> None:
+    assert load(EXAMPLE, environment).environment == environment
+
+
+@pytest.mark.parametrize("environment", ["production", "staging"])
+def test_every_default_that_the_example_tells_is_the_real_one(
+    tmp_path: Path, environment: str
+) -> None:
+    written_out = tmp_path / "hosts.toml"
+    written_out.write_text(DEFAULT.sub("", text()))
+    assert len(DEFAULT.findall(text())) > 20
+    told = load(written_out, environment)
+    assert replace(told, path=EXAMPLE) == load(EXAMPLE, environment)
+
+
+def test_every_other_line_of_the_example_can_be_used(tmp_path: Path) -> None:
+    everything = tmp_path / "hosts.toml"
+    everything.write_text(CHOICE.sub("", text()))
+    settings = load(everything, "production")
+    assert settings.serve
+    assert settings.serve.memory_max == 4 * 1024**3
+
+
+TABLES_OF_THE_FILE = [*TABLES.items(), ("environments.production.hosts.gpu1", HostTable)]
+
+
+def section(header: str) -> str:
+    """What stands below a header, up to the next one."""
+    found = re.search(rf"^\[{re.escape(header)}\]\n((?:[^\[].*\n|\n)*)", text(), re.MULTILINE)
+    assert found, header
+    return found[1]
+
+
+@pytest.mark.parametrize(("header", "model"), TABLES_OF_THE_FILE)
+def test_the_example_has_every_key_of_every_table(header: str, model: type[Table]) -> None:
+    told = re.findall(r"^(?:# (?:e\.g\. )?)?([a-z_]+) = ", section(header), re.MULTILINE)
+    assert set(told) == set(keys_of(model))
+
+
+@pytest.mark.parametrize(("header", "model"), TABLES_OF_THE_FILE)
+def test_the_example_tells_every_default_that_there_is(header: str, model: type[Table]) -> None:
+    told = re.findall(r"^# ([a-z_]+) = ", section(header), re.MULTILINE)
+    inherited = SshOptions.model_fields if model is HostTable else {}
+    for key, field in zip(keys_of(model), model.model_fields.items(), strict=True):
+        name, info = field
+        has_default = not info.is_required() and info.default_factory is None
+        if has_default and info.default is not None and name not in inherited:
+            assert key in told
+
+
+def test_the_example_stays_readable_as_toml() -> None:
+    assert set(tomllib.loads(text())) == {*TABLES, "environments"}

@@ -1,0 +1,469 @@
+"""Promises of hosts.toml: what it means, and that every mistake is met before a connection."""
+
+from __future__ import annotations
+
+from dataclasses import FrozenInstanceError
+from datetime import timedelta
+from pathlib import Path, PurePosixPath
+
+import pytest
+from pydantic import ValidationError
+
+from aideploy.errors import ExitStatus, SettingsError, UsageError
+from aideploy.settings import Role, Settings, load
+from aideploy.settings.app import Source
+from aideploy.settings.serve import Manager, Strategy
+
+SMALLEST = """\
+[app]
+name = "ranker"
+repository = "git@github.com:acme/ranker.git"
+
+[train]
+command = "python train.py"
+
+[serve]
+command = "gunicorn app:app --bind 127.0.0.1:$PORT"
+
+[environments.production.hosts.gpu1]
+address = "gpu1.acme.example"
+"""
+
+TWO_ENVIRONMENTS = """\
+[app]
+name = "ranker"
+repository = "git@github.com:acme/ranker.git"
+
+[ssh]
+user = "deploy"
+key = "keys/deploy"
+connect_timeout = "5s"
+
+[serve]
+command = "run"
+port = 9000
+environment = { LOG_LEVEL = "info", WORKERS = "4" }
+
+[environments.production.hosts.web1]
+address = "web1"
+port = 2222
+user = "root"
+[environments.production.hosts.web2]
+address = "web2"
+roles = ["serve"]
+[environments.production.hosts.eyes]
+address = "eyes"
+roles = ["monitor"]
+
+[environments.staging.ssh]
+port = 2200
+[environments.staging.serve]
+port = 60000
+[environments.staging.serve.environment]
+LOG_LEVEL = "debug"
+[environments.staging.hosts.stage1]
+address = "stage1"
+"""
+
+
+def write(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "hosts.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def read(tmp_path: Path, text: str, environment: str | None = None) -> Settings:
+    return load(write(tmp_path, text), environment)
+
+
+def problems(tmp_path: Path, text: str) -> list[str]:
+    """The lines of the mistakes, without the name of the file."""
+    path = write(tmp_path, text)
+    with pytest.raises(SettingsError) as caught:
+        load(path, None)
+    assert caught.value.status == ExitStatus.USAGE
+    assert all(problem.startswith(f"{path}:") for problem in caught.value.problems)
+    return [problem.removeprefix(f"{path}:") for problem in caught.value.problems]
+
+
+def test_the_smallest_file_is_enough(tmp_path: Path) -> None:
+    settings = read(tmp_path, SMALLEST)
+    assert len(SMALLEST.splitlines()) < 15
+    assert settings.environment == "production"
+    assert settings.app.branch == "main"
+    assert settings.app.source is Source.PULL
+    assert settings.app.deploy_to == PurePosixPath("/srv/ranker")
+    assert settings.serve and settings.train
+    assert settings.test is None
+    assert settings.serve.strategy is Strategy.RECREATE
+    assert settings.serve.manager is Manager.SYSTEMD
+    assert settings.serve.user == "ranker"
+    assert settings.serve.slot_port == 18000
+    assert settings.train.timeout == timedelta(hours=6)
+    assert settings.health.interval == timedelta(seconds=1)
+    (host,) = settings.hosts
+    assert (host.name, host.address) == ("gpu1", "gpu1.acme.example")
+    assert host.roles == {Role.TRAIN, Role.SERVE}
+    assert (host.user, host.port, host.key, host.gateway) == (None, None, None, None)
+    assert host.connect_timeout == timedelta(seconds=10)
+
+
+def test_an_environment_overrides_key_by_key(tmp_path: Path) -> None:
+    production = read(tmp_path, TWO_ENVIRONMENTS, "production")
+    staging = read(tmp_path, TWO_ENVIRONMENTS, "staging")
+    assert production.serve and staging.serve
+    assert (production.serve.port, production.serve.slot_port) == (9000, 19000)
+    assert (staging.serve.port, staging.serve.slot_port) == (60000, 50000)
+    assert staging.serve.command == "run"
+    assert staging.serve.environment == {"LOG_LEVEL": "debug", "WORKERS": "4"}
+    assert production.serve.environment == {"LOG_LEVEL": "info", "WORKERS": "4"}
+
+
+def test_a_host_says_what_differs_from_the_ssh_table(tmp_path: Path) -> None:
+    web1, web2, _ = read(tmp_path, TWO_ENVIRONMENTS, "production").hosts
+    (stage1,) = read(tmp_path, TWO_ENVIRONMENTS, "staging").hosts
+    assert (web1.user, web1.port) == ("root", 2222)
+    assert (web2.user, web2.port) == ("deploy", None)
+    assert (stage1.user, stage1.port) == ("deploy", 2200)
+    assert web1.key == tmp_path / "keys/deploy"
+    assert web1.connect_timeout == timedelta(seconds=5)
+
+
+def test_a_key_below_home_is_found_there(tmp_path: Path) -> None:
+    text = SMALLEST + 'key = "~/.ssh/id"\nknown_hosts = "/etc/known"\n'
+    (host,) = read(tmp_path, text).hosts
+    assert host.key == Path.home() / ".ssh/id"
+    assert host.known_hosts == Path("/etc/known")
+
+
+def test_hosts_are_found_by_role_and_by_name(tmp_path: Path) -> None:
+    settings = read(tmp_path, TWO_ENVIRONMENTS, "production")
+    assert [host.name for host in settings.with_role(Role.SERVE)] == ["web1", "web2"]
+    assert [host.name for host in settings.with_role(Role.MONITOR)] == ["eyes"]
+    assert [host.name for host in settings.only(["eyes", "web1"]).hosts] == ["web1", "eyes"]
+
+
+def test_an_unknown_host_is_answered_with_the_nearest_one(tmp_path: Path) -> None:
+    settings = read(tmp_path, TWO_ENVIRONMENTS, "production")
+    with pytest.raises(UsageError) as caught:
+        settings.only(["web1", "wbe2"])
+    assert "wbe2" in caught.value.what
+    assert "did you mean web2?" in caught.value.why
+    assert "web1, web2, eyes" in caught.value.next_step
+    with pytest.raises(UsageError):
+        settings.only([])
+
+
+def test_nobody_changes_settings(tmp_path: Path) -> None:
+    settings = read(tmp_path, SMALLEST)
+    with pytest.raises(FrozenInstanceError):
+        settings.environment = "other"  # type: ignore[misc]
+    with pytest.raises(ValidationError):
+        settings.app.branch = "other"
+    with pytest.raises(ValidationError):
+        settings.hosts[0].address = "other"
+
+
+def test_the_environment_is_asked_for_or_default_or_the_only_one(tmp_path: Path) -> None:
+    with_default = TWO_ENVIRONMENTS.replace("[app]", '[app]\ndefault_environment = "staging"', 1)
+    assert read(tmp_path, TWO_ENVIRONMENTS, "staging").environment == "staging"
+    assert read(tmp_path, with_default).environment == "staging"
+    assert read(tmp_path, with_default, "production").environment == "production"
+    assert read(tmp_path, SMALLEST).environment == "production"
+
+
+@pytest.mark.parametrize("environment", [None, "prodution", "", "../x"])
+def test_an_environment_that_is_not_clear_is_an_error_that_names_them(
+    tmp_path: Path, environment: str | None
+) -> None:
+    with pytest.raises(UsageError) as caught:
+        read(tmp_path, TWO_ENVIRONMENTS, environment)
+    assert "production, staging" in caught.value.next_step
+    if environment == "prodution":
+        assert "did you mean production?" in caught.value.why
+
+
+def test_every_mistake_is_reported_at_once_in_the_order_of_the_file(tmp_path: Path) -> None:
+    text = """\
+[app]
+name = "Ranker"
+repository = "x"
+brnch = "main"
+
+[serv]
+port = 1
+
+[serve]
+command = "run"
+port = "80"
+strategy = "blue_green"
+image = "x"
+
+[[gate]]
+metric = "auc"
+
+[environments.production.serve]
+memory_max = "4X"
+port = 99999
+
+[environments.production.hosts.web1]
+adress = "web1"
+"""
+    found = problems(tmp_path, text)
+    assert [line.split(": ")[:2] for line in found] == [
+        ["2", "app.name"],
+        ["4", "app.brnch"],
+        ["6", "serv"],
+        ["11", "serve.port"],
+        ["12", "serve.strategy"],
+        ["13", "serve.image"],
+        ["15", "gate"],
+        ["19", "environments.production.serve.memory_max"],
+        ["20", "environments.production.serve.port"],
+        ["22", "environments.production.hosts.web1.address"],
+        ["23", "environments.production.hosts.web1.adress"],
+    ]
+    assert "did you mean branch?" in found[1]
+    assert "did you mean serve?" in found[2]
+    assert "found '80' (a text), expected a whole number" in found[3]
+    assert all("not in this version yet" in found[index] for index in (4, 5, 6))
+    assert "did you mean address?" in found[10]
+
+
+def test_a_mistake_in_another_environment_is_met_as_well(tmp_path: Path) -> None:
+    path = write(tmp_path, TWO_ENVIRONMENTS.replace("port = 60000", "prot = 60000"))
+    with pytest.raises(SettingsError) as caught:
+        load(path, "production")
+    (problem,) = caught.value.problems
+    assert "environments.staging.serve.prot" in problem
+
+
+def test_a_table_may_be_completed_by_the_environment(tmp_path: Path) -> None:
+    text = SMALLEST.replace('command = "python train.py"', 'timeout = "1h"')
+    text += '[environments.production.train]\ncommand = "train-on-gpu"\n'
+    train = read(tmp_path, text).train
+    assert train
+    assert (train.command, train.timeout) == ("train-on-gpu", timedelta(hours=1))
+
+
+HEAD = '[app]\nname = "ranker"\nrepository = "x"\n'
+HOST = '[environments.p.hosts.h1]\naddress = "h1"\n'
+SERVE = '[serve]\ncommand = "run"\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "key", "words"),
+    [
+        ("[app]\nrepository = 'x'\n" + SERVE + HOST, 1, "app.name", "missing"),
+        (HEAD + SERVE, 1, "environments", "missing"),
+        ("environments = 3\n" + HEAD + SERVE, 1, "environments", "one host at least"),
+        (HEAD + SERVE + "[environments.p]\n", 6, "environments.p.hosts", "one host at least"),
+        (HEAD + SERVE + "[environments]\np = 3\n", 7, "environments.p", "found 3 (a number)"),
+        (HEAD + SERVE + "[environments.P.hosts.h]\naddress='h'\n", 6, "environments.P", "name"),
+        (
+            HEAD + SERVE + "[environments.p.hosts]\nh = 'h'\n",
+            7,
+            "environments.p.hosts.h",
+            "a table",
+        ),
+        (HEAD + SERVE + HOST + "name = 'h'\n", 8, "environments.p.hosts.h1.name", "unknown key"),
+        (HEAD + SERVE + HOST + "max_connects = 3\n", 8, "environments.p.hosts.h1.max_connects", ""),
+        (HEAD + SERVE + HOST + "roles = []\n", 8, "environments.p.hosts.h1.roles", "at least 1"),
+        (HEAD + SERVE + HOST + "roles = ['x']\n", 8, "environments.p.hosts.h1.roles[0]", '"train"'),
+        (HEAD + SERVE + HOST + "gpus = -1\n", 8, "environments.p.hosts.h1.gpus", "at least 0"),
+        (HEAD + "keep_releases = 0\n" + SERVE + HOST, 4, "app.keep_releases", "at least 1"),
+        (HEAD + "keep_releases = true\n" + SERVE + HOST, 4, "app.keep_releases", "whole number"),
+        (HEAD + "branch = 2026-01-01\n" + SERVE + HOST, 4, "app.branch", "found 2026-01-01"),
+        (HEAD + "branch = '-x'\n" + SERVE + HOST, 4, "app.branch", "dash"),
+        (HEAD + "default_environment = 'q'\n" + SERVE + HOST, 4, "app.default_environment", "p"),
+        (
+            HEAD + SERVE + HOST + "[environments.p.app]\ndefault_environment = 'p'\n",
+            9,
+            "environments.p.app.default_environment",
+            "belongs in [app]",
+        ),
+        (HEAD + "[[serve]]\ncommand = 'x'\n" + HOST, 4, "serve", "found a list, expected a table"),
+        (HEAD + "[health]\npath = 'x'\n" + SERVE + HOST, 5, "health.path", "'/'"),
+        (HEAD + "[health]\njson = { a = [] }\n" + SERVE + HOST, 5, "health.json.a", "empty list"),
+        (HEAD + "[rollout]\ncanary = 1\n" + SERVE + HOST, 5, "rollout.canary", "not in this"),
+        (HEAD + "[notify]\n" + SERVE + HOST, 4, "notify", "not in this version yet"),
+        (HEAD + "[ssh]\nzzz = 1\n" + SERVE + HOST, 5, "ssh.zzz", "known: connect_timeout, "),
+        # What does not fit together.
+        (HEAD + HOST, 1, "serve", 'h1 has the role "serve"'),
+        (HEAD + SERVE + HOST + "roles = ['train']\n", 4, "serve", 'no host has the role "serve"'),
+        (
+            HEAD + SERVE + "[train]\ncommand = 't'\n" + HOST + "roles = ['serve']\n",
+            6,
+            "train",
+            'no host has the role "train"',
+        ),
+        (
+            HEAD + SERVE + "[test]\ncommand = 't'\n" + HOST + "roles = ['serve']\n",
+            6,
+            "test",
+            'no host has the role "train"',
+        ),
+        (
+            HEAD + SERVE + "[monitoring]\nfile_sd = '/etc/prometheus/sd'\n" + HOST,
+            6,
+            "monitoring",
+            'no host has the role "monitor"',
+        ),
+        (
+            HEAD + SERVE + HOST + "[environments.p.hosts.h2]\naddress = 'H1'\n",
+            9,
+            "environments.p.hosts.h2.address",
+            "the address of h1 too",
+        ),
+        (HEAD + SERVE + "slot_port = 8000\n" + HOST, 6, "serve.slot_port", "the port of the"),
+        (
+            HEAD + SERVE + "manager = 'supervisor'\nstrategy = 'socket'\n" + HOST,
+            7,
+            "serve.strategy",
+            "needs systemd",
+        ),
+        (
+            HEAD + SERVE + "manager = 'supervisor'\nmemory_max = '1G'\n" + HOST,
+            7,
+            "serve.memory_max",
+            "cannot limit",
+        ),
+        (
+            HEAD + SERVE + "manager = 'systemd-user'\nuser = 'me'\n" + HOST,
+            7,
+            "serve.user",
+            "the user that logs in",
+        ),
+        (
+            HEAD + SERVE + "environment = { PORT = '1' }\n" + HOST,
+            6,
+            "serve.environment.PORT",
+            "sets PORT itself",
+        ),
+        (HEAD + SERVE + "secrets = ['SLOT']\n" + HOST, 6, "serve.secrets[0]", "sets SLOT itself"),
+        (
+            HEAD + SERVE + "secrets = ['A']\nenvironment = { A = 'x' }\n" + HOST,
+            6,
+            "serve.secrets[0]",
+            "one of the two",
+        ),
+        (HEAD + SERVE + "secrets_file = '.env'\n" + HOST, 6, "serve.secrets_file", "no names"),
+        (HEAD + SERVE + "linked = ['model/']\n" + HOST, 6, "serve.linked[0]", "of its own"),
+        (HEAD + SERVE + "linked = ['a/', 'a/b']\n" + HOST, 6, "serve.linked[1]", "overlaps"),
+        (
+            HEAD + SERVE + "[install]\ntool = 'pip'\nrequirements = ['uv.lock']\n" + HOST,
+            8,
+            "install.requirements",
+            "pip cannot read",
+        ),
+    ],
+)
+def test_a_mistake_is_named_with_its_line_and_key(
+    tmp_path: Path, text: str, line: int, key: str, words: str
+) -> None:
+    (problem,) = problems(tmp_path, text)
+    assert problem.startswith(f"{line}: {key}: ")
+    assert words in problem
+
+
+def test_what_no_environment_can_do_without_is_missed_once(tmp_path: Path) -> None:
+    other = '[environments.q.hosts.h1]\naddress = "h1"\n[environments.q.app]\nname = "ranker"\n'
+    assert [problem.split(";")[0] for problem in problems(tmp_path, SERVE + HOST + other)] == [
+        "1: app.name: missing",
+        "1: app.repository: missing",
+        "7: environments.q.app.repository: missing",
+    ]
+
+
+def test_hosts_behind_one_address_differ_by_port(tmp_path: Path) -> None:
+    text = HEAD + SERVE
+    for port in (2201, 2202):
+        text += f"[environments.p.hosts.h{port}]\naddress = '127.0.0.1'\nport = {port}\n"
+    assert len(read(tmp_path, text).hosts) == 2
+
+
+def test_a_project_that_only_trains_needs_no_serve_table(tmp_path: Path) -> None:
+    text = HEAD + "[train]\ncommand = 't'\n" + HOST + "roles = ['train']\n"
+    assert read(tmp_path, text).serve is None
+
+
+def test_no_message_repeats_what_may_be_a_secret(tmp_path: Path) -> None:
+    secret = "hunter2"
+    text = f"""\
+[app]
+name = "ranker"
+repository = "-https://me:{secret}@git.acme.example/x"
+[install]
+index_url = "pypi:{secret}@x y"
+find_links = "a {secret}"
+environment = "TOKEN={secret}"
+[train]
+command = "a\\u0000{secret}"
+environment = {{ "TOKEN={secret}" = "x", A = "{secret}\\n" }}
+[serve]
+command = ["{secret}"]
+secrets = ["TOKEN={secret}"]
+secrets_command = "\\u0000{secret}"
+environment = {{ PORT = "{secret}" }}
+[environments.p.hosts.h]
+address = "h"
+"""
+    found = problems(tmp_path, text)
+    assert len(found) >= 9
+    assert secret not in "\n".join(found)
+
+
+def test_settings_that_are_printed_keep_environment_values_to_themselves(tmp_path: Path) -> None:
+    text = HEAD + SERVE + "environment = { TOKEN = 'hunter2' }\n" + HOST
+    assert "hunter2" not in repr(read(tmp_path, text))
+
+
+def test_what_is_shown_cannot_play_with_the_terminal(tmp_path: Path) -> None:
+    text = HEAD + 'branch = "\\u001b[2J\\u202e"\n"\\u001b[31m" = 1\n' + SERVE + HOST
+    found = "\n".join(problems(tmp_path, text))
+    assert "\x1b" not in found
+    assert "\u202e" not in found
+
+
+@pytest.mark.parametrize(
+    ("content", "what", "why"),
+    [
+        (b"", "is empty", ""),
+        (b" \n\t\n", "is empty", ""),
+        (b"\x7fELF\x00\x01\x02", "is a binary file", ""),
+        (HEAD.encode("utf-16"), "is a binary file", ""),
+        (b'[app]\nname = "caf\xe9"\n', "is not UTF-8 text", "hosts.toml:2: found the byte 0xe9"),
+        (b"[app]\nname = ranker\n", "is not valid TOML", "hosts.toml:2:8: "),
+        (b"[app]\n[app]\n", "is not valid TOML", "hosts.toml:2:5: "),
+        (b"app: {name: x}\n", "is not valid TOML", "hosts.toml:1:4: "),
+        (b'[app]\nname = "x', "is not valid TOML", "hosts.toml"),
+        (b"a = " + b"[" * 5000, "is not valid TOML", "nested too deeply"),
+        (b"a = " + b"1" * 5000, "is not valid TOML", "5000"),
+        (b"#" * (2**20 + 1), "is larger than 1 MiB", ""),
+    ],
+)
+def test_a_file_that_is_no_settings_is_said_to_be_that(
+    tmp_path: Path, content: bytes, what: str, why: str
+) -> None:
+    path = tmp_path / "hosts.toml"
+    path.write_bytes(content)
+    with pytest.raises(SettingsError) as caught:
+        load(path, None)
+    assert what in caught.value.what
+    assert why in caught.value.why
+    assert caught.value.next_step
+
+
+@pytest.mark.parametrize("name", ["missing.toml", ".", "file/below", "nul\0", "x" * 300])
+def test_a_path_that_cannot_be_read_is_a_clear_error(tmp_path: Path, name: str) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SettingsError) as caught:
+        load(tmp_path / name, None)
+    if name == "missing.toml":
+        assert "fab init" in caught.value.next_step
+
+
+def test_a_mark_that_an_editor_puts_before_utf_8_does_not_matter(tmp_path: Path) -> None:
+    path = tmp_path / "hosts.toml"
+    path.write_bytes(b"\xef\xbb\xbf" + SMALLEST.replace("\n", "\r\n").encode())
+    assert load(path, None).app.name == "ranker"
