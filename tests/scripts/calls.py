@@ -51,7 +51,7 @@ def run(script: Script, environment: Mapping[str, str]) -> Ran:
     facts: list[tuple[str, str]] = []
     parts: dict[str, str] = {}
     output = []
-    for line in ran.stdout.decode(errors="replace").splitlines():
+    for line in ran.stdout.decode(errors="replace").removesuffix("\n").split("\n"):
         if not line.startswith(f"\x1e{TOKEN} "):
             output.append(line)
             continue
