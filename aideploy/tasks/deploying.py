@@ -29,7 +29,7 @@ def deploy(
     json: bool = False,
 ) -> None:
     """Deliver a revision: fetch, install, test, train, prove, switch, watch; or go back."""
-    from aideploy.deployment import Deployment
+    from aideploy.story import Deployment
 
     with command(c, "deploy", env=env, config=config, only=only, json=json) as run:
         deployment = Deployment(run.settings, run.fleet, run.events, who=run.who)

@@ -10,7 +10,7 @@ from pathlib import PurePosixPath
 import pytest
 
 from aideploy.commands.rollback import previous
-from aideploy.deployment import ReleaseFailed, judged
+from aideploy.story import ReleaseFailed, judged
 from aideploy.errors import ExitStatus, HostNotReady, Unreachable, UsageError
 from aideploy.events import Phase
 from aideploy.phases import facts as looking
