@@ -245,6 +245,26 @@ def test_what_is_live_comes_back_with_the_host_and_an_empty_host_boots_without_f
             assert app.state("staged") == "inactive"
 
 
+def test_following_the_log_shows_what_comes_and_leaves_nothing_behind_when_stopped(
+    lab3: Lab, host: Host, tmp_path: Path
+) -> None:
+    with Served(lab3, host, tmp_path, app="follow") as app:
+        app.set_up()
+        only_its_own_rights(host)
+        app.put("1")
+        app.call("service_start live")
+        stop = threading.Timer(2, app.session.cancel)
+        stop.start()
+        with pytest.raises(ScriptFailed) as caught:
+            app.ask()
+            app.call("service_follow live")
+        assert "GET / HTTP" in "\n".join(caught.value.tail)
+        assert (
+            host.exec("cat /proc/[0-9]*/comm 2>/dev/null | grep -x journalctl", check=False).stdout
+            == ""
+        )
+
+
 def test_a_host_that_was_not_set_up_says_so(lab3: Lab, host: Host, tmp_path: Path) -> None:
     with Served(lab3, host, tmp_path, app="early") as app:
         assert app.state() == "missing"

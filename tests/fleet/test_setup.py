@@ -63,7 +63,8 @@ def test_without_sudo_nothing_is_changed_and_the_error_says_what_to_do(
     lab3: Lab, host: Host, tmp_path: Path
 ) -> None:
     host.grant(Sudo.NONE)
-    with Served(lab3, host, tmp_path, app="powerless") as app, refused("may not act as root") as caught:
+    powerless = Served(lab3, host, tmp_path, app="powerless")
+    with powerless as app, refused("may not act as root") as caught:
         app.set_up()
     assert caught.value.what == "deploy may not act as root here: sudo -n says no"
     assert "run fab setup as root" in caught.value.next_step
