@@ -18,7 +18,8 @@ def namespace(fabfile: str | None = None) -> Collection:
         ns = aideploy.namespace(__name__)
 
     Args:
-        fabfile: the module whose own tasks stand beside aideploy's; where both have a name, the fabfile's wins.
+        fabfile: the module whose own tasks stand beside aideploy's; where both have a name, the
+            fabfile's wins.
     """
     import sys
 

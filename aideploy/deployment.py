@@ -1,7 +1,7 @@
 """The story of a deploy: the phases in their order, and what is known between them.
 
-`fab deploy` is `Deployment.run`; people who compose a flow of their own call the phases one by one. The story decides
-what happens next; the fleet does it.
+`fab deploy` is `Deployment.run`; people who compose a flow of their own call the phases one by
+one. The story decides what happens next; the fleet does it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The fleet transaction: every host switches and stays well, or every one that switched goes back.
 
-Used by deploy and by rollback. It decides; the fleet does. A host that is switched holds a script of ours that takes
-it back if the controller dies before it confirms.
+Used by deploy and by rollback. It decides; the fleet does. A host that is switched holds a script
+of ours that takes it back if the controller dies before it confirms.
 """
 
 from __future__ import annotations
@@ -171,7 +171,7 @@ class Rollout:
         return service.read_health(result)
 
     def _reconnected(self, session: Session) -> Session:
-        """Open the session again; the host may still be busy reverting by itself, with the lock held."""
+        """Open the session again; the host may still be reverting by itself, with the lock held."""
         deadline = time.monotonic() + _RECONNECT_SECONDS
         session.close()
         while True:

@@ -1,7 +1,8 @@
 """One command from its beginning to its last word.
 
-Every task goes through here: it makes the event stream with its readers, opens the fleet, and turns whatever goes wrong
-into the last words on the screen and an exit status. No traceback for anything that a user can cause.
+Every task goes through here: it makes the event stream with its readers, opens the fleet, and
+turns whatever goes wrong into the last words on the screen and an exit status. No traceback for
+anything that a user can cause.
 """
 
 from __future__ import annotations
@@ -67,7 +68,8 @@ def running(
         json: whether the result goes to standard output as JSON.
 
     Raises:
-        invoke.exceptions.Exit: with the exit status, when the body raised an AideployError; everything there is to
+        invoke.exceptions.Exit: with the exit status, when the body raised an AideployError;
+        everything there is to
             say was said.
     """
     from aideploy.report.choose import readers

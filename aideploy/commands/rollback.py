@@ -1,4 +1,4 @@
-"""`fab rollback`: back to the release before, on every host, in as little time as it takes to restart."""
+"""`fab rollback`: back to the release before, on every host, as fast as the service restarts."""
 
 from __future__ import annotations
 

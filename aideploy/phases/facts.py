@@ -1,6 +1,7 @@
 """The open phase: what a command has to know about a host before it decides anything.
 
-Pure: which script to run, what its answer means, and why a host cannot take part. Nothing here connects.
+Pure: which script to run, what its answer means, and why a host cannot take part. Nothing here
+    connects.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ class HostFacts:
 
     host: str
     root: PurePosixPath
-    home: PurePosixPath = PurePosixPath("/")
+    home: PurePosixPath
     user: str = ""
     uid: int = -1
     machine: str = ""
@@ -61,7 +62,7 @@ class HostFacts:
     releases: tuple[str, ...] = ()
     models: frozenset[str] = frozenset()
     have: tuple[str, ...] = ()
-    journal: Journal = Journal()
+    journal: Journal = field(default_factory=Journal)
 
     @property
     def current_revision(self) -> str:

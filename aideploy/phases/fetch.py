@@ -25,7 +25,8 @@ class Fetched:
         release: the id of the release it was unpacked into.
         tree: the hash of its files.
         subject, author: of the commit.
-        ahead, behind: commits that it has and the live one lacks, and the other way round; None when
+        ahead, behind: commits that it has and the live one lacks, and the other way round; None
+            when
             the live commit is not known.
         notices: what a person should know.
     """

@@ -33,7 +33,7 @@ def until_healthy(health: Health, bind: str, port: int, revision: str) -> str:
 
 
 def staying_healthy(health: Health, bind: str, port: int, revision: str, bake: timedelta) -> str:
-    """Return the request "tell me whether it stays well for so long", as JSON; see `until_healthy`."""
+    """Return the request "does it stay well for so long", as JSON; see `until_healthy`."""
     return _request(health, bind, port, revision, bake, steady=True)
 
 

@@ -1,7 +1,7 @@
-"""The journal of an app on a host: what was prepared, live, good, bad and reverted, by whom and why.
+"""The journal of an app on a host: what was prepared, live, good, bad, reverted; by whom and why.
 
-Append-only JSON lines. It decides what "the previous good release" means, never a file's time. This module
-writes lines as text and reads them back; the scripts append them.
+Append-only JSON lines. It decides what "the previous good release" means, never a file's time. This
+module writes lines as text and reads them back; the scripts append them.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """The phases that touch the service: stage, switch, watch, revert, and finish.
 
-Pure: which script to run on which host and what its answer means. The functions of the service manager are a library of shell that is put in front of them.
+Pure: which script to run on which host and what its answer means. The functions of the service
+    manager are a library of shell that is put in front of them.
 """
 
 from __future__ import annotations

@@ -161,9 +161,9 @@ def _unreachable(host: Host, connection: fabric.Connection, error: Exception) ->
             )
         case paramiko.BadHostKeyException():
             why = (
-                f"the host key of {where} CHANGED: known_hosts has {error.expected_key.fingerprint}, "
-                f"the host shows {error.key.fingerprint}. Either the host was installed anew, "
-                "or someone is in between"
+                f"the host key of {where} CHANGED: known_hosts has "
+                f"{error.expected_key.fingerprint}, the host shows {error.key.fingerprint}. "
+                "Either the host was installed anew, or someone is in between"
             )
             next_step = (
                 f"when the new key is right: ssh-keygen -R {shlex.quote(_known_as(connection))}"

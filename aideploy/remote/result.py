@@ -47,7 +47,7 @@ class Result:
 
 
 class ScriptFailed(AideployError):
-    """A script on a host ended badly. `code` is the word that it gave to `fail`, or how it ended."""
+    """A script on a host ended badly. `code` is the word it gave to `fail`, or how it ended."""
 
     def __init__(self, code: str, result: Result, *, host: str, phase: str) -> None:
         what = result.text("fail.message") or _how(code, result)

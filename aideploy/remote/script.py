@@ -1,7 +1,8 @@
 """What runs on a host: a real .sh file with its arguments, as one text.
 
-The phases say which script and with which arguments; the session sends it. A value reaches the shell
-as a positional argument, quoted here and nowhere else. Nothing in this module connects to anything.
+The phases say which script and with which arguments; the session sends it. A value reaches the
+shell as a positional argument, quoted here and nowhere else. Nothing in this module connects to
+anything.
 """
 
 from __future__ import annotations

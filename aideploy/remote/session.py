@@ -2,7 +2,8 @@
 
 The session does; it decides nothing. It opens a shell on the host (`scripts/session.sh`) that lives
 as long as the command, sends it scripts and gives back what they emitted. What programs print
-goes to the events. When the session ends, for whatever reason, the host ends what ran in it and frees the lock.
+goes to the events. When the session ends, for whatever reason, the host ends what ran in it and
+frees the lock.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ class Traffic:
 
 
 class Session:
-    """The open line to one host. Used by one thread at a time; only `cancel` and `ping` may come from others.
+    """The open line to one host. One thread at a time; `cancel` and `ping` may come from others.
 
     Args:
         host: where to.
@@ -139,7 +140,7 @@ class Session:
         return channel
 
     def arm(self, phase: Phase, script: Script) -> None:
-        """Leave a script on the host that runs if the session ends before `disarm`. No round trip."""
+        """Leave a script that runs if the session ends before `disarm`. No round trip."""
         text = script.text().encode()
         self._send(phase, b"arm %d\n" % len(text) + text)
 
@@ -148,7 +149,7 @@ class Session:
         self._send(phase, b"disarm\n")
 
     def cancel(self) -> None:
-        """End what runs on the host, now and until `resume`: `run` raises ScriptFailed("cancelled")."""
+        """End what runs, now and until `resume`: `run` raises ScriptFailed("cancelled")."""
         self._cancelled.set()
         self._whisper(b"cancel\n")
 
@@ -203,7 +204,7 @@ class Session:
             case "locked":
                 return Locked(
                     f"{name} is locked by {detail or 'someone who just began'}",
-                    next_step="wait for it with --wait-lock; the lock ends with the command that holds it",
+                    next_step="wait with --wait-lock; the lock ends with the command that holds it",
                     host=name,
                     phase=Phase.OPEN,
                 )

@@ -1,7 +1,7 @@
 """Large things on the way to hosts: a stream over channels of their own, never whole in memory.
 
-From the controller, or from one host through the controller to others. Small things travel inside scripts. What
-arrives is verified by the scripts that use it.
+From the controller, or from one host through the controller to others. Small things travel inside
+scripts. What arrives is verified by the scripts that use it.
 """
 
 from __future__ import annotations

@@ -4,8 +4,9 @@ Runs on the hosts, by their Python (3.8 or later, standard library only):
 
     python3 -c "$(cat probe.py)" REQUEST [PID]
 
-REQUEST is JSON: url, status, fields (name -> value that the JSON answer must hold), command (asked instead
-of the url), timeout and interval in seconds, steady. Not steady: until the service is well, at most `timeout`.
+REQUEST is JSON: url, status, fields (name -> value that the JSON answer must hold), command (asked
+instead of the url), timeout and interval in seconds, steady. Not steady: until the service is
+well, at most `timeout`.
 Steady: for `timeout` long it must stay well; two bad answers in a row end it. PID is the
 service's main process: when it is gone there is nothing to wait for.
 

@@ -1,7 +1,7 @@
 """What all tasks share: their common options and the way from a command line to settings.
 
-Imported when `fab` lists its tasks, so nothing heavy is imported at the top: every room is imported by the function
-that needs it.
+Imported when `fab` lists its tasks, so nothing heavy is imported at the top: every room is
+imported by the function that needs it.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def _names(only: str) -> list[str]:
 
 
 def _refuse_connection(c: Any, task: str) -> None:
-    """`fab -H HOST task` would run the task once for each host, one after the other: say what to type."""
+    """`fab -H HOST task` would run it once for each host, one after the other: say what to type."""
     import fabric
 
     if isinstance(c, fabric.Connection):
