@@ -16,6 +16,7 @@ from aideploy.errors import (
     AideployError,
     ExitStatus,
     HostNotReady,
+    NeedsPerson,
     PhaseFailed,
     Refused,
     UsageError,
@@ -35,7 +36,7 @@ from aideploy.remote.fleet import Fleet, FleetError
 from aideploy.remote.result import ScriptFailed
 from aideploy.remote.session import Lock, Session
 from aideploy.repository import Repository
-from aideploy.rollout import Rollout, untouched
+from aideploy.rollout import Rollout, undisturbed, untouched
 from aideploy.services.release import release_files
 from aideploy.settings.app import Source
 from aideploy.settings.hosts import Role
@@ -105,18 +106,26 @@ class Deployment:
 
     # -- the story ------------------------------------------------------------------------------
 
-    def run(self, revision: str | None = None, *, wait_lock: bool = False) -> str:
+    def run(
+        self,
+        revision: str | None = None,
+        *,
+        wait_lock: bool = False,
+        confirm: Callable[[str], bool] = lambda _: True,
+    ) -> str:
         """Deploy a revision and return the id of the new release.
 
         Args:
             revision: a branch, a tag or a commit; None for [app] branch.
             wait_lock: wait for a lock that somebody else holds.
+            confirm: asked whether to go on when the revision is older than what is live.
 
         Raises:
             AideployError: it did not succeed; `status` says how it stands.
         """
+        self._notice(self.plan(revision))
         self.open(wait_lock=wait_lock)
-        self.fetch(revision)
+        self._say_the_way(self.fetch(revision), confirm)
         self.install()
         self.test()
         self.train()
@@ -245,25 +254,30 @@ class Deployment:
         self._rollout.run(dict.fromkeys(serve, target), watch=True)
 
     def finish(self) -> None:
-        """Confirm the switch, write the last word to the journals, tell Prometheus, make room."""
+        """Confirm the switch, write the last word to the journals, tell Prometheus, make room.
+
+        Raises:
+            NeedsPerson: the release is live and stays, but a host could not be finished.
+        """
 
         def work(session: Session) -> None:
-            name = session.host.name
-            known = self.facts[name]
-            if self._rollout and name in self._rollout.states:
-                self._rollout.confirm(session)
+            known = self.facts[session.host.name]
             keep = service.kept(known, self.release, self.settings.app.keep_releases)
-            session.run(
-                Phase.FINISH,
-                service.finish(
-                    known,
-                    (self._entry(Verdict.GOOD),),
-                    keep,
-                    targets_file(self.settings, session.host),
-                ),
-            )
+            entries = (self._entry(Verdict.GOOD),)
+            targets = targets_file(self.settings, session.host)
+            session.run(Phase.FINISH, service.finish(known, entries, keep, targets))
 
-        self._each(Phase.FINISH, work, self._fleet.names)
+        if self._rollout:
+            self._rollout.confirm()
+        with undisturbed(self._events, "the release is live and stays; this is the last phase"):
+            outcomes = self._fleet.attempt(Phase.FINISH, work, stop_at_failure=False)
+        if outcomes.errors:
+            raise NeedsPerson(
+                f"{self.release} is live and stays, but {', '.join(outcomes.errors)} could not be "
+                "finished",
+                next_step="correct what is said above, then run fab deploy again",
+                causes=tuple(outcomes.errors.values()),
+            )
 
     def rollout(self) -> None:
         """Distribute, stage, switch, watch and finish."""
@@ -271,6 +285,21 @@ class Deployment:
         self.stage()
         self.switch()
         self.finish()
+
+    def plan(self, revision: str | None = None) -> str:
+        """Return in one line what `run` is about to do."""
+        settings = self.settings
+        names = {role: self._names(role) for role in Role}
+        phases = [
+            ("fetch", "install"),
+            ("test",) if settings.test else (),
+            (f"train on {names[Role.TRAIN][0]}", "distribute") if settings.train else (),
+            ("stage", "switch", f"watch {settings.rollout.bake.total_seconds():g}s", "finish"),
+        ]
+        return (
+            f"plan: {revision or settings.app.branch} to {len(names[Role.SERVE])} serving hosts: "
+            + ", ".join(word for words in phases for word in words)
+        )
 
     # -- what it says of itself -----------------------------------------------------------------
 
@@ -433,6 +462,22 @@ class Deployment:
             return self._fleet.each(phase, work, hosts, note)
         except FleetError as error:
             raise judged(error) from error
+
+    def _say_the_way(self, fetched: Fetched, confirm: Callable[[str], bool]) -> None:
+        """Say how far the revision is from what is live; going back is asked for."""
+        if fetched.ahead is None or fetched.behind is None:
+            return
+        if fetched.ahead == 0 and fetched.behind > 0:
+            question = f"{fetched.commit[:7]} is {fetched.behind} commits older than what is live"
+            if not confirm(question):
+                raise UsageError(
+                    f"{question}: not deployed",
+                    next_step="to go back to a release that was good: fab rollback",
+                )
+        elif fetched.ahead == 0:
+            self._notice(f"{fetched.commit[:7]} is live already; it is deployed anew")
+        else:
+            self._notice(f"{fetched.ahead} commits since what is live")
 
     def _notice(self, text: str, host: str | None = None) -> None:
         self._events.publish(Notice(text=text, host=host))

@@ -47,8 +47,9 @@ def roll_back(run: Run, to: str | None, *, wait_lock: bool = False) -> None:
     finally:
         run.hosts = tuple(rollout.states.values())
 
+    rollout.confirm()
+
     def finish(session: Session) -> None:
-        rollout.confirm(session)
         facts = serve[session.host.name]
         session.run(
             Phase.FINISH, service.finish(facts, _verdicts(run, facts, release), facts.releases)

@@ -65,6 +65,14 @@ class HostFacts:
     journal: Journal = field(default_factory=Journal)
 
     @property
+    def previous(self) -> str | None:
+        """The release that a failed switch goes back to: what is live, if it is whole."""
+        if self.current is None or self.current in self.releases:
+            return self.current
+        whole = [name for name in self.journal.good_before(None) if name in self.releases]
+        return whole[0] if whole else None
+
+    @property
     def current_revision(self) -> str:
         """The full commit of the live release, as far as the journal knows."""
         entry = self.journal.last(self.current) if self.current else None
