@@ -131,7 +131,7 @@ class Rollout:
         what = "interrupted" if isinstance(error, Interrupted) else _told(error)
         with undisturbed(
             self._events,
-            "the hosts are going back; another Ctrl-C leaves them to do it by themselves",
+            "the hosts are going back; another Ctrl-C leaves them to it",
         ):
             outcomes = self._fleet.attempt(
                 Phase.REVERT,
