@@ -16,6 +16,7 @@ from aideploy.errors import (
     AideployError,
     ExitStatus,
     HostNotReady,
+    Locked,
     NeedsPerson,
     PhaseFailed,
     Refused,
@@ -41,6 +42,7 @@ from aideploy.services.release import release_files
 from aideploy.settings.app import Source
 from aideploy.settings.hosts import Role
 from aideploy.settings.secrets import resolve
+from aideploy.settings.values import git_ref
 
 if TYPE_CHECKING:
     from aideploy.settings import Settings
@@ -123,9 +125,10 @@ class Deployment:
         Raises:
             AideployError: it did not succeed; `status` says how it stands.
         """
-        self._notice(self.plan(revision))
+        wanted = self._wanted(revision)
+        self._notice(self.plan(wanted))
         self.open(wait_lock=wait_lock)
-        self._say_the_way(self.fetch(revision), confirm)
+        self._say_the_way(self.fetch(wanted), confirm)
         self.install()
         self.test()
         self.train()
@@ -136,7 +139,12 @@ class Deployment:
         """Connect to every host, take the locks, look around; nobody may be unready."""
         if self.settings.serve:
             self._secrets = resolve(self.settings.serve, os.environ, self.settings.path.parent)
-        results = self._fleet.open(Lock.HELD, looking.script(self.settings), wait_lock=wait_lock)
+        try:
+            results = self._fleet.open(
+                Lock.HELD, looking.script(self.settings), wait_lock=wait_lock
+            )
+        except FleetError as error:
+            raise judged(error) from error
         self.facts = {name: looking.read(name, result) for name, result in results.items()}
         refusals = [
             refusal
@@ -144,12 +152,12 @@ class Deployment:
             if (refusal := looking.refusal(known, self._hosts[name]))
         ]
         if refusals:
-            raise FleetError(Phase.OPEN, tuple(refusals))
+            raise judged(FleetError(Phase.OPEN, tuple(refusals)))
         return self.facts
 
     def fetch(self, revision: str | None = None) -> Fetched:
         """Bring the same commit to every host that trains or serves."""
-        wanted = revision or self.settings.app.branch
+        wanted = self._wanted(revision)
         stamp = self._stamp()
         if self.settings.app.source is Source.PUSH:
             fetched = self._push(wanted, stamp)
@@ -315,8 +323,13 @@ class Deployment:
 
     @property
     def states(self) -> tuple[HostState, ...]:
-        """The state of every host that was reached, as it is now."""
-        known = {name: untouched(facts) for name, facts in self.facts.items()}
+        """The state of every host, as it is now."""
+        known = {
+            name: untouched(self.facts[name])
+            if name in self.facts
+            else HostState(host=name, state="as it was (nothing was begun)")
+            for name in self._hosts
+        }
         if self._rollout:
             known |= self._rollout.states
         return tuple(known.values())
@@ -330,6 +343,18 @@ class Deployment:
                 "nothing was fetched yet", next_step="call open() and fetch() before this phase"
             )
         return self._progress.fetched[self._deployed_names()[0]]
+
+    def _wanted(self, revision: str | None) -> str:
+        if revision is None:
+            return self.settings.app.branch
+        try:
+            return git_ref(revision)
+        except ValueError as expected:
+            raise UsageError(
+                f"{revision!r} is no revision",
+                why=f"expected {expected}",
+                next_step="name a branch, a tag or a commit with --revision",
+            ) from None
 
     def _names(self, role: Role) -> tuple[str, ...]:
         return tuple(host.name for host in self.settings.hosts if role in host.roles)
@@ -488,7 +513,12 @@ def judged(error: FleetError) -> AideployError:
     kind: type[AideployError] = ReleaseFailed
     next_step = error.next_step
     codes = {cause.code for cause in error.causes if isinstance(cause, ScriptFailed)}
-    if any(isinstance(cause, HostNotReady) for cause in error.causes) or codes & _HOST_CODES:
+    if error.phase == Phase.OPEN:
+        # Nothing of the release has been seen yet.
+        kind = HostNotReady
+    if any(isinstance(cause, Locked) for cause in error.causes):
+        kind = Locked
+    elif any(isinstance(cause, HostNotReady) for cause in error.causes) or codes & _HOST_CODES:
         kind = HostNotReady
     elif codes & _USAGE_CODES:
         kind = UsageError
