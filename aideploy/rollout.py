@@ -91,11 +91,17 @@ class Rollout:
                     Phase.WATCH, lambda session: self._watch(session, targets), tuple(targets)
                 )
         except (FleetError, Interrupted) as error:
-            raise self._go_back(error) from error
+            raise self.go_back(error) from error
 
     def confirm(self, session: Session) -> None:
         """Take back, on one host, the script that would revert it."""
         session.disarm(Phase.FINISH)
+        self._switched.pop(session.host.name, None)
+
+    @property
+    def unconfirmed(self) -> bool:
+        """Whether a host is switched and nobody confirmed it."""
+        return bool(self._switched)
 
     # -- inside ---------------------------------------------------------------------------------
 
@@ -122,14 +128,23 @@ class Rollout:
         )
         return service.read_health(session.run(Phase.WATCH, script)[0])
 
-    def _go_back(self, error: FleetError | Interrupted) -> AideployError:
-        """Take every switched host back and return the error that tells of it."""
+    def go_back(self, error: AideployError) -> AideployError:
+        """Take every host back that is switched and not confirmed.
+
+        Args:
+            error: why.
+
+        Returns:
+            the error that says where the hosts are now.
+        """
+        switched, self._switched = self._switched, {}
+        causes = error.causes or (error,)
         what = "interrupted" if isinstance(error, Interrupted) else _told(error)
         with _undisturbed(self._events):
             outcomes = self._fleet.attempt(
                 Phase.REVERT,
-                lambda session: self._revert(session, what),
-                tuple(self._switched),
+                lambda session: self._revert(session, switched[session.host.name], what),
+                tuple(switched),
                 note=what,
                 stop_at_failure=False,
             )
@@ -137,7 +152,7 @@ class Rollout:
             return NeedsPerson(
                 f"the release failed, and {', '.join(outcomes.errors)} could not be brought back",
                 next_step="look at these hosts: fab status, fab logs; then fab rollback",
-                causes=(*error.causes, *outcomes.errors.values()),
+                causes=(*causes, *outcomes.errors.values()),
             )
         if isinstance(error, Interrupted):
             return Interrupted(
@@ -147,12 +162,12 @@ class Rollout:
         return RolledBack(
             "the release failed; every host that had switched is back on its previous release",
             next_step="correct it, push, and run fab deploy again",
-            causes=error.causes,
+            causes=causes,
         )
 
-    def _revert(self, session: Session, why: str) -> Health:
+    def _revert(self, session: Session, target: Target, why: str) -> Health:
         name = session.host.name
-        script = self._reverting(name, self._switched[name], why)
+        script = self._reverting(name, target, why)
         if session.is_open:
             try:
                 result = session.run(Phase.REVERT, script)[0]
@@ -228,7 +243,8 @@ def _undisturbed(events: Events) -> Iterator[None]:
 
 
 def _told(error: AideployError) -> str:
-    return "; ".join(dict.fromkeys(f"{cause.host}: {cause.what}" for cause in error.causes))
+    causes = [f"{cause.host}: {cause.what}" for cause in error.causes]
+    return "; ".join(dict.fromkeys(causes)) or error.what
 
 
 def untouched(known: HostFacts) -> HostState:

@@ -10,7 +10,6 @@ from pathlib import PurePosixPath
 import pytest
 
 from aideploy.commands.rollback import previous
-from aideploy.story import ReleaseFailed, judged
 from aideploy.errors import ExitStatus, HostNotReady, Unreachable, UsageError
 from aideploy.events import Phase
 from aideploy.phases import facts as looking
@@ -21,6 +20,7 @@ from aideploy.remote.fleet import FleetError
 from aideploy.remote.result import Result, ScriptFailed
 from aideploy.settings import Host
 from aideploy.settings.health import Health
+from aideploy.story import ReleaseFailed, judged
 
 
 def facts(
