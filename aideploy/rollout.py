@@ -91,15 +91,21 @@ class Rollout:
                     Phase.WATCH, lambda session: self._watch(session, targets), tuple(targets)
                 )
         except KeyboardInterrupt:
-            raise self._go_back(Interrupted("interrupted", phase=Phase.SWITCH)) from None
+            raise self.go_back(Interrupted("interrupted", phase=Phase.SWITCH)) from None
         except (FleetError, Interrupted) as error:
-            raise self._go_back(error) from error
+            raise self.go_back(error) from error
 
     def confirm(self) -> None:
         """Take back the scripts that would revert the hosts: from here on the release stays."""
         for name in self._switched:
             with suppress(ConnectionLost):
                 self._fleet.sessions[name].disarm(Phase.FINISH)
+        self._switched = {}
+
+    @property
+    def unconfirmed(self) -> bool:
+        """Whether a host is switched and nobody confirmed it."""
+        return bool(self._switched)
 
     # -- inside ---------------------------------------------------------------------------------
 
@@ -126,8 +132,17 @@ class Rollout:
         )
         return service.read_health(session.run(Phase.WATCH, script)[0])
 
-    def _go_back(self, error: FleetError | Interrupted) -> AideployError:
-        """Take every switched host back and return the error that tells of it."""
+    def go_back(self, error: AideployError) -> AideployError:
+        """Take every host back that is switched and not confirmed.
+
+        Args:
+            error: why.
+
+        Returns:
+            the error that says where the hosts are now.
+        """
+        switched, self._switched = self._switched, {}
+        causes = error.causes or (error,)
         what = "interrupted" if isinstance(error, Interrupted) else _told(error)
         with undisturbed(
             self._events,
@@ -135,8 +150,8 @@ class Rollout:
         ):
             outcomes = self._fleet.attempt(
                 Phase.REVERT,
-                lambda session: self._revert(session, what),
-                tuple(self._switched),
+                lambda session: self._revert(session, switched[session.host.name], what),
+                tuple(switched),
                 note=what,
                 stop_at_failure=False,
             )
@@ -144,7 +159,7 @@ class Rollout:
             return NeedsPerson(
                 f"the release failed, and {', '.join(outcomes.errors)} could not be brought back",
                 next_step="look at these hosts: fab status, fab logs; then fab rollback",
-                causes=(*error.causes, *outcomes.errors.values()),
+                causes=(*causes, *outcomes.errors.values()),
             )
         if isinstance(error, Interrupted):
             return Interrupted(
@@ -154,12 +169,12 @@ class Rollout:
         return RolledBack(
             "the release failed; every host that had switched is back on its previous release",
             next_step="correct it, push, and run fab deploy again",
-            causes=error.causes,
+            causes=causes,
         )
 
-    def _revert(self, session: Session, why: str) -> Health:
+    def _revert(self, session: Session, target: Target, why: str) -> Health:
         name = session.host.name
-        script = self._reverting(name, self._switched[name], why)
+        script = self._reverting(name, target, why)
         if session.is_open:
             try:
                 result = session.run(Phase.REVERT, script)[0]
@@ -231,7 +246,8 @@ def undisturbed(events: Events, said: str) -> Iterator[None]:
 
 
 def _told(error: AideployError) -> str:
-    return "; ".join(dict.fromkeys(f"{cause.host}: {cause.what}" for cause in error.causes))
+    causes = [f"{cause.host}: {cause.what}" for cause in error.causes]
+    return "; ".join(dict.fromkeys(causes)) or error.what
 
 
 def untouched(known: HostFacts) -> HostState:

@@ -83,6 +83,7 @@ class Progress:
     trained: Trained | None = None
     trained_on: str = ""
     archive: str = ""
+    staged: Target | None = None
 
 
 class Deployment:
@@ -103,6 +104,7 @@ class Deployment:
         self._who = who
         self._progress = Progress()
         self._rollout: Rollout | None = None
+        self._finished = False
         self._hosts = {host.name: host for host in settings.hosts}
         self._secrets: Mapping[str, str] = {}
 
@@ -241,16 +243,30 @@ class Deployment:
             )
             return service.read_health(session.run(Phase.STAGE, script)[0])
 
+        if not self._progress.installed:
+            raise _too_early("nothing was installed yet", "install()")
+        if self.settings.train and self._progress.trained is None:
+            raise _too_early("nothing was trained yet", "train()")
         note = "" if service.proven_beside(self.settings) else "not started beside: one model a GPU"
-        return self._each(Phase.STAGE, work, self._names(Role.SERVE), note=note)
+        health = self._each(Phase.STAGE, work, self._names(Role.SERVE), note=note)
+        self._progress.staged = Target(self.release, self.revision, self._model)
+        return health
+
+    def take_up(self) -> Target:
+        """Go on with the newest release that an earlier run staged on every serve host.
+
+        Raises:
+            UsageError: there is none that is newer than what is live.
+        """
+        self._progress.staged = service.newest_staged(
+            [self.facts[name] for name in self._names(Role.SERVE)]
+        )
+        return self._progress.staged
 
     def switch(self) -> None:
         """Switch every serve host and watch it; if one is not well, all go back."""
-        target = Target(
-            self.release,
-            self.revision,
-            self._progress.trained.model if self._progress.trained else "",
-        )
+        if self._progress.staged is None:
+            raise _too_early("nothing was staged yet", "stage()")
         serve = self._names(Role.SERVE)
         self._rollout = Rollout(
             self.settings,
@@ -259,7 +275,7 @@ class Deployment:
             self._events,
             who=self._who,
         )
-        self._rollout.run(dict.fromkeys(serve, target), watch=True)
+        self._rollout.run(dict.fromkeys(serve, self._progress.staged), watch=True)
 
     def finish(self) -> None:
         """Confirm the switch, write the last word to the journals, tell Prometheus, make room.
@@ -268,6 +284,10 @@ class Deployment:
             NeedsPerson: the release is live and stays, but a host could not be finished.
         """
 
+        if self._rollout is None:
+            raise _too_early("nothing was switched yet", "switch()")
+        rollout = self._rollout
+
         def work(session: Session) -> None:
             known = self.facts[session.host.name]
             keep = service.kept(known, self.release, self.settings.app.keep_releases)
@@ -275,8 +295,8 @@ class Deployment:
             targets = targets_file(self.settings, session.host)
             session.run(Phase.FINISH, service.finish(known, entries, keep, targets))
 
-        if self._rollout:
-            self._rollout.confirm()
+        rollout.confirm()
+        self._finished = True
         with undisturbed(self._events, "the release is live and stays; this is the last phase"):
             outcomes = self._fleet.attempt(Phase.FINISH, work, stop_at_failure=False)
         if outcomes.errors:
@@ -286,6 +306,20 @@ class Deployment:
                 next_step="correct what is said above, then run fab deploy again",
                 causes=tuple(outcomes.errors.values()),
             )
+
+    def withdraw(self, error: AideployError) -> AideployError:
+        """Take every host back that switched and was not finished.
+
+        Args:
+            error: why.
+
+        Returns:
+            the error to raise: this one where nothing had switched, else one that says where the
+            hosts are now.
+        """
+        if self._rollout is None or not self._rollout.unconfirmed:
+            return error
+        return self._rollout.go_back(error)
 
     def rollout(self) -> None:
         """Distribute, stage, switch, watch and finish."""
@@ -314,12 +348,24 @@ class Deployment:
     @property
     def release(self) -> str:
         """The id of the release that is on its way."""
-        return self._fetched.release
+        staged = self._progress.staged
+        return staged.release if staged and staged.release else self._fetched.release
 
     @property
     def revision(self) -> str:
         """The full commit that is on its way."""
-        return self._fetched.commit
+        staged = self._progress.staged
+        return staged.revision if staged else self._fetched.commit
+
+    @property
+    def is_live(self) -> bool:
+        """Whether the release is live and confirmed."""
+        return self._finished
+
+    @property
+    def is_unconfirmed(self) -> bool:
+        """Whether a host is switched that goes back unless finish() confirms it."""
+        return self._rollout is not None and self._rollout.unconfirmed
 
     @property
     def states(self) -> tuple[HostState, ...]:
@@ -337,11 +383,16 @@ class Deployment:
     # -- inside ---------------------------------------------------------------------------------
 
     @property
+    def _model(self) -> str:
+        progress = self._progress
+        if progress.staged:
+            return progress.staged.model
+        return progress.trained.model if progress.trained else ""
+
+    @property
     def _fetched(self) -> Fetched:
         if not self._progress.fetched:
-            raise UsageError(
-                "nothing was fetched yet", next_step="call open() and fetch() before this phase"
-            )
+            raise _too_early("nothing was fetched yet", "fetch()")
         return self._progress.fetched[self._deployed_names()[0]]
 
     def _wanted(self, revision: str | None) -> str:
@@ -423,19 +474,18 @@ class Deployment:
 
     def _staging(self, name: str) -> Staging:
         known = self.facts[name]
-        model = self._progress.trained.model if self._progress.trained else ""
         files = release_files(
             self.settings,
             root=known.root,
             release=self.release,
             revision=self.revision,
-            model=model,
+            model=self._model,
             secrets=self._secrets,
         )
         return Staging(
             release=self.release,
             revision=self.revision,
-            model=model,
+            model=self._model,
             environment=files.environment,
             serve=files.serve,
             record=self._record(name),
@@ -473,7 +523,7 @@ class Deployment:
             at=datetime.now(UTC),
             who=self._who,
             revision=self.revision,
-            model=self._progress.trained.model if self._progress.trained else "",
+            model=self._model,
         )
 
     def _each(
@@ -506,6 +556,10 @@ class Deployment:
 
     def _notice(self, text: str, host: str | None = None) -> None:
         self._events.publish(Notice(text=text, host=host))
+
+
+def _too_early(what: str, first: str) -> UsageError:
+    return UsageError(what, next_step=f"call {first} before this phase")
 
 
 def judged(error: FleetError) -> AideployError:

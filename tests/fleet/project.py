@@ -255,7 +255,8 @@ class Project:
     def processes(self, host: Host) -> list[str]:
         """The commands of all processes that belong to sessions of the deploy user."""
         listed = host.exec(
-            "ps -u deploy -o args= --sort=pid | grep -v -e '^sshd' -e systemd -e sd-pam", check=False
+            "ps -u deploy -o args= --sort=pid | grep -v -e '^sshd' -e systemd -e sd-pam",
+            check=False,
         )
         return listed.stdout.splitlines()
 
