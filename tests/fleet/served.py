@@ -76,7 +76,8 @@ class Served:
         file = self._folder / "hosts.toml"
         file.write_text(
             f"[app]\nname = '{self.app}'\nrepository = '/unused'\n{self._top}\n"
-            f"[ssh]\nuser = '{self._user}'\nkey = '{self._lab.key}'\n"
+            # A busy machine boots and greets slowly; how slowly is not what is tested here.
+            f"[ssh]\nconnect_timeout = '60s'\nuser = '{self._user}'\nkey = '{self._lab.key}'\n"
             f"known_hosts = '{self._lab.known_hosts}'\n"
             f"[serve]\ncommand = '{COMMAND}'\n{serve}\n"
             f"[environments.test.hosts.{self.host.name}]\n"
