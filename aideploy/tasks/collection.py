@@ -53,4 +53,4 @@ class Tasks(Collection):
         for name in map(self.transform, names):
             for place in (self.tasks, self.collections):
                 if any(place.get(name) is one for one in self._ours):
-                    del place[name]
+                    place.pop(name)

@@ -37,7 +37,7 @@ def deploy(
     yes: bool = False,
     json: bool = False,
 ) -> None:
-    """Deliver a revision: fetch, install, test, train, prove, switch, watch; or go back."""
+    """Put a revision live: train it, prove it, switch, watch."""
     from aideploy.story import Deployment
 
     with command(c, "deploy", env=env, config=config, only=only, json=json) as run:
@@ -67,7 +67,7 @@ def rollback(
     wait_lock: bool = False,
     json: bool = False,
 ) -> None:
-    """Go back to the last good release, on every host, at once. Needs no argument."""
+    """Go back to the last good release, on every host, at once."""
     from aideploy.commands.rollback import roll_back
 
     with command(c, "rollback", env=env, config=config, only=only, json=json) as run:

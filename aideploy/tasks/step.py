@@ -6,6 +6,8 @@ is staged or live. Every deploy is made of the same phases, so whatever they bui
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from fabric import task
 from invoke.context import Context
 from invoke.tasks import Task
@@ -19,7 +21,7 @@ _DEPLOY_OPTIONS = options(
 )
 
 
-def _up_to(last: Phase, does: str) -> Task:
+def _up_to(last: Phase, does: str) -> Task[Callable[..., None]]:
     """Return the task that runs the phases of a deploy up to this one."""
 
     def step(
@@ -37,7 +39,10 @@ def _up_to(last: Phase, does: str) -> Task:
             prepare(run, last, revision, wait_lock=wait_lock)
 
     step.__doc__ = does
-    return task(name=last.value, auto_shortflags=False, help=_DEPLOY_OPTIONS)(step)
+    made: Task[Callable[..., None]] = task(
+        name=last.value, auto_shortflags=False, help=_DEPLOY_OPTIONS
+    )(step)
+    return made
 
 
 fetch = _up_to(Phase.FETCH, "Unpack the commit on every host, and stop there.")
