@@ -10,7 +10,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -90,12 +90,22 @@ class Rollout:
                 self._fleet.each(
                     Phase.WATCH, lambda session: self._watch(session, targets), tuple(targets)
                 )
+        except KeyboardInterrupt:
+            raise self.go_back(Interrupted("interrupted", phase=Phase.SWITCH)) from None
         except (FleetError, Interrupted) as error:
-            raise self._go_back(error) from error
+            raise self.go_back(error) from error
 
-    def confirm(self, session: Session) -> None:
-        """Take back, on one host, the script that would revert it."""
-        session.disarm(Phase.FINISH)
+    def confirm(self) -> None:
+        """Take back the scripts that would revert the hosts: from here on the release stays."""
+        for name in self._switched:
+            with suppress(ConnectionLost):
+                self._fleet.sessions[name].disarm(Phase.FINISH)
+        self._switched = {}
+
+    @property
+    def unconfirmed(self) -> bool:
+        """Whether a host is switched and nobody confirmed it."""
+        return bool(self._switched)
 
     # -- inside ---------------------------------------------------------------------------------
 
@@ -122,14 +132,26 @@ class Rollout:
         )
         return service.read_health(session.run(Phase.WATCH, script)[0])
 
-    def _go_back(self, error: FleetError | Interrupted) -> AideployError:
-        """Take every switched host back and return the error that tells of it."""
+    def go_back(self, error: AideployError) -> AideployError:
+        """Take every host back that is switched and not confirmed.
+
+        Args:
+            error: why.
+
+        Returns:
+            the error that says where the hosts are now.
+        """
+        switched, self._switched = self._switched, {}
+        causes = error.causes or (error,)
         what = "interrupted" if isinstance(error, Interrupted) else _told(error)
-        with _undisturbed(self._events):
+        with undisturbed(
+            self._events,
+            "the hosts are going back; another Ctrl-C leaves them to it",
+        ):
             outcomes = self._fleet.attempt(
                 Phase.REVERT,
-                lambda session: self._revert(session, what),
-                tuple(self._switched),
+                lambda session: self._revert(session, switched[session.host.name], what),
+                tuple(switched),
                 note=what,
                 stop_at_failure=False,
             )
@@ -137,7 +159,7 @@ class Rollout:
             return NeedsPerson(
                 f"the release failed, and {', '.join(outcomes.errors)} could not be brought back",
                 next_step="look at these hosts: fab status, fab logs; then fab rollback",
-                causes=(*error.causes, *outcomes.errors.values()),
+                causes=(*causes, *outcomes.errors.values()),
             )
         if isinstance(error, Interrupted):
             return Interrupted(
@@ -147,12 +169,12 @@ class Rollout:
         return RolledBack(
             "the release failed; every host that had switched is back on its previous release",
             next_step="correct it, push, and run fab deploy again",
-            causes=error.causes,
+            causes=causes,
         )
 
-    def _revert(self, session: Session, why: str) -> Health:
+    def _revert(self, session: Session, target: Target, why: str) -> Health:
         name = session.host.name
-        script = self._reverting(name, self._switched[name], why)
+        script = self._reverting(name, target, why)
         if session.is_open:
             try:
                 result = session.run(Phase.REVERT, script)[0]
@@ -161,7 +183,7 @@ class Rollout:
                 result = self._reconnected(session).run(Phase.REVERT, script)[0]
         else:
             result = self._reconnected(session).run(Phase.REVERT, script)[0]
-        back = self._facts[name].current
+        back = self._facts[name].previous
         self.states[name] = HostState(
             host=name,
             state=f"back on {back}" if back else "nothing is live, as before",
@@ -185,7 +207,8 @@ class Rollout:
 
     def _reverting(self, name: str, target: Target, why: str) -> Script:
         known = self._facts[name]
-        previous = Target(known.current, known.current_revision)
+        said = known.journal.last(known.previous) if known.previous else None
+        previous = Target(known.previous, said.revision if said else "")
         entries = [self._entry(Verdict.REVERTED, target, why)]
         if previous.release:
             entries.append(self._entry(Verdict.LIVE, previous, why))
@@ -204,8 +227,8 @@ class Rollout:
 
 
 @contextmanager
-def _undisturbed(events: Events) -> Iterator[None]:
-    """Let the first Ctrl-C pass while hosts go back; the second one counts."""
+def undisturbed(events: Events, said: str) -> Iterator[None]:
+    """Let the first Ctrl-C pass, with a word on what is going on; the second one counts."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -213,12 +236,7 @@ def _undisturbed(events: Events) -> Iterator[None]:
 
     def note(*_: object) -> None:
         signal.signal(signal.SIGINT, before)
-        events.publish(
-            Notice(
-                text="the hosts are going back; another Ctrl-C leaves them to do it by themselves",
-                level="warning",
-            )
-        )
+        events.publish(Notice(text=said, level="warning"))
 
     signal.signal(signal.SIGINT, note)
     try:
@@ -228,7 +246,8 @@ def _undisturbed(events: Events) -> Iterator[None]:
 
 
 def _told(error: AideployError) -> str:
-    return "; ".join(dict.fromkeys(f"{cause.host}: {cause.what}" for cause in error.causes))
+    causes = [f"{cause.host}: {cause.what}" for cause in error.causes]
+    return "; ".join(dict.fromkeys(causes)) or error.what
 
 
 def untouched(known: HostFacts) -> HostState:

@@ -121,6 +121,9 @@ def running(
             error = failed
         except KeyboardInterrupt:
             error = Interrupted("interrupted; nothing was switched")
+        except BaseException as foreign:
+            events.publish(_ended_by(foreign, run, time.monotonic() - began, log))
+            raise
     events.publish(_last_word(run, error, time.monotonic() - began, log))
     if error is not None:
         raise Exit(code=error.status) from error
@@ -165,6 +168,18 @@ def _last_word(
         failures=tuple(_failure(cause) for cause in error.causes or (error,)),
         hosts=run.hosts,
         next_step=error.next_step or next((c.next_step for c in error.causes if c.next_step), ""),
+        log=log,
+    )
+
+
+def _ended_by(foreign: BaseException, run: Run, seconds: float, log: Path) -> RunFinished:
+    """Return the last word about an error that is not ours; it goes on its way by itself."""
+    status = getattr(foreign, "code", None)
+    return RunFinished(
+        status=status if isinstance(status, int) else 1,
+        headline=f"ended by {type(foreign).__name__}: {foreign}",
+        seconds=seconds,
+        hosts=run.hosts,
         log=log,
     )
 

@@ -6,7 +6,7 @@ Pure: which script to run, what its answer means, and why a host cannot take par
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 LEAST_FREE_BYTES = 100 * 1024 * 1024
 JOURNAL_LINES = 200
+# What scripts/probe.py needs.
+OLDEST_PYTHON = (3, 8)
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,8 @@ class HostFacts:
         free: bytes free where the app lives; 0 when the folder is not there.
         writable: whether we may write there.
         git: the version of git, empty when there is none.
-        python: path and version of the interpreter, empty when there is none.
+        python: the path of the interpreter, empty when there is none that works.
+        python_version: its version; empty when what it says of itself is none.
         gpus: one line of nvidia-smi for each.
         files: path -> sha256 of the configuration files asked for, or "missing" or "unreadable".
         current: the release that is live.
@@ -56,6 +59,7 @@ class HostFacts:
     writable: bool = False
     git: str = ""
     python: str = ""
+    python_version: tuple[int, ...] = ()
     gpus: tuple[str, ...] = ()
     files: Mapping[str, str] = field(default_factory=dict)
     current: str | None = None
@@ -65,22 +69,33 @@ class HostFacts:
     journal: Journal = field(default_factory=Journal)
 
     @property
+    def previous(self) -> str | None:
+        """The release that a failed switch goes back to: what is live, if it is whole."""
+        if self.current is None or self.current in self.releases:
+            return self.current
+        whole = [name for name in self.journal.good_before(None) if name in self.releases]
+        return whole[0] if whole else None
+
+    @property
     def current_revision(self) -> str:
         """The full commit of the live release, as far as the journal knows."""
         entry = self.journal.last(self.current) if self.current else None
         return entry.revision if entry else ""
 
 
-def script(settings: Settings, files: Iterable[str] = ()) -> Script:
+def script(
+    settings: Settings, files: Iterable[str] = (), *, journal_lines: int = JOURNAL_LINES
+) -> Script:
     """Return the script that looks around.
 
     Args:
         settings: of the environment.
         files: configuration files whose checksums are wanted.
+        journal_lines: how many of the journal's last lines are wanted.
     """
     return Script(
         "open",
-        (str(settings.app.deploy_to), settings.install.python, str(JOURNAL_LINES), *files),
+        (str(settings.app.deploy_to), settings.install.python, str(journal_lines), *files),
         libraries=("files",),
     )
 
@@ -102,6 +117,7 @@ def read(host: str, result: Result) -> HostFacts:
         writable=result.text("writable") == "yes",
         git=result.text("git"),
         python=result.text("python"),
+        python_version=_version(result.text("python.version")),
         gpus=tuple(result.text("gpus").splitlines()),
         files=files,
         current=result.text("current") or None,
@@ -114,6 +130,11 @@ def read(host: str, result: Result) -> HostFacts:
 
 def refusal(facts: HostFacts, host: Host) -> HostNotReady | None:
     """Return why a deploy cannot use the host, or None when it can."""
+    return next(iter(refusals(facts, host)), None)
+
+
+def refusals(facts: HostFacts, host: Host) -> Iterator[HostNotReady]:
+    """Yield everything that keeps a deploy from using the host."""
 
     def no(what: str, next_step: str) -> HostNotReady:
         return HostNotReady(
@@ -121,22 +142,35 @@ def refusal(facts: HostFacts, host: Host) -> HostNotReady | None:
         )
 
     if not facts.writable:
-        return no(f"the user {facts.user} may not write to {facts.root}", "fab setup")
-    if facts.free < LEAST_FREE_BYTES:
-        return no(
+        yield no(f"the user {facts.user} may not write to {facts.root}", "fab setup")
+    # Of a folder that is not there nothing is known.
+    if facts.writable and facts.free < LEAST_FREE_BYTES:
+        yield no(
             f"only {facts.free // 1024 // 1024} MB free at {facts.root}, "
             f"at least {LEAST_FREE_BYTES // 1024 // 1024} MB are needed",
             "make room on the disk, or lower [app] keep_releases",
         )
     if not facts.git:
-        return no(
+        yield no(
             "git is not installed", "install it on the host: apt-get install git, or the like"
         )
-    if not facts.python:
-        return no("there is no Python", "install it on the host, or set [install] python")
+    if facts.python_version < OLDEST_PYTHON:
+        found = f"{facts.python} is too old" if facts.python_version else "there is none that works"
+        yield no(
+            f"Python {_dotted(OLDEST_PYTHON)} or later is needed, and {found}",
+            "install it on the host, or name another one in [install] python",
+        )
     if len(facts.gpus) < host.gpus:
-        return no(
+        yield no(
             f"it shows {len(facts.gpus)} GPUs, hosts.toml says {host.gpus}",
             "see what nvidia-smi says on the host",
         )
-    return None
+
+
+def _version(text: str) -> tuple[int, ...]:
+    parts = text.split(".")
+    return tuple(int(part) for part in parts) if all(part.isdecimal() for part in parts) else ()
+
+
+def _dotted(version: tuple[int, ...]) -> str:
+    return ".".join(str(part) for part in version)

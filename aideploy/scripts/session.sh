@@ -49,10 +49,12 @@ take_lock() {
     exit 0
   }
   # Whoever only asks whether it is taken (status.sh) holds it for a moment.
-  if ! flock -w 1 9; then
-    mark refused locked "$(head -n 1 "$root/lock")"
-    exit 0
-  fi
+  flock -w 1 9
+  case $? in
+    0) ;;
+    1) mark refused locked "$(head -n 1 "$root/lock")"; exit 0 ;;
+    *) mark refused unlockable "$root/lock"; exit 0 ;;
+  esac
   printf '%s since %s\n' "$owner" "$(date -u +%Y-%m-%dT%H:%M:%SZ)" >"$root/lock"
 }
 

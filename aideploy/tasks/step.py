@@ -1,0 +1,126 @@
+"""The collection `step`: the phases of a deploy one by one.
+
+Some go from the beginning up to a phase and leave traffic alone; the others touch what
+is staged or live. Every deploy is made of the same phases, so whatever they built is found again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from fabric import task
+from invoke.context import Context
+from invoke.tasks import Task
+
+from aideploy.events import Phase
+from aideploy.tasks.common import command, options
+
+_DEPLOY_OPTIONS = options(
+    revision="the branch, tag or commit to take (default: [app] branch)",
+    wait_lock="wait for a lock that somebody else holds",
+)
+
+
+def _up_to(last: Phase, does: str) -> Task[Callable[..., None]]:
+    """Return the task that runs the phases of a deploy up to this one."""
+
+    def step(
+        c: Context,
+        revision: str | None = None,
+        env: str | None = None,
+        config: str | None = None,
+        only: str | None = None,
+        wait_lock: bool = False,
+        json: bool = False,
+    ) -> None:
+        from aideploy.commands.step import prepare
+
+        with command(c, f"step.{last}", env=env, config=config, only=only, json=json) as run:
+            prepare(run, last, revision, wait_lock=wait_lock)
+
+    step.__doc__ = does
+    made: Task[Callable[..., None]] = task(
+        name=last.value, auto_shortflags=False, help=_DEPLOY_OPTIONS
+    )(step)
+    return made
+
+
+fetch = _up_to(Phase.FETCH, "Unpack the commit on every host, and stop there.")
+install = _up_to(Phase.INSTALL, "Up to install: build the environment, or find it.")
+test = _up_to(Phase.TEST, "Up to test: run the project's own tests.")
+train = _up_to(Phase.TRAIN, "Up to train: make the model.")
+distribute = _up_to(Phase.DISTRIBUTE, "Up to distribute: put the model on the serve hosts.")
+stage = _up_to(Phase.STAGE, "Up to stage: prove the release beside what is live.")
+
+
+@task(
+    name="open",
+    auto_shortflags=False,
+    help=options(wait_lock="wait for a lock that somebody else holds"),
+)
+def look_around(
+    c: Context,
+    env: str | None = None,
+    config: str | None = None,
+    only: str | None = None,
+    wait_lock: bool = False,
+    json: bool = False,
+) -> None:
+    """Connect, lock, look around: could a deploy begin?"""
+    from aideploy.commands.step import prepare
+
+    with command(c, "step.open", env=env, config=config, only=only, json=json) as run:
+        prepare(run, Phase.OPEN, None, wait_lock=wait_lock)
+
+
+@task(
+    auto_shortflags=False,
+    help=options(wait_lock="wait for a lock that somebody else holds"),
+)
+def switch(
+    c: Context,
+    env: str | None = None,
+    config: str | None = None,
+    only: str | None = None,
+    wait_lock: bool = False,
+    json: bool = False,
+) -> None:
+    """Put live what step.stage prepared: switch, watch, finish."""
+    from aideploy.commands.step import put_live
+
+    with command(c, "step.switch", env=env, config=config, only=only, json=json) as run:
+        put_live(run, wait_lock=wait_lock)
+
+
+@task(auto_shortflags=False, help=options())
+def watch(
+    c: Context,
+    env: str | None = None,
+    config: str | None = None,
+    only: str | None = None,
+    json: bool = False,
+) -> None:
+    """Watch what is live for the bake time. Changes nothing."""
+    from aideploy.commands.step import watch_live
+
+    with command(c, "step.watch", env=env, config=config, only=only, json=json) as run:
+        watch_live(run)
+
+
+@task(
+    auto_shortflags=False,
+    help=options(wait_lock="wait for a lock that somebody else holds"),
+)
+def finish(
+    c: Context,
+    env: str | None = None,
+    config: str | None = None,
+    only: str | None = None,
+    wait_lock: bool = False,
+    json: bool = False,
+) -> None:
+    """Delete the releases and models that nothing needs."""
+    from aideploy.commands.step import make_room
+
+    with command(c, "step.finish", env=env, config=config, only=only, json=json) as run:
+        make_room(run, wait_lock=wait_lock)
