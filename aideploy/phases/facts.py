@@ -151,9 +151,7 @@ def refusals(facts: HostFacts, host: Host) -> Iterator[HostNotReady]:
             "make room on the disk, or lower [app] keep_releases",
         )
     if not facts.git:
-        yield no(
-            "git is not installed", "install it on the host: apt-get install git, or the like"
-        )
+        yield no("git is not installed", "install it on the host: apt-get install git, or the like")
     if facts.python_version < OLDEST_PYTHON:
         found = f"{facts.python} is too old" if facts.python_version else "there is none that works"
         yield no(
