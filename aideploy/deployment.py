@@ -16,6 +16,7 @@ from aideploy.errors import (
     AideployError,
     ExitStatus,
     HostNotReady,
+    Interrupted,
     PhaseFailed,
     Refused,
     UsageError,
@@ -35,7 +36,7 @@ from aideploy.remote.fleet import Fleet, FleetError
 from aideploy.remote.result import ScriptFailed
 from aideploy.remote.session import Lock, Session
 from aideploy.repository import Repository
-from aideploy.rollout import Rollout, untouched
+from aideploy.rollout import Rollout, conclude, untouched
 from aideploy.services.release import release_files
 from aideploy.settings.app import Source
 from aideploy.settings.hosts import Role
@@ -60,6 +61,7 @@ _HOST_CODES = frozenset(
         "not-set-up",
         "no-sudo",
         "no-linked-file",
+        "damaged",
     ]
 )
 _USAGE_CODES = frozenset(["no-revision", "no-subdirectory"])
@@ -228,7 +230,7 @@ class Deployment:
         return self._each(Phase.STAGE, work, self._names(Role.SERVE), note=note)
 
     def switch(self) -> None:
-        """Switch every serve host and watch it; if one is not well, all go back."""
+        """Switch every serve host, watch it, and confirm; if one is not well, all go back."""
         target = Target(
             self.release,
             self.revision,
@@ -245,13 +247,15 @@ class Deployment:
         self._rollout.run(dict.fromkeys(serve, target), watch=True)
 
     def finish(self) -> None:
-        """Confirm the switch, write the last word to the journals, tell Prometheus, make room."""
+        """Write the last word to the journals, tell Prometheus, make room.
+
+        Raises:
+            NeedsPerson: a host did not get so far; what it serves does not change any more.
+        """
 
         def work(session: Session) -> None:
             name = session.host.name
             known = self.facts[name]
-            if self._rollout and name in self._rollout.states:
-                self._rollout.confirm(session)
             keep = service.kept(known, self.release, self.settings.app.keep_releases)
             session.run(
                 Phase.FINISH,
@@ -263,7 +267,7 @@ class Deployment:
                 ),
             )
 
-        self._each(Phase.FINISH, work, self._fleet.names)
+        conclude(self._fleet, self._events, work, self._fleet.names)
 
     def rollout(self) -> None:
         """Distribute, stage, switch, watch and finish."""
@@ -433,6 +437,8 @@ class Deployment:
             return self._fleet.each(phase, work, hosts, note)
         except FleetError as error:
             raise judged(error) from error
+        except Interrupted as error:
+            raise Interrupted("interrupted; nothing was switched", phase=error.phase) from error
 
     def _notice(self, text: str, host: str | None = None) -> None:
         self._events.publish(Notice(text=text, host=host))

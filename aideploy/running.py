@@ -106,7 +106,7 @@ def running(
         except AideployError as failed:
             error = failed
         except KeyboardInterrupt:
-            error = Interrupted("interrupted; nothing was switched")
+            error = Interrupted("interrupted")
     events.publish(_last_word(run, error, time.monotonic() - began, log))
     if error is not None:
         raise Exit(code=error.status) from error

@@ -11,6 +11,8 @@ from __future__ import annotations
 import logging
 import shlex
 import socket
+from collections.abc import Iterator
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -60,14 +62,25 @@ def connect(host: Host, config: fabric.Config) -> fabric.Connection:
     try:
         connection.open()
     except (OSError, EOFError, paramiko.SSHException, ValueError) as error:
-        connection.close()
-        raise _unreachable(host, connection, error) from error
+        refused = _unreachable(host, connection, error)
+        disconnect(connection)
+        raise refused from error
     transport = connection.transport
     transport.set_keepalive(KEEPALIVE_SECONDS)
     # Paramiko wakes up ten times a second to look whether it was closed; twice in four seconds is
     # enough and costs a hundred hosts nothing.
     transport.sock.settimeout(_POLL_SECONDS)
     return connection
+
+
+def disconnect(connection: fabric.Connection) -> None:
+    """Close a connection and those to the jump hosts on its way."""
+    for hop in _hops(connection):
+        if hop.is_connected and isinstance(hop.transport.sock, socket.socket):
+            # Paramiko's reader would notice at its next look; this wakes it up.
+            with suppress(OSError):
+                hop.transport.sock.shutdown(socket.SHUT_RDWR)
+        hop.close()
 
 
 def ssh_command(host: Host, connection: fabric.Connection | None = None) -> str:
@@ -88,28 +101,36 @@ def ssh_command(host: Host, connection: fabric.Connection | None = None) -> str:
 
 
 def _connection(host: Host, config: fabric.Config) -> fabric.Connection:
-    options: dict[str, Any] = {
-        "transport_factory": _transport,
-        "banner_timeout": host.connect_timeout.total_seconds(),
-        "auth_timeout": SILENCE_SECONDS,
-        "channel_timeout": SILENCE_SECONDS,
-    }
+    own_key: dict[str, Any] = {}
     if host.key:
-        options |= {"key_filename": str(Path(host.key).expanduser()), "look_for_keys": False}
+        own_key = {"key_filename": str(Path(host.key).expanduser()), "look_for_keys": False}
     connection = fabric.Connection(
         host.address,
         user=host.user,
         port=host.port,
         config=config,
         gateway=fabric.Connection(host.gateway, config=config) if host.gateway else None,
-        connect_timeout=max(1, round(host.connect_timeout.total_seconds())),
-        connect_kwargs=options,
+        connect_kwargs=own_key or None,
     )
+    for hop in _hops(connection):
+        hop.connect_timeout = max(1, round(host.connect_timeout.total_seconds()))
+        hop.connect_kwargs = {
+            **hop.connect_kwargs,
+            "transport_factory": _transport,
+            "banner_timeout": host.connect_timeout.total_seconds(),
+            "auth_timeout": SILENCE_SECONDS,
+            "channel_timeout": SILENCE_SECONDS,
+        }
+        _trust_known_hosts_only(hop, host.known_hosts)
+    return connection
+
+
+def _hops(connection: fabric.Connection) -> Iterator[fabric.Connection]:
+    """Yield the connection, then that to the jump host before it, and so on."""
     hop = connection
     while isinstance(hop, fabric.Connection):
-        _trust_known_hosts_only(hop, host.known_hosts)
+        yield hop
         hop = hop.gateway
-    return connection
 
 
 def _transport(sock: Any, **options: Any) -> paramiko.Transport:
@@ -145,9 +166,14 @@ def _known_hosts(path: str) -> paramiko.HostKeys:
         return paramiko.HostKeys()
 
 
-def _unreachable(host: Host, connection: fabric.Connection, error: Exception) -> Unreachable:
+def _unreachable(host: Host, whole: fabric.Connection, error: Exception) -> Unreachable:
+    # Jump hosts are opened first: the last hop that is not open is the one that failed.
+    connection = [hop for hop in _hops(whole) if not hop.is_connected][-1]
     where = f"{connection.host}:{connection.port}"
-    retry = f"try it by hand: {ssh_command(host, connection)}"
+    command = ssh_command(host, whole)
+    if connection is not whole:
+        where = f"the jump host {where}"
+    retry = f"try it by hand: {command}"
     why, next_step = str(error) or type(error).__name__, retry
     match error:
         case UnknownHostKey():
@@ -157,7 +183,7 @@ def _unreachable(host: Host, connection: fabric.Connection, error: Exception) ->
             )
             next_step = (
                 "compare that fingerprint with the one the host's owner gives you, then accept it: "
-                f"{ssh_command(host, connection)}"
+                f"{command}"
             )
         case paramiko.BadHostKeyException():
             why = (

@@ -255,7 +255,8 @@ class Project:
     def processes(self, host: Host) -> list[str]:
         """The commands of all processes that belong to sessions of the deploy user."""
         listed = host.exec(
-            "ps -u deploy -o args= --sort=pid | grep -v -e '^sshd' -e systemd -e sd-pam", check=False
+            "ps -u deploy -o args= --sort=pid | grep -v -e '^sshd' -e systemd -e sd-pam",
+            check=False,
         )
         return listed.stdout.splitlines()
 
@@ -299,8 +300,8 @@ def watched(project: Project, hosts: Sequence[Host] = ()) -> Iterator[None]:
     for host in hosts:
         host.path("/opt/watch.py").write_text(program)
         host.exec(
-            f"rm -f /run/seen; systemd-run --quiet --unit={unit} --property=StandardOutput=file:/run/seen"
-            " python3 /opt/watch.py"
+            f"rm -f /run/seen; systemd-run --quiet --unit={unit}"
+            " --property=StandardOutput=file:/run/seen python3 /opt/watch.py"
         )
     try:
         yield

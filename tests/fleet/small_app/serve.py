@@ -38,4 +38,6 @@ class Answer(http.server.BaseHTTPRequestHandler):
 
 
 time.sleep(BEHAVIOUR.get(f"{SLOT}_starts_after", {}).get(HOST, 0))
-http.server.ThreadingHTTPServer((os.environ["BIND"], int(os.environ["PORT"])), Answer).serve_forever()
+http.server.ThreadingHTTPServer(
+    (os.environ["BIND"], int(os.environ["PORT"])), Answer
+).serve_forever()
