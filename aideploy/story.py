@@ -16,8 +16,8 @@ from aideploy.errors import (
     AideployError,
     ExitStatus,
     HostNotReady,
+    Interrupted,
     Locked,
-    NeedsPerson,
     PhaseFailed,
     Refused,
     UsageError,
@@ -37,7 +37,7 @@ from aideploy.remote.fleet import Fleet, FleetError
 from aideploy.remote.result import ScriptFailed
 from aideploy.remote.session import Lock, Session
 from aideploy.repository import Repository
-from aideploy.rollout import Rollout, undisturbed, untouched
+from aideploy.rollout import Rollout, conclude, untouched
 from aideploy.services.release import release_files
 from aideploy.settings.app import Source
 from aideploy.settings.hosts import Role
@@ -63,6 +63,7 @@ _HOST_CODES = frozenset(
         "not-set-up",
         "no-sudo",
         "no-linked-file",
+        "damaged",
     ]
 )
 _USAGE_CODES = frozenset(["no-revision", "no-subdirectory"])
@@ -281,12 +282,11 @@ class Deployment:
         """Confirm the switch, write the last word to the journals, tell Prometheus, make room.
 
         Raises:
-            NeedsPerson: the release is live and stays, but a host could not be finished.
+            RolledBack, NeedsPerson: a host did not confirm, and so every host went back.
+            NeedsPerson: a host did not get to the end; what it serves does not change any more.
         """
-
         if self._rollout is None:
             raise _too_early("nothing was switched yet", "switch()")
-        rollout = self._rollout
 
         def work(session: Session) -> None:
             known = self.facts[session.host.name]
@@ -295,17 +295,9 @@ class Deployment:
             targets = targets_file(self.settings, session.host)
             session.run(Phase.FINISH, service.finish(known, entries, keep, targets))
 
-        rollout.confirm()
+        self._rollout.confirm()
         self._finished = True
-        with undisturbed(self._events, "the release is live and stays; this is the last phase"):
-            outcomes = self._fleet.attempt(Phase.FINISH, work, stop_at_failure=False)
-        if outcomes.errors:
-            raise NeedsPerson(
-                f"{self.release} is live and stays, but {', '.join(outcomes.errors)} could not be "
-                "finished",
-                next_step="correct what is said above, then run fab deploy again",
-                causes=tuple(outcomes.errors.values()),
-            )
+        conclude(self._fleet, self._events, work, self._fleet.names)
 
     def withdraw(self, error: AideployError) -> AideployError:
         """Take every host back that switched and was not finished.
@@ -537,6 +529,8 @@ class Deployment:
             return self._fleet.each(phase, work, hosts, note)
         except FleetError as error:
             raise judged(error) from error
+        except Interrupted as error:
+            raise Interrupted("interrupted; nothing was switched", phase=error.phase) from error
 
     def _say_the_way(self, fetched: Fetched, confirm: Callable[[str], bool]) -> None:
         """Say how far the revision is from what is live; going back is asked for."""

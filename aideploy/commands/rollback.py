@@ -13,7 +13,7 @@ from aideploy.phases.facts import HostFacts
 from aideploy.phases.journal import Entry, Verdict
 from aideploy.phases.service import Target
 from aideploy.remote.session import Lock, Session
-from aideploy.rollout import Rollout, untouched
+from aideploy.rollout import Rollout, conclude, untouched
 from aideploy.running import Run
 from aideploy.settings import Role
 
@@ -55,7 +55,7 @@ def roll_back(run: Run, to: str | None, *, wait_lock: bool = False) -> None:
             Phase.FINISH, service.finish(facts, _verdicts(run, facts, release), facts.releases)
         )
 
-    run.fleet.each(Phase.FINISH, finish, tuple(serve))
+    conclude(run.fleet, run.events, finish, tuple(serve))
     run.headline = f"back on {release} on {len(serve)} hosts"
 
 

@@ -40,8 +40,11 @@ else
   if [ -s "$root/push.pack" ] || [ -n "$repository" ]; then
     step "unpack the commits"
     if [ -n "$repository" ]; then base64 -d <<<"$repository" >"$root/push.pack"; fi
-    git_ index-pack --stdin --fix-thin <"$root/push.pack" >/dev/null ||
-      fail no-space "cannot unpack the commits" "make room on the disk of the host, then run the same command again"
+    git_ index-pack --stdin --fix-thin <"$root/push.pack" >/dev/null || {
+      # Half a pack must not stand in the way of the next one.
+      rm -f -- "$root/push.pack"
+      fail damaged "the commits did not arrive whole" "run the same command again"
+    }
     rm -f -- "$root/push.pack"
   fi
   # A ref keeps the commit from being collected, and tells the next push what we have.
