@@ -44,10 +44,9 @@ def roll_back(run: Run, to: str | None, *, wait_lock: bool = False) -> None:
     )
     try:
         rollout.run(targets, watch=False)
+        rollout.confirm()
     finally:
         run.hosts = tuple(rollout.states.values())
-
-    rollout.confirm()
 
     def finish(session: Session) -> None:
         facts = serve[session.host.name]
