@@ -17,7 +17,7 @@ from typing import Protocol
 
 from aideploy.services.release import release_files
 from aideploy.settings import load
-from benchmarks.scene import FAB, REPOSITORY, ROWS, WHEELS, App, Order, Scene, Tool, run
+from benchmarks.scene import FAB, REPOSITORY, ROWS, WHEELS, App, Order, Scene, run
 from tests.lab.hosts import Host
 
 RAW_SCRIPT = Path(__file__).with_name("raw_deploy.sh")
@@ -76,10 +76,19 @@ class Raw:
 
     def prepare(self, order: Order) -> None:
         files = _files(self._scene, self.app, order)
-        self._arguments = [
-            *(str(self.app.root), self.app.name, str(REPOSITORY), order.revision, order.release),
-            *(order.tool, str(WHEELS)),
-        ], [str(self.app.port), files.environment, files.serve]
+        self._arguments = (
+            [
+                *(
+                    str(self.app.root),
+                    self.app.name,
+                    str(REPOSITORY),
+                    order.revision,
+                    order.release,
+                ),
+                *(order.tool, str(WHEELS)),
+            ],
+            [str(self.app.port), files.environment, files.serve],
+        )
 
     def deploy(self, order: Order) -> Cost:
         first, *others = order.hosts
@@ -95,20 +104,25 @@ class Raw:
                 process.stdin.write(model)
         with ThreadPoolExecutor(len(order.hosts)) as pool:
             for host, (_, said) in zip(
-                order.hosts, pool.map(lambda process: process.communicate(), [trains, *takes]),
+                order.hosts,
+                pool.map(lambda process: process.communicate(), [trains, *takes]),
                 strict=True,
             ):
                 lines = said.decode(errors="replace").splitlines()[-20:]
                 for process in (trains, *takes):
                     if process.poll():
-                        raise RuntimeError("\n".join([f"{self.name} failed on {host.name}", *lines]))
+                        raise RuntimeError(
+                            "\n".join([f"{self.name} failed on {host.name}", *lines])
+                        )
         return Cost(connections=1, channels=1)
 
     def _start(self, host: Host, model: str) -> subprocess.Popen[bytes]:
         before, after = self._arguments
         script = RAW_SCRIPT.read_text()
         environment = f"RANKER_ROWS={ROWS}"
-        command = shlex.join(["env", environment, "bash", "-c", script, "raw_deploy.sh", *before, model, *after])
+        command = shlex.join(
+            ["env", environment, "bash", "-c", script, "raw_deploy.sh", *before, model, *after]
+        )
         return subprocess.Popen(
             ["ssh", "-F", str(self._scene.lab.ssh_config), *self._options, host.name, command],
             stdin=subprocess.PIPE,

@@ -66,9 +66,7 @@ def install(run, root, place, tool, wheels):
         sources = f"--no-index --find-links {wheels} -r {place}/requirements.txt"
         if tool == "uv":
             run(f"uv venv --quiet --python python3 {venv}")
-            run(
-                f"uv pip install --quiet --compile-bytecode --python {venv}/bin/python {sources}"
-            )
+            run(f"uv pip install --quiet --compile-bytecode --python {venv}/bin/python {sources}")
         else:
             run(f"python3 -m venv {venv}")
             run(
