@@ -10,7 +10,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -90,13 +90,17 @@ class Rollout:
                 self._fleet.each(
                     Phase.WATCH, lambda session: self._watch(session, targets), tuple(targets)
                 )
+        except KeyboardInterrupt:
+            raise self.go_back(Interrupted("interrupted", phase=Phase.SWITCH)) from None
         except (FleetError, Interrupted) as error:
             raise self.go_back(error) from error
 
-    def confirm(self, session: Session) -> None:
-        """Take back, on one host, the script that would revert it."""
-        session.disarm(Phase.FINISH)
-        self._switched.pop(session.host.name, None)
+    def confirm(self) -> None:
+        """Take back the scripts that would revert the hosts: from here on the release stays."""
+        for name in self._switched:
+            with suppress(ConnectionLost):
+                self._fleet.sessions[name].disarm(Phase.FINISH)
+        self._switched = {}
 
     @property
     def unconfirmed(self) -> bool:
@@ -140,7 +144,10 @@ class Rollout:
         switched, self._switched = self._switched, {}
         causes = error.causes or (error,)
         what = "interrupted" if isinstance(error, Interrupted) else _told(error)
-        with _undisturbed(self._events):
+        with undisturbed(
+            self._events,
+            "the hosts are going back; another Ctrl-C leaves them to it",
+        ):
             outcomes = self._fleet.attempt(
                 Phase.REVERT,
                 lambda session: self._revert(session, switched[session.host.name], what),
@@ -176,7 +183,7 @@ class Rollout:
                 result = self._reconnected(session).run(Phase.REVERT, script)[0]
         else:
             result = self._reconnected(session).run(Phase.REVERT, script)[0]
-        back = self._facts[name].current
+        back = self._facts[name].previous
         self.states[name] = HostState(
             host=name,
             state=f"back on {back}" if back else "nothing is live, as before",
@@ -200,7 +207,8 @@ class Rollout:
 
     def _reverting(self, name: str, target: Target, why: str) -> Script:
         known = self._facts[name]
-        previous = Target(known.current, known.current_revision)
+        said = known.journal.last(known.previous) if known.previous else None
+        previous = Target(known.previous, said.revision if said else "")
         entries = [self._entry(Verdict.REVERTED, target, why)]
         if previous.release:
             entries.append(self._entry(Verdict.LIVE, previous, why))
@@ -219,8 +227,8 @@ class Rollout:
 
 
 @contextmanager
-def _undisturbed(events: Events) -> Iterator[None]:
-    """Let the first Ctrl-C pass while hosts go back; the second one counts."""
+def undisturbed(events: Events, said: str) -> Iterator[None]:
+    """Let the first Ctrl-C pass, with a word on what is going on; the second one counts."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -228,12 +236,7 @@ def _undisturbed(events: Events) -> Iterator[None]:
 
     def note(*_: object) -> None:
         signal.signal(signal.SIGINT, before)
-        events.publish(
-            Notice(
-                text="the hosts are going back; another Ctrl-C leaves them to do it by themselves",
-                level="warning",
-            )
-        )
+        events.publish(Notice(text=said, level="warning"))
 
     signal.signal(signal.SIGINT, note)
     try:

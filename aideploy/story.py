@@ -16,6 +16,8 @@ from aideploy.errors import (
     AideployError,
     ExitStatus,
     HostNotReady,
+    Locked,
+    NeedsPerson,
     PhaseFailed,
     Refused,
     UsageError,
@@ -35,11 +37,12 @@ from aideploy.remote.fleet import Fleet, FleetError
 from aideploy.remote.result import ScriptFailed
 from aideploy.remote.session import Lock, Session
 from aideploy.repository import Repository
-from aideploy.rollout import Rollout, untouched
+from aideploy.rollout import Rollout, undisturbed, untouched
 from aideploy.services.release import release_files
 from aideploy.settings.app import Source
 from aideploy.settings.hosts import Role
 from aideploy.settings.secrets import resolve
+from aideploy.settings.values import git_ref
 
 if TYPE_CHECKING:
     from aideploy.settings import Settings
@@ -107,18 +110,27 @@ class Deployment:
 
     # -- the story ------------------------------------------------------------------------------
 
-    def run(self, revision: str | None = None, *, wait_lock: bool = False) -> str:
+    def run(
+        self,
+        revision: str | None = None,
+        *,
+        wait_lock: bool = False,
+        confirm: Callable[[str], bool] = lambda _: True,
+    ) -> str:
         """Deploy a revision and return the id of the new release.
 
         Args:
             revision: a branch, a tag or a commit; None for [app] branch.
             wait_lock: wait for a lock that somebody else holds.
+            confirm: asked whether to go on when the revision is older than what is live.
 
         Raises:
             AideployError: it did not succeed; `status` says how it stands.
         """
+        wanted = self._wanted(revision)
+        self._notice(self.plan(wanted))
         self.open(wait_lock=wait_lock)
-        self.fetch(revision)
+        self._say_the_way(self.fetch(wanted), confirm)
         self.install()
         self.test()
         self.train()
@@ -129,7 +141,12 @@ class Deployment:
         """Connect to every host, take the locks, look around; nobody may be unready."""
         if self.settings.serve:
             self._secrets = resolve(self.settings.serve, os.environ, self.settings.path.parent)
-        results = self._fleet.open(Lock.HELD, looking.script(self.settings), wait_lock=wait_lock)
+        try:
+            results = self._fleet.open(
+                Lock.HELD, looking.script(self.settings), wait_lock=wait_lock
+            )
+        except FleetError as error:
+            raise judged(error) from error
         self.facts = {name: looking.read(name, result) for name, result in results.items()}
         refusals = [
             refusal
@@ -137,12 +154,12 @@ class Deployment:
             if (refusal := looking.refusal(known, self._hosts[name]))
         ]
         if refusals:
-            raise FleetError(Phase.OPEN, tuple(refusals))
+            raise judged(FleetError(Phase.OPEN, tuple(refusals)))
         return self.facts
 
     def fetch(self, revision: str | None = None) -> Fetched:
         """Bring the same commit to every host that trains or serves."""
-        wanted = revision or self.settings.app.branch
+        wanted = self._wanted(revision)
         stamp = self._stamp()
         if self.settings.app.source is Source.PUSH:
             fetched = self._push(wanted, stamp)
@@ -261,30 +278,34 @@ class Deployment:
         self._rollout.run(dict.fromkeys(serve, self._progress.staged), watch=True)
 
     def finish(self) -> None:
-        """Confirm the switch, write the last word to the journals, tell Prometheus, make room."""
+        """Confirm the switch, write the last word to the journals, tell Prometheus, make room.
+
+        Raises:
+            NeedsPerson: the release is live and stays, but a host could not be finished.
+        """
 
         if self._rollout is None:
             raise _too_early("nothing was switched yet", "switch()")
         rollout = self._rollout
 
         def work(session: Session) -> None:
-            name = session.host.name
-            known = self.facts[name]
-            if name in rollout.states:
-                rollout.confirm(session)
+            known = self.facts[session.host.name]
             keep = service.kept(known, self.release, self.settings.app.keep_releases)
-            session.run(
-                Phase.FINISH,
-                service.finish(
-                    known,
-                    (self._entry(Verdict.GOOD),),
-                    keep,
-                    targets_file(self.settings, session.host),
-                ),
-            )
+            entries = (self._entry(Verdict.GOOD),)
+            targets = targets_file(self.settings, session.host)
+            session.run(Phase.FINISH, service.finish(known, entries, keep, targets))
 
-        self._each(Phase.FINISH, work, self._fleet.names)
+        rollout.confirm()
         self._finished = True
+        with undisturbed(self._events, "the release is live and stays; this is the last phase"):
+            outcomes = self._fleet.attempt(Phase.FINISH, work, stop_at_failure=False)
+        if outcomes.errors:
+            raise NeedsPerson(
+                f"{self.release} is live and stays, but {', '.join(outcomes.errors)} could not be "
+                "finished",
+                next_step="correct what is said above, then run fab deploy again",
+                causes=tuple(outcomes.errors.values()),
+            )
 
     def withdraw(self, error: AideployError) -> AideployError:
         """Take every host back that switched and was not finished.
@@ -306,6 +327,21 @@ class Deployment:
         self.stage()
         self.switch()
         self.finish()
+
+    def plan(self, revision: str | None = None) -> str:
+        """Return in one line what `run` is about to do."""
+        settings = self.settings
+        names = {role: self._names(role) for role in Role}
+        phases = [
+            ("fetch", "install"),
+            ("test",) if settings.test else (),
+            (f"train on {names[Role.TRAIN][0]}", "distribute") if settings.train else (),
+            ("stage", "switch", f"watch {settings.rollout.bake.total_seconds():g}s", "finish"),
+        ]
+        return (
+            f"plan: {revision or settings.app.branch} to {len(names[Role.SERVE])} serving hosts: "
+            + ", ".join(word for words in phases for word in words)
+        )
 
     # -- what it says of itself -----------------------------------------------------------------
 
@@ -333,8 +369,13 @@ class Deployment:
 
     @property
     def states(self) -> tuple[HostState, ...]:
-        """The state of every host that was reached, as it is now."""
-        known = {name: untouched(facts) for name, facts in self.facts.items()}
+        """The state of every host, as it is now."""
+        known = {
+            name: untouched(self.facts[name])
+            if name in self.facts
+            else HostState(host=name, state="as it was (nothing was begun)")
+            for name in self._hosts
+        }
         if self._rollout:
             known |= self._rollout.states
         return tuple(known.values())
@@ -353,6 +394,18 @@ class Deployment:
         if not self._progress.fetched:
             raise _too_early("nothing was fetched yet", "fetch()")
         return self._progress.fetched[self._deployed_names()[0]]
+
+    def _wanted(self, revision: str | None) -> str:
+        if revision is None:
+            return self.settings.app.branch
+        try:
+            return git_ref(revision)
+        except ValueError as expected:
+            raise UsageError(
+                f"{revision!r} is no revision",
+                why=f"expected {expected}",
+                next_step="name a branch, a tag or a commit with --revision",
+            ) from None
 
     def _names(self, role: Role) -> tuple[str, ...]:
         return tuple(host.name for host in self.settings.hosts if role in host.roles)
@@ -485,6 +538,22 @@ class Deployment:
         except FleetError as error:
             raise judged(error) from error
 
+    def _say_the_way(self, fetched: Fetched, confirm: Callable[[str], bool]) -> None:
+        """Say how far the revision is from what is live; going back is asked for."""
+        if fetched.ahead is None or fetched.behind is None:
+            return
+        if fetched.ahead == 0 and fetched.behind > 0:
+            question = f"{fetched.commit[:7]} is {fetched.behind} commits older than what is live"
+            if not confirm(question):
+                raise UsageError(
+                    f"{question}: not deployed",
+                    next_step="to go back to a release that was good: fab rollback",
+                )
+        elif fetched.ahead == 0:
+            self._notice(f"{fetched.commit[:7]} is live already; it is deployed anew")
+        else:
+            self._notice(f"{fetched.ahead} commits since what is live")
+
     def _notice(self, text: str, host: str | None = None) -> None:
         self._events.publish(Notice(text=text, host=host))
 
@@ -498,7 +567,12 @@ def judged(error: FleetError) -> AideployError:
     kind: type[AideployError] = ReleaseFailed
     next_step = error.next_step
     codes = {cause.code for cause in error.causes if isinstance(cause, ScriptFailed)}
-    if any(isinstance(cause, HostNotReady) for cause in error.causes) or codes & _HOST_CODES:
+    if error.phase == Phase.OPEN:
+        # Nothing of the release has been seen yet.
+        kind = HostNotReady
+    if any(isinstance(cause, Locked) for cause in error.causes):
+        kind = Locked
+    elif any(isinstance(cause, HostNotReady) for cause in error.causes) or codes & _HOST_CODES:
         kind = HostNotReady
     elif codes & _USAGE_CODES:
         kind = UsageError

@@ -35,7 +35,7 @@ def roll_back(run: Run, to: str | None, *, wait_lock: bool = False) -> None:
     known = {name: looking.read(name, result) for name, result in results.items()}
     serve = {host.name: known[host.name] for host in settings.with_role(Role.SERVE)}
     run.hosts = tuple(untouched(facts) for facts in serve.values())
-    release = _named(to, serve) if to else previous(serve)
+    release = previous(serve) if to is None else _named(to, serve)
     targets = {name: _target(release, facts) for name, facts in serve.items()}
     for facts in serve.values():
         _say_what_is_lost(run, facts, release)
@@ -47,8 +47,9 @@ def roll_back(run: Run, to: str | None, *, wait_lock: bool = False) -> None:
     finally:
         run.hosts = tuple(rollout.states.values())
 
+    rollout.confirm()
+
     def finish(session: Session) -> None:
-        rollout.confirm(session)
         facts = serve[session.host.name]
         session.run(
             Phase.FINISH, service.finish(facts, _verdicts(run, facts, release), facts.releases)
@@ -87,7 +88,7 @@ def _named(release: str, serve: Mapping[str, HostFacts]) -> str:
         return release
     there = set.intersection(*(set(facts.releases) for facts in serve.values()))
     raise UsageError(
-        f"{', '.join(lacking)} has no release {release}",
+        f"there is no release {release!r} on {', '.join(lacking)}",
         next_step=f"on every host there is: {', '.join(sorted(there)) or 'none'}",
     )
 

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 LEAST_FREE_BYTES = 100 * 1024 * 1024
 JOURNAL_LINES = 200
+# What scripts/probe.py needs.
+OLDEST_PYTHON = (3, 8)
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,8 @@ class HostFacts:
         free: bytes free where the app lives; 0 when the folder is not there.
         writable: whether we may write there.
         git: the version of git, empty when there is none.
-        python: path and version of the interpreter, empty when there is none.
+        python: the path of the interpreter, empty when there is none that works.
+        python_version: its version; empty when what it says of itself is none.
         gpus: one line of nvidia-smi for each.
         files: path -> sha256 of the configuration files asked for, or "missing" or "unreadable".
         current: the release that is live.
@@ -56,6 +59,7 @@ class HostFacts:
     writable: bool = False
     git: str = ""
     python: str = ""
+    python_version: tuple[int, ...] = ()
     gpus: tuple[str, ...] = ()
     files: Mapping[str, str] = field(default_factory=dict)
     current: str | None = None
@@ -63,6 +67,14 @@ class HostFacts:
     models: frozenset[str] = frozenset()
     have: tuple[str, ...] = ()
     journal: Journal = field(default_factory=Journal)
+
+    @property
+    def previous(self) -> str | None:
+        """The release that a failed switch goes back to: what is live, if it is whole."""
+        if self.current is None or self.current in self.releases:
+            return self.current
+        whole = [name for name in self.journal.good_before(None) if name in self.releases]
+        return whole[0] if whole else None
 
     @property
     def current_revision(self) -> str:
@@ -102,6 +114,7 @@ def read(host: str, result: Result) -> HostFacts:
         writable=result.text("writable") == "yes",
         git=result.text("git"),
         python=result.text("python"),
+        python_version=_version(result.text("python.version")),
         gpus=tuple(result.text("gpus").splitlines()),
         files=files,
         current=result.text("current") or None,
@@ -132,11 +145,24 @@ def refusal(facts: HostFacts, host: Host) -> HostNotReady | None:
         return no(
             "git is not installed", "install it on the host: apt-get install git, or the like"
         )
-    if not facts.python:
-        return no("there is no Python", "install it on the host, or set [install] python")
+    if facts.python_version < OLDEST_PYTHON:
+        found = f"{facts.python} is too old" if facts.python_version else "there is none that works"
+        return no(
+            f"Python {_dotted(OLDEST_PYTHON)} or later is needed, and {found}",
+            "install it on the host, or name another one in [install] python",
+        )
     if len(facts.gpus) < host.gpus:
         return no(
             f"it shows {len(facts.gpus)} GPUs, hosts.toml says {host.gpus}",
             "see what nvidia-smi says on the host",
         )
     return None
+
+
+def _version(text: str) -> tuple[int, ...]:
+    parts = text.split(".")
+    return tuple(int(part) for part in parts) if all(part.isdecimal() for part in parts) else ()
+
+
+def _dotted(version: tuple[int, ...]) -> str:
+    return ".".join(str(part) for part in version)

@@ -215,6 +215,14 @@ class Session:
                     host=name,
                     phase=Phase.OPEN,
                 )
+            case "unlockable":
+                return HostNotReady(
+                    f"{name}: the file {detail} cannot be locked",
+                    why="the host has no flock (of util-linux), or its file system has no locks",
+                    next_step="install util-linux on the host, or deploy to a local disk",
+                    host=name,
+                    phase=Phase.OPEN,
+                )
         return HostNotReady(
             f"{name}: the lock file {detail} cannot be written",
             next_step="fab setup, or correct the owner of that folder",
@@ -280,20 +288,22 @@ class Session:
             raise self._lost(phase, f"no sign of life for {SILENCE_SECONDS} s") from error
         except OSError as error:
             raise self._lost(phase, str(error)) from error
-        if not data:
-            raise self._lost(phase, self._last_words(channel))
-        return data
+        if data:
+            return data
+        if not self._stream.started:
+            raise self._no_shell(channel)
+        raise self._lost(phase, _last_words(channel) or "the host closed the connection")
 
-    def _last_words(self, channel: paramiko.Channel) -> str:
-        """Say why the shell on the host ended: no bash, or the line is gone."""
-        words = b""
-        while channel.recv_stderr_ready():
-            words += channel.recv_stderr(_READ_BYTES)
-        text = words.decode("utf-8", "replace").strip()
-        status = channel.recv_exit_status() if channel.exit_status_ready() else -1
-        if status == 127:
-            return f"the host has no bash: {text}"
-        return text or "the host closed the connection"
+    def _no_shell(self, channel: paramiko.Channel) -> HostNotReady:
+        said = "\n".join(filter(None, (_last_words(channel), self._stream.before_start)))
+        return HostNotReady(
+            f"{self.host.name}: no session could be started there",
+            why=said or "the login shell ended without a word",
+            next_step="the host needs bash, coreutils and a login shell that runs commands; try: "
+            + ssh_command(self.host, self._connection),
+            host=self.host.name,
+            phase=Phase.OPEN,
+        )
 
     def _send(self, phase: Phase, data: bytes) -> None:
         if self._channel is None:
@@ -325,6 +335,13 @@ class Session:
             host=self.host.name,
             phase=phase,
         )
+
+
+def _last_words(channel: paramiko.Channel) -> str:
+    words = b""
+    while channel.recv_stderr_ready():
+        words += channel.recv_stderr(_READ_BYTES)
+    return words.decode("utf-8", "replace").strip()
 
 
 def _bootstrap(start: Script) -> str:

@@ -52,6 +52,8 @@ service_follow() {
 # control VERB SLOT: returns 1 when supervisor did try. Fails when the host was not set up for it.
 control() {
   local answer status=0
+  command -v supervisorctl >/dev/null ||
+    fail not-set-up "there is no supervisorctl on the path of $(id -un)" "install supervisor on the host"
   answer=$(supervisorctl "$1" "$app-$2" 2>&1) || status=1
   printf '%s\n' "$answer"
   case $answer in

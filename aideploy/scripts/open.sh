@@ -20,10 +20,11 @@ if [ -d "$root" ]; then
   emit free "$((free * 1024))"
   [ -w "$root" ] && emit writable yes
 fi
-command -v git >/dev/null && emit git "$(git --version)"
-if command -v -- "$python" >/dev/null; then
-  # The path and the version tell two interpreters apart; both enter the hash of an environment.
-  emit python "$(command -v -- "$python") $("$python" -V 2>&1)"
+# What is there and does not work is as good as missing.
+if git=$(git --version 2>/dev/null); then emit git "$git"; fi
+if version=$("$python" -S -c 'import sys; print("%d.%d.%d" % sys.version_info[:3])' 2>/dev/null); then
+  emit python "$(command -v -- "$python")"
+  emit python.version "$version"
 fi
 if command -v nvidia-smi >/dev/null; then
   emit gpus "$(nvidia-smi --query-gpu=name,driver_version,memory.total,memory.free --format=csv,noheader 2>/dev/null || true)"
@@ -40,7 +41,7 @@ done
 for model in "$root"/models/*/.complete; do
   [ -e "$model" ] && emit model "$(basename -- "${model%/.complete}")"
 done
-if [ -d "$root/repo.git" ]; then
+if [ -n "$git" ] && [ -d "$root/repo.git" ]; then
   # What the mirror knows, so that a push sends only what is new.
   git --git-dir="$root/repo.git" for-each-ref --sort=-committerdate --count=20 --format='%(objectname)' |
     while IFS= read -r have; do emit have "$have"; done

@@ -47,10 +47,12 @@ take_lock() {
     mark refused unwritable "$root/lock"
     exit 0
   }
-  if ! flock -n 9; then
-    mark refused locked "$(head -n 1 "$root/lock")"
-    exit 0
-  fi
+  flock -n 9
+  case $? in
+    0) ;;
+    1) mark refused locked "$(head -n 1 "$root/lock")"; exit 0 ;;
+    *) mark refused unlockable "$root/lock"; exit 0 ;;
+  esac
   printf '%s since %s\n' "$owner" "$(date -u +%Y-%m-%dT%H:%M:%SZ)" >"$root/lock"
 }
 

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import sys
+
 from fabric import task
 from invoke.context import Context
 
 from aideploy.tasks.common import command, options
+
+
+def _agrees(what: str) -> bool:
+    """Ask, where there is somebody to ask; elsewhere what was typed is what is meant."""
+    if not sys.stdin.isatty():
+        return True
+    return input(f"{what}. Deploy it? [y/N] ").strip().lower() in ("y", "yes")
 
 
 @task(
@@ -34,7 +43,9 @@ def deploy(
     with command(c, "deploy", env=env, config=config, only=only, json=json) as run:
         deployment = Deployment(run.settings, run.fleet, run.events, who=run.who)
         try:
-            release = deployment.run(revision, wait_lock=wait_lock)
+            release = deployment.run(
+                revision, wait_lock=wait_lock, confirm=_agrees if not yes else lambda _: True
+            )
         finally:
             run.hosts = deployment.states
         run.headline = f"{release} is live on {len(run.hosts)} hosts"

@@ -36,6 +36,7 @@ def facts(
         "writable": True,
         "git": "git version 2",
         "python": "/usr/bin/python3 Python 3.11",
+        "python_version": (3, 11),
         "current": live,
         "releases": names,
         "journal": Journal(tuple(Entry(Verdict.GOOD, name, at) for name in names)),
@@ -53,7 +54,8 @@ def host(**values: object) -> Host:
         ({"writable": False}, "may not write"),
         ({"free": 10**6}, "MB free"),
         ({"git": ""}, "git"),
-        ({"python": ""}, "Python"),
+        ({"python": "", "python_version": ()}, "Python 3.8 or later"),
+        ({"python_version": (3, 7)}, "too old"),
     ],
 )
 def test_a_host_that_lacks_something_is_refused_with_what_to_do(
