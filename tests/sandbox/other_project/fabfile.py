@@ -1,7 +1,10 @@
 """The fabfile of somebody else: aideploy's tasks stand beside their own."""
 
-import aideploy
+import time
+
 from fabric import task
+
+import aideploy
 
 # Not the last line, as in many fabfiles: the tasks below count all the same.
 ns = aideploy.namespace(__name__)
@@ -24,7 +27,7 @@ def nightly(c):
             d.rollout()
 
 
-@task(help={"verdict": "what the check of our own says: well, bad, crash"})
+@task(help={"verdict": "what the check of our own says: well, bad, crash, sleep"})
 def careful(c, verdict):
     """Switch, check in a way of our own, and only then finish."""
     with aideploy.deployment(c, command="careful") as d:
@@ -38,7 +41,7 @@ def careful(c, verdict):
             raise RuntimeError("the check of our own crashed")
         if verdict == "sleep":
             print("switched, and asleep", flush=True)
-            c.run("exec sleep 60")
+            time.sleep(60)
         if verdict == "well":
             d.finish()
 
