@@ -186,6 +186,18 @@ def test_an_environment_is_built_once_for_the_same_requirements(root: Path) -> N
     assert (first / ".venv").resolve() == root / "venvs" / built.result.text("hash")
 
 
+def test_a_project_without_requirements_has_its_python_too(root: Path) -> None:
+    place = release(root)
+    assert install(root, place.name).result.text("reused") == "no"
+    said = subprocess.run(
+        [place / ".venv/bin/python", "-c", "import sys; print(sys.prefix != sys.base_prefix)"],
+        capture_output=True,
+        text=True,
+    )
+    assert said.stdout == "True\n"
+    assert install(root, place.name).result.text("reused") == "yes"
+
+
 def test_the_hash_follows_included_files_and_not_their_order_on_disk(root: Path) -> None:
     place = release(root, requirements__txt="-r more.txt\n", more__txt="# one\n")
     first = install(root, place.name, "requirements.txt").result.text("hash")
