@@ -6,7 +6,7 @@ Pure: which script to run, what its answer means, and why a host cannot take par
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
@@ -83,16 +83,19 @@ class HostFacts:
         return entry.revision if entry else ""
 
 
-def script(settings: Settings, files: Iterable[str] = ()) -> Script:
+def script(
+    settings: Settings, files: Iterable[str] = (), *, journal_lines: int = JOURNAL_LINES
+) -> Script:
     """Return the script that looks around.
 
     Args:
         settings: of the environment.
         files: configuration files whose checksums are wanted.
+        journal_lines: how many of the journal's last lines are wanted.
     """
     return Script(
         "open",
-        (str(settings.app.deploy_to), settings.install.python, str(JOURNAL_LINES), *files),
+        (str(settings.app.deploy_to), settings.install.python, str(journal_lines), *files),
         libraries=("files",),
     )
 
@@ -127,6 +130,11 @@ def read(host: str, result: Result) -> HostFacts:
 
 def refusal(facts: HostFacts, host: Host) -> HostNotReady | None:
     """Return why a deploy cannot use the host, or None when it can."""
+    return next(iter(refusals(facts, host)), None)
+
+
+def refusals(facts: HostFacts, host: Host) -> Iterator[HostNotReady]:
+    """Yield everything that keeps a deploy from using the host."""
 
     def no(what: str, next_step: str) -> HostNotReady:
         return HostNotReady(
@@ -134,29 +142,29 @@ def refusal(facts: HostFacts, host: Host) -> HostNotReady | None:
         )
 
     if not facts.writable:
-        return no(f"the user {facts.user} may not write to {facts.root}", "fab setup")
-    if facts.free < LEAST_FREE_BYTES:
-        return no(
+        yield no(f"the user {facts.user} may not write to {facts.root}", "fab setup")
+    # Of a folder that is not there nothing is known.
+    if facts.writable and facts.free < LEAST_FREE_BYTES:
+        yield no(
             f"only {facts.free // 1024 // 1024} MB free at {facts.root}, "
             f"at least {LEAST_FREE_BYTES // 1024 // 1024} MB are needed",
             "make room on the disk, or lower [app] keep_releases",
         )
     if not facts.git:
-        return no(
+        yield no(
             "git is not installed", "install it on the host: apt-get install git, or the like"
         )
     if facts.python_version < OLDEST_PYTHON:
         found = f"{facts.python} is too old" if facts.python_version else "there is none that works"
-        return no(
+        yield no(
             f"Python {_dotted(OLDEST_PYTHON)} or later is needed, and {found}",
             "install it on the host, or name another one in [install] python",
         )
     if len(facts.gpus) < host.gpus:
-        return no(
+        yield no(
             f"it shows {len(facts.gpus)} GPUs, hosts.toml says {host.gpus}",
             "see what nvidia-smi says on the host",
         )
-    return None
 
 
 def _version(text: str) -> tuple[int, ...]:

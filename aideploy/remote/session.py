@@ -79,8 +79,8 @@ class Session:
         self._sending = threading.Lock()
         self._cancelled = threading.Event()
 
-    def open(self, lock: Lock, first: Script) -> Result:
-        """Connect, take the lock, run the first script, and return what it emitted.
+    def open(self, lock: Lock, *first: Script) -> list[Result]:
+        """Connect, take the lock, run the first scripts in turn, and return what each emitted.
 
         Raises:
             Unreachable, Locked, HostNotReady, ScriptFailed
@@ -89,7 +89,11 @@ class Session:
             self._connection = connect(self.host, self._config)
             self.traffic.connections += 1
         start = Script(
-            "session", (self._root, lock, self._owner, str(SILENCE_SECONDS), first.text())
+            "session",
+            (
+                *(self._root, lock, self._owner, str(SILENCE_SECONDS)),
+                *(script.text() for script in first),
+            ),
         )
         try:
             self._channel = self._connection.transport.open_session(timeout=SILENCE_SECONDS)
@@ -102,7 +106,7 @@ class Session:
         self._stream = Demultiplexer()
         self._pending.clear()
         self._await_ready()
-        return self._results(Phase.OPEN, (first,))[0]
+        return self._results(Phase.OPEN, first)
 
     def run(self, phase: Phase, *scripts: Script) -> list[Result]:
         """Run the scripts in turn, in one round trip, and return what each emitted.

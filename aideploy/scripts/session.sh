@@ -1,11 +1,11 @@
 # shellcheck shell=bash
 # The shell that answers on a host for as long as a command runs: one channel, one lock.
 #
-#   session.sh ROOT LOCK OWNER IDLE FIRST
+#   session.sh ROOT LOCK OWNER IDLE [FIRST…]
 #
 # ROOT: the folder of the app. LOCK: "lock" to hold ROOT/lock for the life of the session, "open" not
 # to. OWNER: who we are and why, for those who find the lock taken. IDLE: end the session after so
-# many seconds without a word from the controller. FIRST: a script to run at once, without being asked.
+# many seconds without a word from the controller. FIRST: scripts to run at once, without being asked.
 #
 # It reads frames from its standard input and writes marks (see prelude.sh) among the output of what it runs:
 #
@@ -20,7 +20,8 @@
 #
 # No child of ours holds the lock's descriptor, so that the lock ends with the session.
 
-root=$1 locking=$2 owner=$3 idle=$4 first=$5
+root=$1 locking=$2 owner=$3 idle=$4
+shift 4
 case $root in [~]/*) root=$HOME/${root#??} ;; esac
 
 mark_token=$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n')
@@ -47,7 +48,8 @@ take_lock() {
     mark refused unwritable "$root/lock"
     exit 0
   }
-  flock -n 9
+  # Whoever only asks whether it is taken (status.sh) holds it for a moment.
+  flock -w 1 9
   case $? in
     0) ;;
     1) mark refused locked "$(head -n 1 "$root/lock")"; exit 0 ;;
@@ -131,11 +133,8 @@ stop_job() {
 take_lock
 mark ready
 
-scripts=() seconds=() armed=''
-if [ -n "$first" ]; then
-  scripts=("$first") seconds=(0)
-  start
-fi
+scripts=("$@") seconds=() armed=''
+((${#scripts[@]} == 0)) || start
 
 while IFS= read -r -t "$idle" frame; do
   # shellcheck disable=SC2086  # a frame is words of ours
