@@ -53,7 +53,8 @@ class ScriptFailed(AideployError):
         what = result.text("fail.message") or _how(code, result)
         super().__init__(
             what,
-            next_step=result.text("fail.next"),
+            next_step=result.text("fail.next")
+            or (f"see why, or raise timeout in [{phase}]" if code == "timeout" else ""),
             host=host,
             phase=phase,
             tail=result.tail,

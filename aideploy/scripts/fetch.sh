@@ -12,9 +12,10 @@ repo=$root/repo.git
 export GIT_TERMINAL_PROMPT=0 GIT_SSH_COMMAND="${GIT_SSH_COMMAND:-ssh -o BatchMode=yes}"
 git_() { git --git-dir="$repo" "$@"; }
 
-if [ ! -f "$repo/HEAD" ]; then
+# The mirror holds nothing that cannot be had again: one that is damaged is made anew.
+if ! git_ rev-parse --git-dir >/dev/null 2>&1; then
   step "make the mirror"
-  rm -rf -- "$repo.new"
+  rm -rf -- "$repo" "$repo.new"
   git init --quiet --bare "$repo.new"
   mv -T -- "$repo.new" "$repo"
 fi
@@ -78,7 +79,7 @@ fi
 release=$stamp-${commit:0:7}
 step "unpack ${commit:0:7}"
 # What a deploy that died left: it never became whole, and nothing points to it.
-for old in "$root"/releases/*; do
+for old in "$root"/releases/[12]*T*Z-*; do
   [ -d "$old" ] && [ ! -e "$old/release.json" ] && rm -rf -- "$old"
 done
 mkdir -p -- "$root/releases/$release"
