@@ -172,7 +172,7 @@ def _last_word(
     )
 
 
-def _ended_by(foreign: BaseException, run: Run, seconds: float, log: Path) -> RunFinished:
+def _ended_by(foreign: BaseException, run: Run, seconds: float, log: Path | None) -> RunFinished:
     """Return the last word about an error that is not ours; it goes on its way by itself."""
     status = getattr(foreign, "code", None)
     return RunFinished(

@@ -49,7 +49,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_STAMP = "%Y%m%dT%H%M%SZ"
 _INLINE_PACK_BYTES = 4 * 1024 * 1024
 # What a script says when the host, not the release, is the reason; otherwise the release failed.
 _HOST_CODES = frozenset(
@@ -212,8 +211,11 @@ class Deployment:
             return train.read(results[0])
 
         self._progress.trained_on = name
-        self._progress.trained = self._each(Phase.TRAIN, work, [name])[name]
-        return self._progress.trained
+        trained = self._each(Phase.TRAIN, work, [name])[name]
+        self._progress.trained = trained
+        for notice in trained.notices:
+            self._notice(notice, host=name, level="warning")
+        return trained
 
     def distribute(self) -> None:
         """Put the model on every serve host that has not got it, and verify it there."""
@@ -409,11 +411,9 @@ class Deployment:
     def _stamp(self) -> str:
         """Return the time for the release's id: later than that of any release on any host."""
         now = datetime.now(UTC)
-        newest = max((name for known in self.facts.values() for name in known.releases), default="")
-        if newest and newest.partition("-")[0] >= now.strftime(_STAMP):
-            last = datetime.strptime(newest.partition("-")[0], _STAMP).replace(tzinfo=UTC)
-            now = last + timedelta(seconds=1)
-        return now.strftime(_STAMP)
+        names = (name for known in self.facts.values() for name in known.releases)
+        after = (time + timedelta(seconds=1) for time in map(looking.release_time, names) if time)
+        return max([now, *after]).strftime(looking.RELEASE_STAMP)
 
     def _pull(self, revision: str, stamp: str) -> Mapping[str, Fetched]:
         def from_repository(wanted: str, hosts: Iterable[str]) -> Mapping[str, Fetched]:
@@ -548,8 +548,8 @@ class Deployment:
         else:
             self._notice(f"{fetched.ahead} commits since what is live")
 
-    def _notice(self, text: str, host: str | None = None) -> None:
-        self._events.publish(Notice(text=text, host=host))
+    def _notice(self, text: str, host: str | None = None, level: str = "info") -> None:
+        self._events.publish(Notice(text=text, host=host, level=level))
 
 
 def _too_early(what: str, first: str) -> UsageError:
@@ -570,7 +570,7 @@ def judged(error: FleetError) -> AideployError:
         kind = HostNotReady
     elif codes & _USAGE_CODES:
         kind = UsageError
-    elif "tests-failed" in codes:
+    elif "tests-failed" in codes or (error.phase == Phase.TEST and "timeout" in codes):
         kind = Refused
     return kind(
         _headline(error),
