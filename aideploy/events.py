@@ -28,6 +28,7 @@ class Phase(StrEnum):
     STAGE = "stage"
     SWITCH = "switch"
     WATCH = "watch"
+    CONFIRM = "confirm"
     REVERT = "revert"
     FINISH = "finish"
     # What the commands beside deploy do on a host.

@@ -120,7 +120,7 @@ def running(
         except AideployError as failed:
             error = failed
         except KeyboardInterrupt:
-            error = Interrupted("interrupted; nothing was switched")
+            error = Interrupted("interrupted")
         except BaseException as foreign:
             events.publish(_ended_by(foreign, run, time.monotonic() - began, log))
             raise

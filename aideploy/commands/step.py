@@ -120,13 +120,13 @@ def make_room(run: Run, *, wait_lock: bool) -> None:
 
     deleted = run.fleet.each(Phase.FINISH, work)
     run.hosts = tuple(_state(known[name], count) for name, count in deleted.items())
-    run.headline = f"{sum(deleted.values())} old releases are deleted"
+    run.headline = "made room" if any(deleted.values()) else "nothing to delete"
 
 
 def _state(facts: HostFacts, deleted: int) -> HostState:
     before = untouched(facts)
     return HostState(
-        host=facts.host, state=f"{deleted} deleted; {before.state}", release=before.release
+        host=facts.host, state=f"{before.state}, {deleted} releases deleted", release=before.release
     )
 
 

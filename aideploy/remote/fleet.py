@@ -197,11 +197,12 @@ class Fleet:
         self._events.publish(PhaseStarted(phase=phase, hosts=names, note=note))
         for name in names:
             self._sessions[name].resume()
-        futures = {
-            self._pool.submit(self._one, phase, self._sessions[name], work, stop): name
-            for name in names
-        }
+        futures: dict[Future[T], str] = {}
         try:
+            for name in names:
+                futures[self._pool.submit(self._one, phase, self._sessions[name], work, stop)] = (
+                    name
+                )
             self._wait(futures, stop, stop_at_failure)
         except KeyboardInterrupt:
             self._cancel(futures, stop)

@@ -21,7 +21,7 @@ import paramiko
 
 from aideploy.errors import AideployError, ConnectionLost, HostNotReady, Locked
 from aideploy.events import Events, OutputReceived, Phase, StepStarted
-from aideploy.remote.connecting import SILENCE_SECONDS, connect, ssh_command
+from aideploy.remote.connecting import SILENCE_SECONDS, connect, disconnect, ssh_command
 from aideploy.remote.result import Result, ScriptFailed
 from aideploy.remote.script import Script
 from aideploy.remote.stream import Demultiplexer, Line, Mark, unescape
@@ -149,8 +149,15 @@ class Session:
         self._send(phase, b"arm %d\n" % len(text) + text)
 
     def disarm(self, phase: Phase) -> None:
-        """Take the armed script back. No round trip."""
+        """Take the armed script back; when this returns, the host has heard it.
+
+        Raises:
+            ConnectionLost: it may or may not have heard it.
+        """
+        self.traffic.round_trips += 1
         self._send(phase, b"disarm\n")
+        while self._next_mark(phase, ()).kind != "disarmed":
+            pass
 
     def cancel(self) -> None:
         """End what runs, now and until `resume`: `run` raises ScriptFailed("cancelled")."""
@@ -183,7 +190,7 @@ class Session:
         """End the session and the connection."""
         self.end()
         if self._connection is not None:
-            self._connection.close()
+            disconnect(self._connection)
             self._connection = None
 
     # -- inside ---------------------------------------------------------------------------------

@@ -25,8 +25,11 @@ fetch_from() {
 
 # take_pack FILE: the commits that the controller sent.
 take_pack() {
-  git_ index-pack --stdin --fix-thin <"$1" >/dev/null ||
-    fail no-space "cannot unpack the commits" "make room on the disk of the host, then run the same command again"
+  git_ index-pack --stdin --fix-thin <"$1" >/dev/null || {
+    # Half a pack must not stand in the way of the next one.
+    rm -f -- "$1"
+    fail damaged "the commits did not arrive whole" "run the same command again"
+  }
 }
 
 # find_commit REVISION LIVE: set `commit` to what is meant by a branch, a tag or a commit, and tell of it.

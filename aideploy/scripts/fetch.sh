@@ -9,9 +9,10 @@
 root=$(expand "$1") source=$2 repository=$3 revision=$4 subdirectory=$5 stamp=$6 live=$7
 repo=$root/repo.git
 
-if [ ! -f "$repo/HEAD" ]; then
+# The mirror holds nothing that cannot be had again: one that is damaged is made anew.
+if ! git_ rev-parse --git-dir >/dev/null 2>&1; then
   step "make the mirror"
-  rm -rf -- "$repo.new"
+  rm -rf -- "$repo" "$repo.new"
   git init --quiet --bare "$repo.new"
   mv -T -- "$repo.new" "$repo"
 fi
@@ -41,7 +42,7 @@ find_tree "$subdirectory"
 release=$stamp-${commit:0:7}
 step "unpack ${commit:0:7}"
 # What a deploy that died left: it never became whole, and nothing points to it.
-for old in "$root"/releases/*; do
+for old in "$root"/releases/[12]*T*Z-*; do
   [ -d "$old" ] && [ ! -e "$old/release.json" ] && rm -rf -- "$old"
 done
 mkdir -p -- "$root/releases/$release"

@@ -17,10 +17,6 @@ interpreter=$(command -v -- "$python") ||
   fail no-python "the host has no $python" "install it on the host, or set [install] python"
 version=$("$interpreter" -V 2>&1)
 
-if ((count == 0)); then
-  emit hash none
-  exit 0
-fi
 hash=$(environment_hash "${files[@]}")
 with_includes "${files[@]}" >/dev/null
 venv=$root/venvs/$hash
@@ -35,6 +31,22 @@ link_environment() {
 if [ -e "$venv/.complete" ]; then
   link_environment
   emit reused yes
+  exit 0
+fi
+
+complete_environment() {
+  sync -f "$venv" 2>/dev/null || sync
+  : >"$venv/.complete"
+  link_environment
+  emit reused no
+}
+
+rm -rf -- "$venv"
+if ((count == 0)); then
+  # Without packages too: `python` means the same to every project, also where there is only python3.
+  step "make an environment without packages"
+  "$interpreter" -m venv --without-pip "$venv" || fail no-venv "the host's $python cannot make environments" "apt-get install python3-venv, or the like"
+  complete_environment
   exit 0
 fi
 
@@ -93,7 +105,6 @@ refused() {
   fail not-installable "the requirements cannot be installed" "the lines above say which; nothing was changed"
 }
 
-rm -rf -- "$venv"
 if [ -n "$uv" ]; then
   step "build the environment with uv"
   "$uv" venv --quiet --python "$interpreter" "$venv"
@@ -103,7 +114,4 @@ else
   "$interpreter" -m venv "$venv" || fail no-venv "the host's $python cannot make environments" "apt-get install python3-venv, or the like"
   "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-input "${sources[@]}" "${wanted[@]}" || refused
 fi
-sync -f "$venv" 2>/dev/null || sync
-: >"$venv/.complete"
-link_environment
-emit reused no
+complete_environment

@@ -14,7 +14,7 @@
 #       `end INDEX STATUS` after each (STATUS may be `cancelled` or `timeout`), `idle` after all.
 #   cancel          end the running script's whole process group
 #   arm BYTES       keep this script; it runs if the session ends before `disarm`
-#   disarm
+#   disarm          answered by `disarmed`
 #   ping            answered by `pong`
 #   bye             the end; so is the end of the input, and silence for IDLE seconds
 #
@@ -78,13 +78,15 @@ supervise() {
   trap 'verdict=cancelled; [ -n "$child" ] && end_group "$child"' TERM
   trap 'verdict=timeout; [ -n "$child" ] && end_group "$child"' USR1
   local self=$BASHPID
+  # From here on a signal is heard.
+  printf '\n' >&7
   for index in "${!scripts[@]}"; do
     [ -z "$verdict" ] || { mark end "$index" "$verdict"; break; }
     set -m
-    bash --norc --noprofile /dev/fd/3 3< <(printf 'mark_token=%s\n%s\n' "$mark_token" "${scripts[index]}") </dev/null 2>&1 9>&- &
+    bash --norc --noprofile /dev/fd/3 3< <(exec 7>&- 9>&-; printf 'mark_token=%s\n%s\n' "$mark_token" "${scripts[index]}") </dev/null 2>&1 7>&- 9>&- &
     child=$!
     if ((seconds[index] > 0)); then
-      (exec >/dev/null 2>&1 9>&-; sleep "${seconds[index]}"; kill -USR1 "$self") &
+      (exec >/dev/null 2>&1 7>&- 9>&-; sleep "${seconds[index]}"; kill -USR1 "$self") &
       clock=$!
     fi
     set +m
@@ -105,16 +107,26 @@ supervise() {
 }
 
 job=''
+# A pipe, both ends of which are ours, without a name on the disk.
+exec 7<> <(:)
 start() {
   supervise &
   job=$!
+  read -r -t "$idle" -u 7
 }
 
+# stop_job: returns when nothing of it runs any more. What it still has to say may find nobody who
+# reads, on a line that is dead; then it is not waited for.
 stop_job() {
+  local tries
   [ -n "$job" ] || return 0
   kill -TERM "$job" 2>/dev/null
+  for ((tries = 0; tries < 70; tries++)); do
+    kill -0 "$job" 2>/dev/null || break
+    sleep 0.1
+  done
+  kill -KILL "$job" 2>/dev/null
   wait "$job" 2>/dev/null
-  while kill -0 "$job" 2>/dev/null; do wait "$job" 2>/dev/null; done
   job=''
 }
 
@@ -138,7 +150,10 @@ while IFS= read -r -t "$idle" frame; do
       ;;
     cancel) [ -n "$job" ] && kill -TERM "$job" 2>/dev/null ;;
     arm) armed=$(head -c "$2") ;;
-    disarm) armed='' ;;
+    disarm)
+      armed=''
+      mark disarmed
+      ;;
     ping) mark pong ;;
     bye) break ;;
   esac
@@ -147,5 +162,7 @@ done
 exec >/dev/null 2>&1 </dev/null
 stop_job
 if [ -n "$armed" ]; then
-  bash --norc --noprofile /dev/fd/3 3< <(printf 'mark_token=none\n%s\n' "$armed") >>"$root/revert.log" 2>&1 9>&-
+  # On a full disk it runs all the same.
+  if { : >>"$root/revert.log"; } 2>/dev/null; then exec >>"$root/revert.log" 2>&1; fi
+  bash --norc --noprofile /dev/fd/3 3< <(exec 7>&- 9>&-; printf 'mark_token=none\n%s\n' "$armed") 7>&- 9>&-
 fi

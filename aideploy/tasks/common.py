@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from invoke.context import Context
 from invoke.exceptions import Exit
 
-from aideploy.errors import AideployError, ExitStatus
+from aideploy.errors import AideployError, ExitStatus, UsageError
 
 if TYPE_CHECKING:
     from aideploy.report.choose import Shown
@@ -62,7 +62,8 @@ def on_this_machine(c: Context, task: str) -> Iterator[None]:
     """Run the body of a task that opens no session; an error of ours becomes its exit status."""
     from aideploy.running import complain
 
-    _refuse_connection(c, task)
+    if _is_connection(c):
+        raise Exit(f"fab {task} works on this machine: leave out -H", code=ExitStatus.USAGE)
     try:
         yield
     except AideployError as error:
@@ -90,16 +91,27 @@ def command(
         yield run
 
 
+def whole_number(option: str, typed: str) -> int:
+    """Return the number that was typed: Invoke itself would show a traceback for one that is none.
+
+    Raises:
+        UsageError: it is no whole number.
+    """
+    try:
+        return int(typed)
+    except ValueError:
+        raise UsageError(f"{option} takes a whole number, not {typed!r}") from None
+
+
 def _names(only: str) -> list[str]:
     return [name for name in (part.strip() for part in only.split(",")) if name]
 
 
 def _refuse_connection(c: Any, task: str) -> None:
     """`fab -H HOST task` would run it once for each host, one after the other: say what to type."""
-    import fabric
     from fabric.main import program
 
-    if isinstance(c, fabric.Connection):
+    if _is_connection(c):
         # The connection knows only the first of several hosts; `fab` itself, where it runs, all.
         named = program.args.hosts.value if hasattr(program, "core") else None
         raise Exit(
@@ -107,3 +119,9 @@ def _refuse_connection(c: Any, task: str) -> None:
             f"    fab {task} --only {named or c.original_host}",
             code=ExitStatus.USAGE,
         )
+
+
+def _is_connection(c: Any) -> bool:
+    import fabric
+
+    return isinstance(c, fabric.Connection)

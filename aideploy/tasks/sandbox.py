@@ -5,7 +5,7 @@ from __future__ import annotations
 from fabric import task
 from invoke.context import Context
 
-from aideploy.tasks.common import OPTIONS, on_this_machine
+from aideploy.tasks.common import OPTIONS, on_this_machine, whole_number
 
 _CONFIG = {"config": OPTIONS["config"]}
 
@@ -18,12 +18,12 @@ _CONFIG = {"config": OPTIONS["config"]}
         "write": "write the hosts into hosts.toml, as the environment sandbox",
     },
 )
-def up(c: Context, count: int = 3, config: str | None = None, write: bool = False) -> None:
+def up(c: Context, count: str = "3", config: str | None = None, write: bool = False) -> None:
     """Bring hosts up on this machine to try things out with."""
     with on_this_machine(c, "sandbox.up"):
         from aideploy.commands.sandbox import bring_up
 
-        bring_up(config, count, write=write)
+        bring_up(config, whole_number("--count", count), write=write)
 
 
 @task(auto_shortflags=False, help={**_CONFIG, "json": OPTIONS["json"]})

@@ -15,6 +15,15 @@ from invoke.tasks import Task
 from aideploy.events import Phase
 from aideploy.tasks.common import command, options
 
+_BEFORE_SWITCH = (
+    Phase.OPEN,
+    Phase.FETCH,
+    Phase.INSTALL,
+    Phase.TEST,
+    Phase.TRAIN,
+    Phase.DISTRIBUTE,
+    Phase.STAGE,
+)
 _DEPLOY_OPTIONS = options(
     revision="the branch, tag or commit to take (default: [app] branch)",
     wait_lock="wait for a lock that somebody else holds",
@@ -38,7 +47,13 @@ def _up_to(last: Phase, does: str) -> Task[Callable[..., None]]:
         with command(c, f"step.{last}", env=env, config=config, only=only, json=json) as run:
             prepare(run, last, revision, wait_lock=wait_lock)
 
-    step.__doc__ = does
+    phases = ", ".join(phase for phase in _BEFORE_SWITCH[: _BEFORE_SWITCH.index(last) + 1])
+    step.__doc__ = f"""{does}
+
+    Runs these phases and stops: {phases}.
+    What users are served does not change. A later deploy fetches and builds nothing again that is
+    on the hosts by then.
+    """
     made: Task[Callable[..., None]] = task(
         name=last.value, auto_shortflags=False, help=_DEPLOY_OPTIONS
     )(step)
@@ -66,7 +81,10 @@ def look_around(
     wait_lock: bool = False,
     json: bool = False,
 ) -> None:
-    """Connect, lock, look around: could a deploy begin?"""
+    """Connect, lock, look around: could a deploy begin?
+
+    Nothing on the hosts changes, and the locks are free again when it ends.
+    """
     from aideploy.commands.step import prepare
 
     with command(c, "step.open", env=env, config=config, only=only, json=json) as run:
@@ -85,7 +103,11 @@ def switch(
     wait_lock: bool = False,
     json: bool = False,
 ) -> None:
-    """Put live what step.stage prepared: switch, watch, finish."""
+    """Put live what step.stage prepared: switch, watch, finish.
+
+    Takes the newest release that is staged on every serve host and newer than what is live. If one
+    host is not well with it, all go back, as in a deploy.
+    """
     from aideploy.commands.step import put_live
 
     with command(c, "step.switch", env=env, config=config, only=only, json=json) as run:
@@ -100,7 +122,10 @@ def watch(
     only: str | None = None,
     json: bool = False,
 ) -> None:
-    """Watch what is live for the bake time. Changes nothing."""
+    """Watch what is live for the bake time. Changes nothing.
+
+    Ends with status 3 when a service was not well, and says which; it takes nothing back.
+    """
     from aideploy.commands.step import watch_live
 
     with command(c, "step.watch", env=env, config=config, only=only, json=json) as run:
@@ -119,7 +144,11 @@ def finish(
     wait_lock: bool = False,
     json: bool = False,
 ) -> None:
-    """Delete the releases and models that nothing needs."""
+    """Delete the releases and models that nothing needs.
+
+    What is live stays, [app] keep_releases good releases, and what was staged last; so do the
+    environments and models that these use.
+    """
     from aideploy.commands.step import make_room
 
     with command(c, "step.finish", env=env, config=config, only=only, json=json) as run:

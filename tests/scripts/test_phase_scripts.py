@@ -186,6 +186,18 @@ def test_an_environment_is_built_once_for_the_same_requirements(root: Path) -> N
     assert (first / ".venv").resolve() == root / "venvs" / built.result.text("hash")
 
 
+def test_a_project_without_requirements_has_its_python_too(root: Path) -> None:
+    place = release(root)
+    assert install(root, place.name).result.text("reused") == "no"
+    said = subprocess.run(
+        [place / ".venv/bin/python", "-c", "import sys; print(sys.prefix != sys.base_prefix)"],
+        capture_output=True,
+        text=True,
+    )
+    assert said.stdout == "True\n"
+    assert install(root, place.name).result.text("reused") == "yes"
+
+
 def test_the_hash_follows_included_files_and_not_their_order_on_disk(root: Path) -> None:
     place = release(root, requirements__txt="-r more.txt\n", more__txt="# one\n")
     first = install(root, place.name, "requirements.txt").result.text("hash")
@@ -297,7 +309,7 @@ def test_a_model_that_arrives_damaged_is_refused(root: Path, tmp_path: Path) -> 
     def write(name: str) -> Ran:
         return run(Script("write_model", (str(other), name, archive), libraries=("release",)))
 
-    assert write("0" * 64).code == "damaged-model"
+    assert write("0" * 64).code == "damaged"
     assert not list((other / "models").iterdir())
     assert write(model).status == 0
     assert (other / "models" / model / "weights").read_text() == "w\n"
@@ -391,7 +403,8 @@ def test_a_model_too_large_for_two_is_not_started_beside(root: Path) -> None:
 
 
 def switch(root: Path, name: str, *, healthy: str = "true") -> Ran:
-    words = (str(root), "app", name, '{"live": 1}', sys.executable, program(), request(healthy))
+    way = ("on", '{"live": 1}')
+    words = (str(root), "app", name, *way, sys.executable, program(), request(healthy))
     return run(Script("switch", words, libraries=("release",)), before=MANAGER)
 
 
