@@ -19,10 +19,10 @@ from typing import Any
 
 import pytest
 
-from aideploy.sandbox.lifecycle import Status
+from aideploy.sandbox.lifecycle import Sandbox
 
 from .conftest import eventually
-from .small_project import APP, SmallProject
+from .small_project import APP, Ran, SmallProject
 
 _SAYS_WHAT_IT_IS_ASKED = """\
 import http.server, json, os
@@ -46,15 +46,17 @@ _ASKING = ("status", "releases", "history", "logs", "check")
 
 
 @pytest.fixture(scope="module")
-def project(up: Status, tmp_path_factory: pytest.TempPathFactory) -> SmallProject:
-    """Two releases, of which the second is live everywhere."""
-    project = SmallProject(tmp_path_factory.mktemp("looking"), up, up.free_port())
-    assert project.fab("setup").status == 0
-    assert project.fab("deploy").status == 0
-    project.commit({"service.py": _SAYS_WHAT_IT_IS_ASKED}, "Say what is asked")
-    deployed = project.fab("deploy")
-    assert deployed.status == 0, deployed.text
-    return project
+def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SmallProject]:
+    """Two releases on three hosts, of which the second is live everywhere."""
+    folder = tmp_path_factory.mktemp("looking")
+    with Sandbox(folder / "sandbox") as sandbox:
+        up = sandbox.up(3)
+        project = SmallProject(folder / "project", up, up.free_port())
+        _succeed(project.fab("setup"))
+        _succeed(project.fab("deploy"))
+        project.commit({"service.py": _SAYS_WHAT_IT_IS_ASKED}, "Say what is asked")
+        _succeed(project.fab("deploy"))
+        yield project
 
 
 @pytest.fixture
@@ -119,7 +121,8 @@ def test_a_host_that_is_down_is_named_and_hides_nothing(
 
     assert done.returncode == 3
     assert "host1" in json.dumps(json.loads(done.stdout))
-    assert "ghost" in done.stderr and "connection refused" in done.stderr
+    assert "ghost" in done.stderr
+    assert "connection refused" in done.stdout + done.stderr
     assert "Traceback" not in done.stderr
     assert _fab(with_ghost, command).stdout.count("host2") > 0
 
@@ -458,6 +461,10 @@ def test_a_wrong_argument_is_told_and_nothing_else_happens(
 
 
 # -- helpers ---------------------------------------------------------------------------------------
+
+
+def _succeed(ran: Ran) -> None:
+    assert ran.status == 0, ran.text
 
 
 def _fab(project: SmallProject, *arguments: str) -> subprocess.CompletedProcess[str]:
