@@ -16,8 +16,8 @@ from aideploy.errors import (
     AideployError,
     ExitStatus,
     HostNotReady,
+    Interrupted,
     Locked,
-    NeedsPerson,
     PhaseFailed,
     Refused,
     UsageError,
@@ -37,7 +37,7 @@ from aideploy.remote.fleet import Fleet, FleetError
 from aideploy.remote.result import ScriptFailed
 from aideploy.remote.session import Lock, Session
 from aideploy.repository import Repository
-from aideploy.rollout import Rollout, undisturbed, untouched
+from aideploy.rollout import Rollout, conclude, untouched
 from aideploy.services.release import release_files
 from aideploy.settings.app import Source
 from aideploy.settings.hosts import Role
@@ -49,7 +49,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_STAMP = "%Y%m%dT%H%M%SZ"
 _INLINE_PACK_BYTES = 4 * 1024 * 1024
 # What a script says when the host, not the release, is the reason; otherwise the release failed.
 _HOST_CODES = frozenset(
@@ -63,6 +62,7 @@ _HOST_CODES = frozenset(
         "not-set-up",
         "no-sudo",
         "no-linked-file",
+        "damaged",
     ]
 )
 _USAGE_CODES = frozenset(["no-revision", "no-subdirectory"])
@@ -211,8 +211,11 @@ class Deployment:
             return train.read(results[0])
 
         self._progress.trained_on = name
-        self._progress.trained = self._each(Phase.TRAIN, work, [name])[name]
-        return self._progress.trained
+        trained = self._each(Phase.TRAIN, work, [name])[name]
+        self._progress.trained = trained
+        for notice in trained.notices:
+            self._notice(notice, host=name, level="warning")
+        return trained
 
     def distribute(self) -> None:
         """Put the model on every serve host that has not got it, and verify it there."""
@@ -281,12 +284,11 @@ class Deployment:
         """Confirm the switch, write the last word to the journals, tell Prometheus, make room.
 
         Raises:
-            NeedsPerson: the release is live and stays, but a host could not be finished.
+            RolledBack, NeedsPerson: a host did not confirm, and so every host went back.
+            NeedsPerson: a host did not get to the end; what it serves does not change any more.
         """
-
         if self._rollout is None:
             raise _too_early("nothing was switched yet", "switch()")
-        rollout = self._rollout
 
         def work(session: Session) -> None:
             known = self.facts[session.host.name]
@@ -295,17 +297,9 @@ class Deployment:
             targets = targets_file(self.settings, session.host)
             session.run(Phase.FINISH, service.finish(known, entries, keep, targets))
 
-        rollout.confirm()
+        self._rollout.confirm()
         self._finished = True
-        with undisturbed(self._events, "the release is live and stays; this is the last phase"):
-            outcomes = self._fleet.attempt(Phase.FINISH, work, stop_at_failure=False)
-        if outcomes.errors:
-            raise NeedsPerson(
-                f"{self.release} is live and stays, but {', '.join(outcomes.errors)} could not be "
-                "finished",
-                next_step="correct what is said above, then run fab deploy again",
-                causes=tuple(outcomes.errors.values()),
-            )
+        conclude(self._fleet, self._events, work, self._fleet.names)
 
     def withdraw(self, error: AideployError) -> AideployError:
         """Take every host back that switched and was not finished.
@@ -417,11 +411,9 @@ class Deployment:
     def _stamp(self) -> str:
         """Return the time for the release's id: later than that of any release on any host."""
         now = datetime.now(UTC)
-        newest = max((name for known in self.facts.values() for name in known.releases), default="")
-        if newest and newest.partition("-")[0] >= now.strftime(_STAMP):
-            last = datetime.strptime(newest.partition("-")[0], _STAMP).replace(tzinfo=UTC)
-            now = last + timedelta(seconds=1)
-        return now.strftime(_STAMP)
+        names = (name for known in self.facts.values() for name in known.releases)
+        after = (time + timedelta(seconds=1) for time in map(looking.release_time, names) if time)
+        return max([now, *after]).strftime(looking.RELEASE_STAMP)
 
     def _pull(self, revision: str, stamp: str) -> Mapping[str, Fetched]:
         def from_repository(wanted: str, hosts: Iterable[str]) -> Mapping[str, Fetched]:
@@ -537,6 +529,8 @@ class Deployment:
             return self._fleet.each(phase, work, hosts, note)
         except FleetError as error:
             raise judged(error) from error
+        except Interrupted as error:
+            raise Interrupted("interrupted; nothing was switched", phase=error.phase) from error
 
     def _say_the_way(self, fetched: Fetched, confirm: Callable[[str], bool]) -> None:
         """Say how far the revision is from what is live; going back is asked for."""
@@ -554,8 +548,8 @@ class Deployment:
         else:
             self._notice(f"{fetched.ahead} commits since what is live")
 
-    def _notice(self, text: str, host: str | None = None) -> None:
-        self._events.publish(Notice(text=text, host=host))
+    def _notice(self, text: str, host: str | None = None, level: str = "info") -> None:
+        self._events.publish(Notice(text=text, host=host, level=level))
 
 
 def _too_early(what: str, first: str) -> UsageError:
@@ -576,7 +570,7 @@ def judged(error: FleetError) -> AideployError:
         kind = HostNotReady
     elif codes & _USAGE_CODES:
         kind = UsageError
-    elif "tests-failed" in codes:
+    elif "tests-failed" in codes or (error.phase == Phase.TEST and "timeout" in codes):
         kind = Refused
     return kind(
         _headline(error),

@@ -12,8 +12,9 @@ from aideploy.phases import service
 from aideploy.phases.facts import HostFacts
 from aideploy.phases.journal import Entry, Verdict
 from aideploy.phases.service import Target
+from aideploy.remote.fleet import FleetError
 from aideploy.remote.session import Lock, Session
-from aideploy.rollout import Rollout, untouched
+from aideploy.rollout import Rollout, conclude, untouched
 from aideploy.running import Run
 from aideploy.settings import Role
 
@@ -33,6 +34,8 @@ def roll_back(run: Run, to: str | None, *, wait_lock: bool = False) -> None:
     settings = run.settings
     results = run.fleet.open(Lock.HELD, looking.script(settings), wait_lock=wait_lock)
     known = {name: looking.read(name, result) for name, result in results.items()}
+    if unsafe := tuple(filter(None, map(looking.unsafe, known.values()))):
+        raise FleetError(Phase.OPEN, unsafe)
     serve = {host.name: known[host.name] for host in settings.with_role(Role.SERVE)}
     run.hosts = tuple(untouched(facts) for facts in serve.values())
     release = previous(serve) if to is None else _named(to, serve)
@@ -44,10 +47,9 @@ def roll_back(run: Run, to: str | None, *, wait_lock: bool = False) -> None:
     )
     try:
         rollout.run(targets, watch=False)
+        rollout.confirm()
     finally:
         run.hosts = tuple(rollout.states.values())
-
-    rollout.confirm()
 
     def finish(session: Session) -> None:
         facts = serve[session.host.name]
@@ -55,7 +57,7 @@ def roll_back(run: Run, to: str | None, *, wait_lock: bool = False) -> None:
             Phase.FINISH, service.finish(facts, _verdicts(run, facts, release), facts.releases)
         )
 
-    run.fleet.each(Phase.FINISH, finish, tuple(serve))
+    conclude(run.fleet, run.events, finish, tuple(serve))
     run.headline = f"back on {release} on {len(serve)} hosts"
 
 

@@ -72,7 +72,9 @@ def _script(
     app = settings.app
     subdirectory = str(app.subdirectory or "")
     return Script(
-        "fetch", (str(app.deploy_to), source, repository, revision, subdirectory, stamp, live)
+        "fetch",
+        (str(app.deploy_to), source, repository, revision, subdirectory, stamp, live),
+        libraries=("commits",),
     )
 
 

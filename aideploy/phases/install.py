@@ -62,6 +62,7 @@ def script(settings: Settings, release: str, tree: str) -> Script:
             *files,
             *variables,
         ),
+        libraries=("dependencies",),
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from aideploy.errors import UsageError
@@ -100,11 +101,19 @@ def stage(settings: Settings, host: Host, facts: HostFacts, staging: Staging) ->
     )
 
 
+class Direction(StrEnum):
+    """Where a switch leads: back, nothing must stand in its way that need not."""
+
+    ON = "on"
+    BACK = "back"
+
+
 def switch(
     settings: Settings,
     host: Host,
     facts: HostFacts,
     target: Target,
+    direction: Direction,
     entries: tuple[Entry, ...],
 ) -> Script:
     """Return the script that makes a release live and waits until it is well.
@@ -112,6 +121,7 @@ def switch(
     Args:
         settings, host, facts: of the host.
         target: the release; without one, nothing is live any more.
+        direction: on to a release, or back from one that failed.
         entries: what goes to the journal.
     """
     request = health.until_healthy(
@@ -123,6 +133,7 @@ def switch(
             str(facts.root),
             settings.app.name,
             target.release or "",
+            direction,
             _lines(entries),
             settings.install.python,
             health.program(),

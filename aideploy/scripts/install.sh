@@ -13,37 +13,11 @@ cd -- "$root/releases/$release"
 # The values of the environment may hold passwords of package indexes: they are in no argument list.
 for pair in "$@"; do export "${pair?}"; done
 
-# with_includes FILE…: the files, and those they include with -r and -c.
-declare -A seen=()
-with_includes() {
-  local file line
-  for file in "$@"; do
-    [ -z "${seen[$file]-}" ] || continue
-    seen[$file]=1
-    [ -f "$file" ] || fail no-requirements "the release has no file $file" "check [install] requirements"
-    printf '%s\0' "$file"
-    case $file in *.txt | *.in) ;; *) continue ;; esac
-    while IFS= read -r line; do
-      [ -z "$line" ] || with_includes "$(dirname -- "$file")/$line"
-    done < <(sed -nE 's/^[[:space:]]*(-r|--requirement|-c|--constraint)[[:space:]=]+([^[:space:]#]+).*/\2/p' -- "$file")
-  done
-}
-
 interpreter=$(command -v -- "$python") ||
   fail no-python "the host has no $python" "install it on the host, or set [install] python"
 version=$("$interpreter" -V 2>&1)
 
-hash=$(
-  {
-    printf '%s\n%s\n%s\n' "$interpreter" "$version" "$(uname -m)"
-    while IFS= read -r -d '' file; do
-      printf '%s\n' "$file"
-      cat -- "$file"
-      # A dependency on the release's own code changes with the code.
-      if grep -Eq '^[[:space:]]*(-e|--editable|\.|file:)|@[[:space:]]*file:' -- "$file"; then printf '%s\n' "$tree"; fi
-    done < <(with_includes "${files[@]}")
-  } | sha256sum | cut -c 1-16
-)
+hash=$(environment_hash "${files[@]}")
 with_includes "${files[@]}" >/dev/null
 venv=$root/venvs/$hash
 emit hash "$hash"

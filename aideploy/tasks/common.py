@@ -16,6 +16,7 @@ from invoke.exceptions import Exit
 from aideploy.errors import AideployError, ExitStatus, UsageError
 
 if TYPE_CHECKING:
+    from aideploy.report.choose import Shown
     from aideploy.running import Run
     from aideploy.settings import Settings
 
@@ -80,12 +81,13 @@ def command(
     config: str | None,
     only: str | None,
     json: bool = False,
+    shown: Shown | None = None,
 ) -> Iterator[Run]:
     """Run the body as one command with these options; see `aideploy.running.running`."""
     from aideploy.running import running
 
     settings = read_settings(c, task, env=env, config=config, only=only)
-    with running(task, settings, config=c.config, json=json) as run:
+    with running(task, settings, config=c.config, json=json, shown=shown) as run:
         yield run
 
 

@@ -300,8 +300,8 @@ def watched(project: Project, hosts: Sequence[Host] = ()) -> Iterator[None]:
     for host in hosts:
         host.path("/opt/watch.py").write_text(program)
         host.exec(
-            f"rm -f /run/seen; systemd-run --quiet --unit={unit} --property=StandardOutput=file:/run/seen"
-            " python3 /opt/watch.py"
+            f"rm -f /run/seen; systemd-run --quiet --unit={unit}"
+            " --property=StandardOutput=file:/run/seen python3 /opt/watch.py"
         )
     try:
         yield

@@ -309,7 +309,7 @@ def test_a_model_that_arrives_damaged_is_refused(root: Path, tmp_path: Path) -> 
     def write(name: str) -> Ran:
         return run(Script("write_model", (str(other), name, archive), libraries=("release",)))
 
-    assert write("0" * 64).code == "damaged-model"
+    assert write("0" * 64).code == "damaged"
     assert not list((other / "models").iterdir())
     assert write(model).status == 0
     assert (other / "models" / model / "weights").read_text() == "w\n"
@@ -403,7 +403,8 @@ def test_a_model_too_large_for_two_is_not_started_beside(root: Path) -> None:
 
 
 def switch(root: Path, name: str, *, healthy: str = "true") -> Ran:
-    words = (str(root), "app", name, '{"live": 1}', sys.executable, program(), request(healthy))
+    way = ("on", '{"live": 1}')
+    words = (str(root), "app", name, *way, sys.executable, program(), request(healthy))
     return run(Script("switch", words, libraries=("release",)), before=MANAGER)
 
 
