@@ -85,9 +85,7 @@ class Served:
 
     def __enter__(self) -> Self:
         root = str(self.settings.app.deploy_to)
-        self.session = Session(
-            self.settings.hosts[0], root, "a test", Events(), fabric.Config()
-        )
+        self.session = Session(self.settings.hosts[0], root, "a test", Events(), fabric.Config())
         facts = self.session.open(Lock.NONE, Script("open", (root, "python3", "1")))
         self.root = PurePosixPath(facts.text("root"))
         return self
@@ -96,9 +94,7 @@ class Served:
         self.session.close()
 
     def set_up(self) -> SetUp:
-        script = setup(
-            self.settings, self.settings.hosts[0], root=self.root, user=self.user
-        )
+        script = setup(self.settings, self.settings.hosts[0], root=self.root, user=self.user)
         return set_up(self.session.run(Phase.SETUP, script)[0])
 
     def call(self, body: str) -> Result:
@@ -112,7 +108,9 @@ class Served:
         )
         return self.session.run(Phase.STAGE, script)[0]
 
-    def put(self, release: str, *, slot: str = "live", command: str = COMMAND, **secrets: str) -> None:
+    def put(
+        self, release: str, *, slot: str = "live", command: str = COMMAND, **secrets: str
+    ) -> None:
         """Put a release there, and let the slot point to it."""
         serve = self.settings.serve
         assert serve is not None

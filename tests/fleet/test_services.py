@@ -140,7 +140,9 @@ def test_under_socket_no_request_is_lost_while_the_release_changes(
         def keep_asking() -> None:
             while not stop.is_set():
                 url = f"http://{host.address}:8000/"
-                ran = subprocess.run(["curl", "-sS", "-m", "10", url], capture_output=True, text=True)
+                ran = subprocess.run(
+                    ["curl", "-sS", "-m", "10", url], capture_output=True, text=True
+                )
                 answers.append(ran.stdout or ran.stderr)
 
         asking = threading.Thread(target=keep_asking)

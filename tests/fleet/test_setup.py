@@ -78,9 +78,7 @@ def test_root_needs_no_sudo_rights_and_gets_no_sudoers_file(
         app.call("service_stop live")
 
 
-def test_a_folder_of_somebody_else_is_not_taken_over(
-    lab3: Lab, host: Host, tmp_path: Path
-) -> None:
+def test_a_folder_of_somebody_else_is_not_taken_over(lab3: Lab, host: Host, tmp_path: Path) -> None:
     host.exec("install -d -o stranger /srv/foreign")
     with Served(lab3, host, tmp_path, app="foreign") as app:
         with pytest.raises(AideployError, match="belongs to stranger, not to deploy"):
@@ -113,7 +111,9 @@ def test_a_full_disk_leaves_the_old_file(lab3: Lab, host: Host, tmp_path: Path) 
                       "dd if=/dev/zero of=/etc/systemd/system/filler bs=1k", check=False)  # fmt: skip
             before = host.exec("cat /etc/systemd/system/full@.service").stdout
             app.configure("stop_timeout = '77s'")
-            with pytest.raises(AideployError, match="cannot write /etc/systemd/system/full@.service"):
+            with pytest.raises(
+                AideployError, match="cannot write /etc/systemd/system/full@.service"
+            ):
                 app.set_up()
             assert host.exec("cat /etc/systemd/system/full@.service").stdout == before
             assert ".new." not in host.exec("ls /etc/systemd/system").stdout
