@@ -117,6 +117,7 @@ class Deployment:
             AideployError: it did not succeed; `status` says how it stands.
         """
         wanted = self._wanted(revision)
+        self._require_roles()
         self.open(wait_lock=wait_lock)
         self.fetch(wanted)
         self.install()
@@ -328,6 +329,17 @@ class Deployment:
                 why=f"expected {expected}",
                 next_step="name a branch, a tag or a commit with --revision",
             ) from None
+
+    def _require_roles(self) -> None:
+        """The settings have a host for every role; a selection of hosts may lack one."""
+        needed = {Role.TRAIN: self.settings.train, Role.SERVE: self.settings.serve}
+        for role, table in needed.items():
+            if table is not None and not self._names(role):
+                raise UsageError(
+                    f"none of the chosen hosts has the role {role}",
+                    why=f"chosen: {', '.join(self._hosts)}",
+                    next_step=f"add a host with the role {role} to --only, or leave --only out",
+                )
 
     def _names(self, role: Role) -> tuple[str, ...]:
         return tuple(host.name for host in self.settings.hosts if role in host.roles)

@@ -74,7 +74,10 @@ def running(
     from aideploy.report.log_file import log_path
 
     log = log_path(settings.path.parent, command, settings.environment, datetime.now(UTC))
-    events = Events(*readers(sys.stdout, sys.stderr, os.environ, json=json, log=log))
+    try:
+        events = Events(*readers(sys.stdout, sys.stderr, os.environ, json=json, log=log))
+    except AideployError as failed:
+        raise complain(failed) from None
     who = f"{getpass.getuser()}@{socket.gethostname()}"
     began = time.monotonic()
     events.publish(
