@@ -127,6 +127,7 @@ class Deployment:
             AideployError: it did not succeed; `status` says how it stands.
         """
         wanted = fetch.wanted_revision(self.settings, revision)
+        self._require_roles()
         self._notice(self.plan(wanted))
         self.open(wait_lock=wait_lock)
         self._say_the_way(self.fetch(wanted), confirm)
@@ -387,6 +388,17 @@ class Deployment:
         if not self._progress.fetched:
             raise _too_early("nothing was fetched yet", "fetch()")
         return self._progress.fetched[self._deployed_names()[0]]
+
+    def _require_roles(self) -> None:
+        """The settings have a host for every role; a selection of hosts may lack one."""
+        needed = {Role.TRAIN: self.settings.train, Role.SERVE: self.settings.serve}
+        for role, table in needed.items():
+            if table is not None and not self._names(role):
+                raise UsageError(
+                    f"none of the chosen hosts has the role {role}",
+                    why=f"chosen: {', '.join(self._hosts)}",
+                    next_step=f"add a host with the role {role} to --only, or leave --only out",
+                )
 
     def _names(self, role: Role) -> tuple[str, ...]:
         return tuple(host.name for host in self.settings.hosts if role in host.roles)

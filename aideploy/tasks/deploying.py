@@ -1,4 +1,4 @@
-"""The tasks that change what hosts run: deploy, rollback, and the phases one by one."""
+"""The tasks that change what hosts run: deploy and rollback."""
 
 from __future__ import annotations
 

@@ -12,25 +12,17 @@ from fabric import task
 from invoke.context import Context
 from invoke.tasks import Task
 
-from aideploy.events import Phase
 from aideploy.tasks.common import command, options
 
-_BEFORE_SWITCH = (
-    Phase.OPEN,
-    Phase.FETCH,
-    Phase.INSTALL,
-    Phase.TEST,
-    Phase.TRAIN,
-    Phase.DISTRIBUTE,
-    Phase.STAGE,
-)
+# Their names, not `Phase` itself: importing the events is too slow for a mere --list.
+_BEFORE_SWITCH = ("open", "fetch", "install", "test", "train", "distribute", "stage")
 _DEPLOY_OPTIONS = options(
     revision="the branch, tag or commit to take (default: [app] branch)",
     wait_lock="wait for a lock that somebody else holds",
 )
 
 
-def _up_to(last: Phase, does: str) -> Task[Callable[..., None]]:
+def _up_to(last: str, does: str) -> Task[Callable[..., None]]:
     """Return the task that runs the phases of a deploy up to this one."""
 
     def step(
@@ -43,29 +35,30 @@ def _up_to(last: Phase, does: str) -> Task[Callable[..., None]]:
         json: bool = False,
     ) -> None:
         from aideploy.commands.step import prepare
+        from aideploy.events import Phase
 
         with command(c, f"step.{last}", env=env, config=config, only=only, json=json) as run:
-            prepare(run, last, revision, wait_lock=wait_lock)
+            prepare(run, Phase(last), revision, wait_lock=wait_lock)
 
-    phases = ", ".join(phase for phase in _BEFORE_SWITCH[: _BEFORE_SWITCH.index(last) + 1])
+    phases = ", ".join(_BEFORE_SWITCH[: _BEFORE_SWITCH.index(last) + 1])
     step.__doc__ = f"""{does}
 
     Runs these phases and stops: {phases}.
     What users are served does not change. A later deploy fetches and builds nothing again that is
     on the hosts by then.
     """
-    made: Task[Callable[..., None]] = task(
-        name=last.value, auto_shortflags=False, help=_DEPLOY_OPTIONS
-    )(step)
+    made: Task[Callable[..., None]] = task(name=last, auto_shortflags=False, help=_DEPLOY_OPTIONS)(
+        step
+    )
     return made
 
 
-fetch = _up_to(Phase.FETCH, "Unpack the commit on every host, and stop there.")
-install = _up_to(Phase.INSTALL, "Up to install: build the environment, or find it.")
-test = _up_to(Phase.TEST, "Up to test: run the project's own tests.")
-train = _up_to(Phase.TRAIN, "Up to train: make the model.")
-distribute = _up_to(Phase.DISTRIBUTE, "Up to distribute: put the model on the serve hosts.")
-stage = _up_to(Phase.STAGE, "Up to stage: prove the release beside what is live.")
+fetch = _up_to("fetch", "Unpack the commit on every host, and stop there.")
+install = _up_to("install", "Up to install: build the environment, or find it.")
+test = _up_to("test", "Up to test: run the project's own tests.")
+train = _up_to("train", "Up to train: make the model.")
+distribute = _up_to("distribute", "Up to distribute: put the model on the serve hosts.")
+stage = _up_to("stage", "Up to stage: prove the release beside what is live.")
 
 
 @task(
@@ -86,6 +79,7 @@ def look_around(
     Nothing on the hosts changes, and the locks are free again when it ends.
     """
     from aideploy.commands.step import prepare
+    from aideploy.events import Phase
 
     with command(c, "step.open", env=env, config=config, only=only, json=json) as run:
         prepare(run, Phase.OPEN, None, wait_lock=wait_lock)
