@@ -536,7 +536,8 @@ class Deployment:
         if fetched.ahead is None or fetched.behind is None:
             return
         if fetched.ahead == 0 and fetched.behind > 0:
-            question = f"{fetched.commit[:7]} is {fetched.behind} commits older than what is live"
+            older = _commits(fetched.behind)
+            question = f"{fetched.commit[:7]} is {older} older than what is live"
             if not confirm(question):
                 raise UsageError(
                     f"{question}: not deployed",
@@ -545,7 +546,7 @@ class Deployment:
         elif fetched.ahead == 0:
             self._notice(f"{fetched.commit[:7]} is live already; it is deployed anew")
         else:
-            self._notice(f"{fetched.ahead} commits since what is live")
+            self._notice(f"{_commits(fetched.ahead)} since what is live")
 
     def _notice(self, text: str, host: str | None = None, level: str = "info") -> None:
         self._events.publish(Notice(text=text, host=host, level=level))
@@ -553,6 +554,10 @@ class Deployment:
 
 def _too_early(what: str, first: str) -> UsageError:
     return UsageError(what, next_step=f"call {first} before this phase")
+
+
+def _commits(number: int) -> str:
+    return f"{number} commit" + "s" * (number != 1)
 
 
 def judged(error: FleetError) -> AideployError:
