@@ -77,19 +77,21 @@ def running(
         shown: what people see while all is well; by default how it goes. Only then a log is kept.
 
     Raises:
-        invoke.exceptions.Exit: with the exit status, when the body failed;
-        everything there is to
-            say was said.
+        invoke.exceptions.Exit: with the exit status, when the body failed; everything
+            there is to say was said.
     """
     from aideploy.report.choose import Shown, quiet_readers, readers
     from aideploy.report.log_file import log_path
 
     log = None
-    if shown is None or shown is Shown.PROGRESS:
-        log = log_path(settings.path.parent, command, settings.environment, datetime.now(UTC))
-        events = Events(*readers(sys.stdout, sys.stderr, os.environ, json=json, log=log))
-    else:
-        events = Events(*quiet_readers(sys.stdout, sys.stderr, shown))
+    try:
+        if shown is None or shown is Shown.PROGRESS:
+            log = log_path(settings.path.parent, command, settings.environment, datetime.now(UTC))
+            events = Events(*readers(sys.stdout, sys.stderr, os.environ, json=json, log=log))
+        else:
+            events = Events(*quiet_readers(sys.stdout, sys.stderr, shown))
+    except AideployError as failed:
+        raise complain(failed) from None
     who = f"{getpass.getuser()}@{socket.gethostname()}"
     began = time.monotonic()
     events.publish(

@@ -42,14 +42,13 @@ from aideploy.services.release import release_files
 from aideploy.settings.app import Source
 from aideploy.settings.hosts import Role
 from aideploy.settings.secrets import resolve
-from aideploy.settings.values import git_ref
 
 if TYPE_CHECKING:
     from aideploy.settings import Settings
 
 T = TypeVar("T")
 
-_INLINE_PACK_BYTES = 4 * 1024 * 1024
+INLINE_PACK_BYTES = 4 * 1024 * 1024
 # What a script says when the host, not the release, is the reason; otherwise the release failed.
 _HOST_CODES = frozenset(
     [
@@ -127,7 +126,8 @@ class Deployment:
         Raises:
             AideployError: it did not succeed; `status` says how it stands.
         """
-        wanted = self._wanted(revision)
+        wanted = fetch.wanted_revision(self.settings, revision)
+        self._require_roles()
         self._notice(self.plan(wanted))
         self.open(wait_lock=wait_lock)
         self._say_the_way(self.fetch(wanted), confirm)
@@ -159,7 +159,7 @@ class Deployment:
 
     def fetch(self, revision: str | None = None) -> Fetched:
         """Bring the same commit to every host that trains or serves."""
-        wanted = self._wanted(revision)
+        wanted = fetch.wanted_revision(self.settings, revision)
         stamp = self._stamp()
         if self.settings.app.source is Source.PUSH:
             fetched = self._push(wanted, stamp)
@@ -389,17 +389,16 @@ class Deployment:
             raise _too_early("nothing was fetched yet", "fetch()")
         return self._progress.fetched[self._deployed_names()[0]]
 
-    def _wanted(self, revision: str | None) -> str:
-        if revision is None:
-            return self.settings.app.branch
-        try:
-            return git_ref(revision)
-        except ValueError as expected:
-            raise UsageError(
-                f"{revision!r} is no revision",
-                why=f"expected {expected}",
-                next_step="name a branch, a tag or a commit with --revision",
-            ) from None
+    def _require_roles(self) -> None:
+        """The settings have a host for every role; a selection of hosts may lack one."""
+        needed = {Role.TRAIN: self.settings.train, Role.SERVE: self.settings.serve}
+        for role, table in needed.items():
+            if table is not None and not self._names(role):
+                raise UsageError(
+                    f"none of the chosen hosts has the role {role}",
+                    why=f"chosen: {', '.join(self._hosts)}",
+                    next_step=f"add a host with the role {role} to --only, or leave --only out",
+                )
 
     def _names(self, role: Role) -> tuple[str, ...]:
         return tuple(host.name for host in self.settings.hosts if role in host.roles)
@@ -443,7 +442,7 @@ class Deployment:
         def work(session: Session) -> Fetched:
             known = self.facts[session.host.name]
             pack = packs[known.have]
-            if len(pack) > _INLINE_PACK_BYTES:
+            if len(pack) > INLINE_PACK_BYTES:
                 transfer.send(Phase.FETCH, pack, {session: transfer.take_pack(str(known.root))})
                 pack = b""
             script = fetch.push(self.settings, pack, commit, stamp, known.current_revision)

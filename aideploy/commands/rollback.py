@@ -32,6 +32,11 @@ def roll_back(run: Run, to: str | None, *, wait_lock: bool = False) -> None:
         RolledBack, NeedsPerson, Interrupted: it did not succeed; see `Rollout.run`.
     """
     settings = run.settings
+    if not settings.with_role(Role.SERVE):
+        raise UsageError(
+            "none of the chosen hosts has the role serve",
+            next_step="add a host with the role serve to --only, or leave --only out",
+        )
     results = run.fleet.open(Lock.HELD, looking.script(settings), wait_lock=wait_lock)
     known = {name: looking.read(name, result) for name, result in results.items()}
     if unsafe := tuple(filter(None, map(looking.unsafe, known.values()))):

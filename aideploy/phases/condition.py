@@ -76,7 +76,7 @@ def read(result: Result) -> Condition:
         model=str(record.get("model") or ""),
         service=result.text("service"),
         healthy=answer == "yes" if answer else None,
-        health=result.text("health"),
+        health=result.text("health").removeprefix("not healthy after 0 s: "),
         lock=result.text("lock"),
         held=result.text("held"),
     )

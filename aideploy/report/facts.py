@@ -9,18 +9,15 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import Field, asdict, dataclass
 from datetime import datetime
 from enum import Enum
 from pathlib import PurePath
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from aideploy.report.output import Output
 from aideploy.report.safe_text import harmless
 from aideploy.report.tables import Row, print_table
-
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
 
 
 @dataclass(frozen=True)
@@ -41,6 +38,8 @@ class Text:
 
 class Facts(Protocol):
     """What a command found: a frozen dataclass, which is the JSON document."""
+
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
 
     def shown(self) -> tuple[Table | Text, ...]:
         """Return the parts in the order in which they are printed."""
@@ -69,7 +68,7 @@ def show(facts: Facts, environ: Mapping[str, str]) -> None:
         printed = True
 
 
-def print_json(facts: DataclassInstance) -> None:
+def print_json(facts: Facts) -> None:
     """Print the facts as one JSON document on standard output."""
     text = json.dumps(asdict(facts), indent=2, default=_plain)
     # GitHub Actions takes "##[" anywhere in a log for a command; this is the same JSON.

@@ -35,7 +35,10 @@ if [ -n "$live" ] && git_ cat-file -e "$live^{commit}" 2>/dev/null; then
   git_ log --max-count="$most" --format='%h %s (%an)' "$commit..$live" | while IFS= read -r line; do emit leaving "$line"; done
 fi
 
-(($# > 0)) || exit 0
+if (($# == 0)); then
+  emit hash none
+  exit 0
+fi
 step "look for the environment"
 mkdir "$temporary/release"
 git_ archive --format=tar "$tree" | tar -x -C "$temporary/release" --no-same-owner

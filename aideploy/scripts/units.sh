@@ -59,12 +59,12 @@ service_pid() {
 service_log() {
   # Not by journalctl --since: sudo allows these very arguments and no others.
   read_log --no-pager -o short-iso -n 1000 -u "$app@$1.service" |
-    awk -v since="${3-}" '/^[0-9]/ { recent = ($1 >= since) } recent' | tail -n "$2"
+    awk -v since="${3-}" '/^[0-9]/ { recent = (substr($1, 1, 19) >= since) } recent' | tail -n "$2"
 }
 
 # service_moment SLOT: prints this moment, for service_log, as journalctl -o short-iso does.
 service_moment() {
-  date +%Y-%m-%dT%H:%M:%S%z
+  date +%Y-%m-%dT%H:%M:%S
 }
 
 # service_follow SLOT: prints the last 1000 lines and then what comes, until it is ended.

@@ -39,7 +39,11 @@ def deploy(
 ) -> None:
     """Put a revision live: train it, prove it, switch, watch."""
     from aideploy.story import Deployment
+    from aideploy.tasks.looking import show_plan
 
+    if dry_run:
+        show_plan(c, revision, scripts=False, env=env, config=config, only=only, json=json)
+        return
     with command(c, "deploy", env=env, config=config, only=only, json=json) as run:
         deployment = Deployment(run.settings, run.fleet, run.events, who=run.who)
         try:

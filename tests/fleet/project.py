@@ -18,10 +18,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 from aideploy.errors import ExitStatus
-from tests.lab.hosts import Bind, Host, Lab
+from tests.lab.hosts import Bind, Host, Lab, Sudo
 
 APP = "small"
 ROOT = PurePosixPath("/srv", APP)
@@ -34,18 +33,21 @@ SETTINGS = """
 [app]
 name = "{app}"
 repository = "{repository}"
+keep_releases = {keep_releases}
 {app_table}
 [ssh]
 user = "deploy"
 key = "{key}"
 known_hosts = "{known_hosts}"
 [install]
-requirements = []
+tool = "pip"
+environment = {{ PIP_NO_INDEX = "1" }}
 {tables}
 [train]
 command = "python3 train.py"
 [serve]
 command = "exec python3 serve.py"
+port = {port}
 {serve}
 [health]
 json = {{ revision = "$REVISION" }}
@@ -99,10 +101,10 @@ class Command:
     def output(self) -> str:
         return self._file.read_text(errors="replace")
 
-    def wait_for(self, pattern: str) -> None:
+    def wait_for(self, pattern: str, within: float = PATIENCE_SECONDS) -> None:
         """Return as soon as the output has this (a regular expression, at the start of a line)."""
         wanted = re.compile(rf"^(\[ *[\d.]+s\] )?{pattern}", re.MULTILINE)
-        end = time.monotonic() + PATIENCE_SECONDS
+        end = time.monotonic() + within
         while not wanted.search(self.output):
             ended = self.process.poll() is not None
             if (ended or time.monotonic() > end) and not wanted.search(self.output):
@@ -141,6 +143,7 @@ class Project:
         serve, app_table, tables: more lines of [serve] and of [app], and more tables.
         repository: how the hosts reach it, when not as a folder that the lab has bound in.
         bake: how long the watch is.
+        app, port, keep_releases: its name, the port that it listens on, how many releases stay.
     """
 
     def __init__(
@@ -156,12 +159,13 @@ class Project:
         repository: str = "",
         bake: str = "1s",
         app: str = APP,
+        port: int = PORT,
+        keep_releases: int = 5,
     ) -> None:
-        self.lab, self.folder, self.app = lab, folder, app
+        self.lab, self.folder, self.app, self.port = lab, folder, app, port
         self.hosts = tuple(hosts or lab.hosts)
         self.root = PurePosixPath("/srv", app)
         self.source = folder / "source"
-        self.behaviour: dict[str, Any] = {}
         self._commands = 0
         folder.mkdir(parents=True, exist_ok=True)
         self.bare = bound_repositories(lab) / f"{folder.name}.git"
@@ -175,6 +179,8 @@ class Project:
             "serve": serve,
             "tables": tables,
             "bake": bake,
+            "port": str(port),
+            "keep_releases": str(keep_releases),
         }
         self.configure()
         (folder / "fabfile.py").write_text("from aideploy.tasks import *\n")
@@ -199,8 +205,8 @@ class Project:
 
     def commit(self, **behaviour: object) -> str:
         """Push a commit whose service behaves like this; its full hash."""
-        self.behaviour = {**behaviour, "commit": time.time_ns()}
-        (self.source / "behaviour.json").write_text(json.dumps(self.behaviour))
+        behaviour["commit"] = time.time_ns()
+        (self.source / "behaviour.json").write_text(json.dumps(behaviour))
         git("-C", str(self.source), "add", "--all")
         git("-C", str(self.source), "commit", "--quiet", "--message=A change")
         git("-C", str(self.source), "push", "--quiet", "--force", "origin", "HEAD:main")
@@ -224,12 +230,29 @@ class Project:
         self.fab("deploy")
         return revision
 
+    def set_up(self) -> None:
+        """`fab setup` with all rights, which are withdrawn again."""
+        for host in self.hosts:
+            host.grant(Sudo.ALL)
+        self.fab("setup")
+        for host in self.hosts:
+            host.grant(Sudo.NONE)
+
+    def slow_git(self, host: Host, seconds: int) -> None:
+        """Let every fetch on a host take so much longer."""
+        slow = f'[ "$2" != fetch ] || sleep {seconds}; exec /usr/bin/git "$@"'
+        host.path("/usr/local/bin/git").write_text(f"#!/bin/sh\n{slow}\n")
+        host.path("/usr/local/bin/git").chmod(0o755)
+
     # -- what an administrator sees --------------------------------------------------------------
 
     def served(self, host: Host) -> str:
         """The revision that the live service of a host answers with; empty when none answers."""
-        said = host.exec(f"curl -sS --max-time 5 http://127.0.0.1:{PORT}/healthz", check=False)
-        return str(json.loads(said.stdout)["revision"]) if said.returncode == 0 else ""
+        said = host.exec(f"curl -sS --max-time 5 http://127.0.0.1:{self.port}/healthz", check=False)
+        try:
+            return str(json.loads(said.stdout)["revision"])
+        except ValueError:
+            return ""
 
     def all_serve(self) -> set[str]:
         """The revisions that the hosts which serve answer with: one, when all is well."""
@@ -243,6 +266,11 @@ class Project:
         """The release that `current` points to; empty when nothing is live."""
         said = host.exec(f"readlink {self.root}/current", check=False).stdout.strip()
         return said.removeprefix("releases/")
+
+    def releases(self, host: Host) -> list[str]:
+        """The whole releases on a host, oldest first."""
+        listed = host.exec(f"cd {self.root}/releases && ls -d */release.json").stdout.split()
+        return sorted(path.removesuffix("/release.json") for path in listed)
 
     def journal(self, host: Host) -> list[tuple[str, str]]:
         """Every verdict with its release."""
@@ -278,6 +306,7 @@ def bound_repositories(lab: Lab) -> Path:
 def repositories(folder: Path) -> Bind:
     """The bind to make a lab with."""
     folder.mkdir(parents=True, exist_ok=True)
+    folder.chmod(0o755)  # Other users read it, on the hosts.
     return Bind(folder, REPOSITORIES)
 
 

@@ -1,7 +1,8 @@
 """A small application, its hosts.toml and its sandbox hosts: what the tests of bad input break.
 
-Nothing is replaced by a stand-in: `fab` runs as a process of its own, over real SSH, and what the hosts hold afterwards
-is read from their disks. The application needs no package, so that a deploy takes seconds.
+Nothing is replaced by a stand-in: `fab` runs as a process of its own, over real SSH, and what the
+hosts hold afterwards is read from their disks. The application needs no package, so that a deploy
+takes seconds.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from aideploy.errors import ExitStatus
 from aideploy.sandbox.layout import Host
 from aideploy.sandbox.lifecycle import Status
 
@@ -39,7 +41,8 @@ class Answer(http.server.BaseHTTPRequestHandler):
     def log_message(self, *_):
         pass
 
-http.server.ThreadingHTTPServer((os.environ["BIND"], int(os.environ["PORT"])), Answer).serve_forever()
+address = (os.environ["BIND"], int(os.environ["PORT"]))
+http.server.ThreadingHTTPServer(address, Answer).serve_forever()
 """
 
 _TABLES: Mapping[str, Mapping[str, Any]] = {
@@ -177,6 +180,24 @@ class SmallProject:
         """The folder of the application on a host."""
         return self.home(host) / APP
 
+    def one_host(self, **changes: Any) -> str:
+        """The tables of an environment with the first host alone, with these keys changed."""
+        layout, host = self.up.layout, self.host("host1")
+        keys = {
+            "address": host.address,
+            "port": host.port,
+            "bind": host.address,
+            "key": str(layout.client_key),
+            "known_hosts": str(layout.known_hosts),
+            **changes,
+        }
+        lines = [
+            *_toml("environments.sandbox.app", {"deploy_to": f"~/{APP}"}),
+            *_toml("environments.sandbox.serve", {"manager": "supervisor", "port": self.port}),
+            *_toml("environments.sandbox.hosts.host1", keys),
+        ]
+        return "\n".join(lines)
+
     def host(self, name: str) -> Host:
         return next(host for host in self.hosts if host.name == name)
 
@@ -185,11 +206,22 @@ class SmallProject:
         current = root / "current"
         journal = root / "journal.jsonl"
         return OnHost(
-            current=os.readlink(current).rpartition("/")[2] if current.is_symlink() else None,
+            current=current.readlink().name if current.is_symlink() else None,
             releases=frozenset(path.parent.name for path in root.glob("releases/*/release.json")),
             journal=journal.read_bytes() if journal.exists() else b"",
             lock_is_free=_is_free(root / "lock"),
         )
+
+    def refuses(self, *arguments: str, status: ExitStatus, says: str, **options: Any) -> Ran:
+        """Run `fab`, which has to refuse: this status, these words, and not a trace on any host."""
+        before = self.on_hosts()
+        ran = self.fab(*arguments, **options)
+        assert ran.status == status, ran.text
+        assert says in ran.text, ran.text
+        assert ran.shows_no_traceback, ran.text
+        assert self.on_hosts() == before
+        assert all(host.lock_is_free for host in before)
+        return ran
 
     def on_hosts(self) -> tuple[OnHost, ...]:
         return tuple(self.on_host(host.name) for host in self.hosts)

@@ -52,7 +52,8 @@ def root(tmp_path: Path) -> Path:
 
 
 def fetch(root: Path, repository: Path, revision: str, *, live: str = "", folder: str = "") -> Ran:
-    return run(Script("fetch", (str(root), "pull", str(repository), revision, folder, STAMP, live)))
+    words = (str(root), "pull", str(repository), revision, folder, STAMP, live)
+    return run(Script("fetch", words, libraries=("commits",)))
 
 
 # -- fetch -------------------------------------------------------------------------------------
@@ -150,7 +151,8 @@ def test_push_needs_no_repository_on_the_host(root: Path, repository: Path) -> N
         return base64.b64encode(packed.stdout).decode()
 
     def push(data: str, commit_id: str) -> Ran:
-        return run(Script("fetch", (str(root), "push", data, commit_id, "", STAMP, "")))
+        words = (str(root), "push", data, commit_id, "", STAMP, "")
+        return run(Script("fetch", words, libraries=("commits",)))
 
     assert push(pack(f"{first}\n"), first).status == 0
     done = push(pack(f"{second}\n^{first}\n"), second)
@@ -165,7 +167,8 @@ def test_push_needs_no_repository_on_the_host(root: Path, repository: Path) -> N
 
 def install(root: Path, release: str, *files: str, tool: str = "pip", tree: str = "tree") -> Ran:
     words = (str(root), release, tree, tool, sys.executable, "", "", str(len(files)), *files)
-    return run(Script("install", words), environment={"PIP_NO_INDEX": "1", "UV_OFFLINE": "1"})
+    script = Script("install", words, libraries=("dependencies",))
+    return run(script, environment={"PIP_NO_INDEX": "1", "UV_OFFLINE": "1"})
 
 
 def release(root: Path, name: str = "20260101T000000Z-aaaaaaa", **files: str) -> Path:
@@ -336,6 +339,7 @@ service_restart() { echo "restart $1 $(readlink "$root/current")" >>"$root/told"
 service_stop() { echo "stop $1" >>"$root/told"; }
 service_state() { echo inactive; }
 service_pid() { echo ''; }
+service_moment() { :; }
 service_log() { echo "the last line of $1"; }
 """
 

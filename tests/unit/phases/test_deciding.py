@@ -76,7 +76,8 @@ def test_a_host_with_fewer_gpus_than_promised_is_refused() -> None:
 
 
 def test_what_a_host_says_becomes_typed_facts() -> None:
-    entry = Entry(Verdict.LIVE, "r2", datetime(2026, 1, 1, tzinfo=UTC), revision="abc")
+    older, newer = "20260101T000000Z-aaaaaaa", "20260102T000000Z-bbbbbbb"
+    entry = Entry(Verdict.LIVE, newer, datetime(2026, 1, 1, tzinfo=UTC), revision="abc")
     said = Result(
         "open",
         (
@@ -85,15 +86,16 @@ def test_what_a_host_says_becomes_typed_facts() -> None:
             ("free", "123"),
             ("writable", "yes"),
             ("file", "missing /etc/a file"),
-            ("release", "r2"),
-            ("release", "r1"),
+            ("release", newer),
+            ("release", older),
+            ("release", "lost+found"),
             ("model", "m1"),
-            ("current", "r2"),
+            ("current", newer),
             ("journal", base64.b64encode(entry.line().encode()).decode()),
         ),
     )
     known = looking.read("web1", said)
-    assert known.releases == ("r1", "r2")
+    assert known.releases == (older, newer)
     assert known.files == {"/etc/a file": "missing"}
     assert known.current_revision == "abc"
     assert known.uid == -1
