@@ -41,15 +41,17 @@ def _request(
     health: Health, bind: str, port: int, revision: str, limit: timedelta, *, steady: bool
 ) -> str:
     address = {"0.0.0.0": "127.0.0.1", "::": "::1", "*": "127.0.0.1"}.get(bind, bind)  # noqa: S104
-    if ":" in address:
-        address = f"[{address}]"
+    where = f"[{address}]" if ":" in address else address
     fields = {
         name: value.replace("$REVISION", revision) if isinstance(value, str) else value
         for name, value in health.json_fields.items()
     }
     return json.dumps(
         {
-            "url": f"http://{address}:{port}{health.path}",
+            "url": f"http://{where}:{port}{health.path}",
+            "host": address,
+            "port": port,
+            "path": health.path,
             "status": health.status,
             "fields": fields,
             "command": health.command or "",
