@@ -242,7 +242,9 @@ class Deployment:
             self._events,
             who=self._who,
         )
-        self._rollout.run(dict.fromkeys(serve, target), watch=True)
+        self._rollout.run(
+            dict.fromkeys(serve, target), watch=self.settings.rollout.bake > timedelta(0)
+        )
 
     def finish(self) -> None:
         """Confirm the switch, write the last word to the journals, tell Prometheus, make room."""
