@@ -12,8 +12,9 @@ from aideploy.phases import service
 from aideploy.phases.facts import HostFacts
 from aideploy.phases.journal import Entry, Verdict
 from aideploy.phases.service import Target
+from aideploy.remote.fleet import FleetError
 from aideploy.remote.session import Lock, Session
-from aideploy.rollout import Rollout, untouched
+from aideploy.rollout import Rollout, conclude, untouched
 from aideploy.running import Run
 from aideploy.settings import Role
 
@@ -31,11 +32,18 @@ def roll_back(run: Run, to: str | None, *, wait_lock: bool = False) -> None:
         RolledBack, NeedsPerson, Interrupted: it did not succeed; see `Rollout.run`.
     """
     settings = run.settings
+    if not settings.with_role(Role.SERVE):
+        raise UsageError(
+            "none of the chosen hosts has the role serve",
+            next_step="add a host with the role serve to --only, or leave --only out",
+        )
     results = run.fleet.open(Lock.HELD, looking.script(settings), wait_lock=wait_lock)
     known = {name: looking.read(name, result) for name, result in results.items()}
+    if unsafe := tuple(filter(None, map(looking.unsafe, known.values()))):
+        raise FleetError(Phase.OPEN, unsafe)
     serve = {host.name: known[host.name] for host in settings.with_role(Role.SERVE)}
     run.hosts = tuple(untouched(facts) for facts in serve.values())
-    release = _named(to, serve) if to else previous(serve)
+    release = previous(serve) if to is None else _named(to, serve)
     targets = {name: _target(release, facts) for name, facts in serve.items()}
     for facts in serve.values():
         _say_what_is_lost(run, facts, release)
@@ -44,17 +52,17 @@ def roll_back(run: Run, to: str | None, *, wait_lock: bool = False) -> None:
     )
     try:
         rollout.run(targets, watch=False)
+        rollout.confirm()
     finally:
         run.hosts = tuple(rollout.states.values())
 
     def finish(session: Session) -> None:
-        rollout.confirm(session)
         facts = serve[session.host.name]
         session.run(
             Phase.FINISH, service.finish(facts, _verdicts(run, facts, release), facts.releases)
         )
 
-    run.fleet.each(Phase.FINISH, finish, tuple(serve))
+    conclude(run.fleet, run.events, finish, tuple(serve))
     run.headline = f"back on {release} on {len(serve)} hosts"
 
 
@@ -87,7 +95,7 @@ def _named(release: str, serve: Mapping[str, HostFacts]) -> str:
         return release
     there = set.intersection(*(set(facts.releases) for facts in serve.values()))
     raise UsageError(
-        f"{', '.join(lacking)} has no release {release}",
+        f"there is no release {release!r} on {', '.join(lacking)}",
         next_step=f"on every host there is: {', '.join(sorted(there)) or 'none'}",
     )
 

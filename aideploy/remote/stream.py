@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 _START = re.compile(rb"\x1eaideploy ([0-9a-f]{32})\n")
 _LONGEST_PIECE = 8192
+_KEPT_BEFORE_START = 512
 _ESCAPED = re.compile(r"\\([\\n])")
 
 
@@ -42,7 +43,18 @@ class Demultiplexer:
         self._token: bytes | None = None
         self._buffer = b""
         self._line = bytearray()
+        self._after_return = False
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+
+    @property
+    def started(self) -> bool:
+        """Whether our own shell has said its first word."""
+        return self._token is not None
+
+    @property
+    def before_start(self) -> str:
+        """The last of what was said before that: a login shell's own words."""
+        return "" if self.started else self._buffer.decode("utf-8", "replace").strip()
 
     def feed(self, data: bytes) -> Iterator[Mark | Line]:
         """Yield the items that these bytes complete."""
@@ -79,7 +91,7 @@ class Demultiplexer:
         found = _START.search(self._buffer)
         if found is None:
             # What a login shell's start files print; nothing of ours has run yet.
-            self._buffer = self._buffer[-64:]
+            self._buffer = self._buffer[-_KEPT_BEFORE_START:]
             return False
         self._token = found.group(1)
         self._buffer = self._buffer[found.end() :]
@@ -88,6 +100,9 @@ class Demultiplexer:
     def _output(self, data: bytes) -> Iterator[Line]:
         if not data:
             return
+        if self._after_return and data.startswith(b"\n"):  # the rest of an end of line, "\r\n"
+            data = data[1:]
+        self._after_return = data.endswith(b"\r")
         # "\r\n" is one end of line, "\r" alone one as well.
         for piece in data.replace(b"\r\n", b"\n").replace(b"\r", b"\n").splitlines(keepends=True):
             ended = piece.endswith(b"\n")

@@ -16,7 +16,8 @@ done
 shift
 targets_file=$1 targets=$2
 
-[ -z "$line" ] || journal "$line"
+[ -z "$line" ] || journal "$line" ||
+  fail no-space "cannot write the journal" "make room on the disk of the host"
 if [ -n "$targets_file" ]; then
   mkdir -p -- "$(dirname -- "$targets_file")"
   printf '%s' "$targets" | replace_file "$targets_file" 644
@@ -27,7 +28,8 @@ for link in "$root/current" "$root"/slots/*/release; do
   if [ -L "$link" ]; then keep[$(basename -- "$(readlink -f -- "$link")")]=1; fi
 done
 gone=0
-for place in "$root"/releases/*; do
+# What people put beside our releases stays.
+for place in "$root"/releases/[12]*T*Z-*; do
   [ -d "$place" ] || continue
   if [ -z "${keep[$(basename -- "$place")]-}" ]; then
     rm -rf -- "$place"

@@ -1,13 +1,14 @@
 # shellcheck shell=bash
 # Functions about releases, shared by the scripts of the phases. They use `root`, set before.
 
-# journal LINE: append one line of JSON. A line that a power cut tore stays alone on its line.
+# journal LINE: append one line of JSON; returns 1 where there is no room. A line that a power cut
+# tore stays alone on its line.
 journal() {
   local file=$root/journal.jsonl
   if [ -s "$file" ] && [ -n "$(tail -c 1 -- "$file")" ]; then
-    printf '\n' >>"$file"
+    printf '\n' >>"$file" || return 1
   fi
-  printf '%s\n' "$1" >>"$file" || fail no-space "cannot write $file" "make room on the disk of the host"
+  printf '%s\n' "$1" >>"$file" || return 1
   sync -- "$file" 2>/dev/null || sync
 }
 
@@ -48,6 +49,7 @@ model_id() {
 # WHAT: the beginning of the sentence when it does not.
 prove() {
   local slot=$1 what=$5 status=0
+  moment=$(service_moment "$slot")
   "service_$6" "$slot" || status=$?
   if ((status != 0)); then
     health="it could not be started"
@@ -60,7 +62,7 @@ prove() {
 # unwell SLOT MESSAGE: show what the service wrote last, and end.
 unwell() {
   printf '%s\n' "-- what the service wrote last --"
-  service_log "$1" 15 || true
+  service_log "$1" 15 "${moment-}" || true
   [ "$1" = live ] || service_stop "$1" || true
   fail unhealthy "$2" "${next-}"
 }

@@ -54,9 +54,17 @@ service_pid() {
   ask show --property=MainPID --value "$app@$1.service"
 }
 
-# service_log SLOT LINES: prints the last of what it wrote, at most 1000 lines.
+# service_log SLOT LINES [MOMENT]: prints the last of what it wrote, at most 1000 lines; since a moment
+# if one is given.
 service_log() {
-  read_log --no-pager -o short-iso -n 1000 -u "$app@$1.service" | tail -n "$2"
+  # Not by journalctl --since: sudo allows these very arguments and no others.
+  read_log --no-pager -o short-iso -n 1000 -u "$app@$1.service" |
+    awk -v since="${3-}" '/^[0-9]/ { recent = (substr($1, 1, 19) >= since) } recent' | tail -n "$2"
+}
+
+# service_moment SLOT: prints this moment, for service_log, as journalctl -o short-iso does.
+service_moment() {
+  date +%Y-%m-%dT%H:%M:%S
 }
 
 # service_follow SLOT: prints the last 1000 lines and then what comes, until it is ended.
@@ -87,7 +95,7 @@ apply() {
     fail not-set-up "this host has no unit $2" "fab setup"
   may_change "$1" "$2" ||
     fail no-sudo "$(id -un) may not say: systemctl $1 $2" "fab setup"
-  # Whoever starts it by hand again and again is not the crash loop that systemd guards against.
-  [ "$(ask show --property=Result --value "$2")" = start-limit-hit ] || return 1
-  change reset-failed "$2" && change "$1" "$2"
+  # Perhaps systemd guards against a crash loop, of which it cannot say so afterwards; whoever starts
+  # it on purpose is none.
+  [ "$1" != stop ] && change reset-failed "$2" && change "$1" "$2"
 }

@@ -25,7 +25,7 @@ class Shell:
     def __init__(
         self, root: Path, *, lock: str = "lock", owner: str = "ann@laptop", idle: int = 30
     ):
-        start = Script("session", (str(root), lock, owner, str(idle), ""))
+        start = Script("session", (str(root), lock, owner, str(idle)))
         self.process = subprocess.Popen(
             ["bash", "-c", start.bare_text()],
             stdin=subprocess.PIPE,
