@@ -36,7 +36,9 @@ def ask_url(request: dict[str, Any]) -> str | None:
     try:
         head, body = get(request["host"], request["port"], request["path"])
     except ConnectionRefusedError:
-        return f"nothing listens on {request['host']}:{request['port']} (does the command use $PORT?)"
+        return (
+            f"nothing listens on {request['host']}:{request['port']} (does the command use $PORT?)"
+        )
     except OSError as error:
         return f"no answer from {url}: {error or type(error).__name__}"
     lines = head.decode("latin-1").splitlines()
