@@ -249,8 +249,9 @@ class Rollout:
 
     def _reverting(self, name: str, target: Target, why: str) -> Script:
         known = self._facts[name]
-        said = known.journal.last(known.previous) if known.previous else None
-        previous = Target(known.previous, said.revision if said else "")
+        previous = Target(None)
+        if known.previous:
+            previous = Target(known.previous, *known.journal.origin(known.previous))
         entries = [self._entry(Verdict.REVERTED, target, why)]
         if previous.release:
             entries.append(self._entry(Verdict.LIVE, previous, why))

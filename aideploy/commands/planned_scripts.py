@@ -17,7 +17,7 @@ from aideploy.phases import fetch, install, service, test, train
 from aideploy.phases.facts import HostFacts
 from aideploy.phases.journal import Entry, Verdict
 from aideploy.phases.planning import Coming
-from aideploy.phases.service import Staging, Target
+from aideploy.phases.service import Direction, Staging, Target
 from aideploy.remote.script import Script, source
 from aideploy.services.release import release_files
 from aideploy.settings import Host, Role, Settings
@@ -129,7 +129,7 @@ class _Planned:
         target = Target(self._release, self._revision, self._model)
         yield Phase.STAGE, service.stage(settings, host, facts, self._staging(serve))
         entries = (self._entry(Verdict.LIVE),)
-        yield Phase.SWITCH, service.switch(settings, host, facts, target, entries)
+        yield Phase.SWITCH, service.switch(settings, host, facts, target, Direction.ON, entries)
         yield Phase.WATCH, service.watch(settings, host, facts, self._revision)
 
     def _staging(self, serve: Serve) -> Staging:

@@ -101,8 +101,7 @@ def _named(release: str, serve: Mapping[str, HostFacts]) -> str:
 
 
 def _target(release: str, facts: HostFacts) -> Target:
-    entry = facts.journal.last(release)
-    return Target(release, entry.revision if entry else "", entry.model if entry else "")
+    return Target(release, *facts.journal.origin(release))
 
 
 def _say_what_is_lost(run: Run, facts: HostFacts, release: str) -> None:
@@ -121,7 +120,11 @@ def _say_what_is_lost(run: Run, facts: HostFacts, release: str) -> None:
 def _verdicts(run: Run, facts: HostFacts, release: str) -> tuple[Entry, ...]:
     now = datetime.now(UTC)
     why = "rolled back by hand"
-    entries = [Entry(Verdict.GOOD, release, now, run.who, why)]
+
+    def entry(verdict: Verdict, of: str) -> Entry:
+        return Entry(verdict, of, now, run.who, why, *facts.journal.origin(of))
+
+    entries = [entry(Verdict.GOOD, release)]
     if facts.current and facts.current > release:
-        entries.append(Entry(Verdict.BAD, facts.current, now, run.who, why))
+        entries.append(entry(Verdict.BAD, facts.current))
     return tuple(entries)

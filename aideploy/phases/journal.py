@@ -82,6 +82,12 @@ class Journal:
         """Return the good releases older than this one (all, if nothing is live), newest first."""
         return tuple(name for name in reversed(self.good()) if release is None or name < release)
 
+    def origin(self, release: str) -> tuple[str, str]:
+        """Return revision and model of the release, each empty when nothing was said of it."""
+        said = [entry for entry in reversed(self.entries) if entry.release == release]
+        revision = next((entry.revision for entry in said if entry.revision), "")
+        return revision, next((entry.model for entry in said if entry.model), "")
+
     def last(self, release: str) -> Entry | None:
         """Return what was said last about the release."""
         return next((entry for entry in reversed(self.entries) if entry.release == release), None)

@@ -45,3 +45,12 @@ def test_a_release_that_was_bad_and_then_good_is_good() -> None:
 
 def test_without_anything_live_the_newest_good_release_is_the_first_choice() -> None:
     assert journal("r1:good", "r2:good").good_before(None) == ("r2", "r1")
+
+
+def test_where_a_release_came_from_is_known_even_if_not_every_line_says_it() -> None:
+    entries = (
+        Entry(Verdict.LIVE, "r1", AT, revision="abc", model="def"),
+        Entry(Verdict.GOOD, "r1", AT),
+    )
+    assert Journal(entries).origin("r1") == ("abc", "def")
+    assert Journal(entries).origin("r2") == ("", "")
