@@ -278,7 +278,8 @@ class Deployment:
             self._events,
             who=self._who,
         )
-        self._rollout.run(dict.fromkeys(serve, self._progress.staged), watch=True)
+        bakes = self.settings.rollout.bake > timedelta(0)
+        self._rollout.run(dict.fromkeys(serve, self._progress.staged), watch=bakes)
 
     def finish(self) -> None:
         """Confirm the switch, write the last word to the journals, tell Prometheus, make room.
