@@ -50,9 +50,8 @@ def address(bind: str) -> str:
 def _request(
     health: Health, bind: str, port: int, revision: str, limit: timedelta, *, steady: bool
 ) -> str:
-    place = address(bind)
-    if ":" in place:
-        place = f"[{place}]"
+    reached = address(bind)
+    place = f"[{reached}]" if ":" in reached else reached
     fields = {
         name: value.replace("$REVISION", revision) if isinstance(value, str) else value
         for name, value in health.json_fields.items()
@@ -60,6 +59,9 @@ def _request(
     return json.dumps(
         {
             "url": f"http://{place}:{port}{health.path}",
+            "host": reached,
+            "port": port,
+            "path": health.path,
             "status": health.status,
             "fields": fields,
             "command": health.command or "",
