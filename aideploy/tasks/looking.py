@@ -38,7 +38,7 @@ def releases(
     only: str | None = None,
     json: bool = False,
 ) -> None:
-    """Show which releases there are, and where rollback would go."""
+    """Show what releases there are, and where rollback goes."""
     from aideploy.commands.releases import releases as ask
     from aideploy.report.choose import Shown
 
