@@ -92,8 +92,7 @@ def _named(release: str, serve: Mapping[str, HostFacts]) -> str:
 
 
 def _target(release: str, facts: HostFacts) -> Target:
-    entry = facts.journal.last(release)
-    return Target(release, entry.revision if entry else "", entry.model if entry else "")
+    return Target(release, facts.journal.revision(release), facts.journal.model(release))
 
 
 def _say_what_is_lost(run: Run, facts: HostFacts, release: str) -> None:

@@ -67,8 +67,7 @@ class HostFacts:
     @property
     def current_revision(self) -> str:
         """The full commit of the live release, as far as the journal knows."""
-        entry = self.journal.last(self.current) if self.current else None
-        return entry.revision if entry else ""
+        return self.journal.revision(self.current) if self.current else ""
 
 
 def script(settings: Settings, files: Iterable[str] = ()) -> Script:

@@ -206,6 +206,9 @@ class Project:
     def commit(self, **behaviour: object) -> str:
         """Push a commit whose service behaves like this; its full hash."""
         behaviour["commit"] = time.time_ns()
+        if behaviour.get("another_environment"):
+            requirements = self.source / "requirements.txt"
+            requirements.write_text(requirements.read_text() + "# another\n")
         (self.source / "behaviour.json").write_text(json.dumps(behaviour))
         git("-C", str(self.source), "add", "--all")
         git("-C", str(self.source), "commit", "--quiet", "--message=A change")
