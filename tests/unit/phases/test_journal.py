@@ -52,5 +52,6 @@ def test_where_a_release_came_from_is_known_even_if_not_every_line_says_it() -> 
         Entry(Verdict.LIVE, "r1", AT, revision="abc", model="def"),
         Entry(Verdict.GOOD, "r1", AT),
     )
-    assert Journal(entries).origin("r1") == ("abc", "def")
-    assert Journal(entries).origin("r2") == ("", "")
+    known = Journal(entries)
+    assert (known.revision("r1"), known.model("r1")) == ("abc", "def")
+    assert (known.revision("r2"), known.model("r2")) == ("", "")
