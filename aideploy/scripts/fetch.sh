@@ -9,8 +9,13 @@
 root=$(expand "$1") source=$2 repository=$3 revision=$4 subdirectory=$5 stamp=$6 live=$7
 repo=$root/repo.git
 
-export GIT_TERMINAL_PROMPT=0 GIT_SSH_COMMAND="${GIT_SSH_COMMAND:-ssh -o BatchMode=yes}"
 git_() { git --git-dir="$repo" "$@"; }
+# A server that says nothing for so long is given up: less than a byte a second over HTTP, no word
+# at all over SSH.
+silence=20
+ssh_silence=(-o "ConnectTimeout=$silence" -o ServerAliveInterval=10 -o ServerAliveCountMax=3)
+export GIT_TERMINAL_PROMPT=0 GIT_HTTP_LOW_SPEED_LIMIT=1 GIT_HTTP_LOW_SPEED_TIME=$silence
+export GIT_SSH_COMMAND="${GIT_SSH_COMMAND:-ssh -o BatchMode=yes ${ssh_silence[*]}}"
 
 # The mirror holds nothing that cannot be had again: one that is damaged is made anew.
 if ! git_ rev-parse --git-dir >/dev/null 2>&1; then
@@ -33,6 +38,9 @@ if [ "$source" = pull ]; then
       *"Host key verification failed"*)
         fail no-access "the host does not know the host key of the repository $repository" \
           "add it to known_hosts of the user $(id -un) on the host, or use [app] source = \"push\"" ;;
+      *"Operation too slow"* | *"timed out"* | *"Timeout, server"*)
+        fail no-repository "the server of the repository $repository did not answer in time" \
+          "see whether the host reaches it, then run the same command again" ;;
       *"No space left"*) fail no-space "no room for the repository" "make room on the disk of the host" ;;
       *) fail no-repository "cannot fetch from $repository" "check [app] repository, and that the host reaches it" ;;
     esac
