@@ -21,6 +21,19 @@ fi
 # We hold the lock of the app: a lock file of git's own is what a power cut left.
 find "$repo" -name '*.lock' -type f -delete
 
+# drop_halves: what a fetch or an unpacking that failed left; it may be what fills the disk.
+drop_halves() {
+  local old
+  find "$repo/objects" -name 'tmp_*' -type f -delete
+  for old in "$root"/releases/*; do
+    # It never became whole, and nothing points to it.
+    [ -d "$old" ] && [ ! -e "$old/release.json" ] && rm -rf -- "$old"
+  done
+  return 0
+}
+drop_halves
+trap '[ $? = 0 ] || drop_halves' EXIT
+
 if [ "$source" = pull ]; then
   step "fetch $revision"
   if ! output=$(git_ fetch --quiet --prune --no-write-fetch-head "$repository" '+refs/heads/*:refs/heads/*' '+refs/tags/*:refs/tags/*' 2>&1); then
@@ -80,10 +93,6 @@ fi
 
 release=$stamp-${commit:0:7}
 step "unpack ${commit:0:7}"
-# What a deploy that died left: it never became whole, and nothing points to it.
-for old in "$root"/releases/*; do
-  [ -d "$old" ] && [ ! -e "$old/release.json" ] && rm -rf -- "$old"
-done
 mkdir -p -- "$root/releases/$release"
 git_ archive --format=tar "$tree" | tar -x -C "$root/releases/$release" --no-same-owner ||
   fail no-space "cannot unpack the commit" "make room on the disk of the host"

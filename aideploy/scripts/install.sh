@@ -120,6 +120,8 @@ refused() {
 }
 
 rm -rf -- "$venv"
+# Half of one is of no use, and may be what fills the disk.
+trap '[ -e "$venv/.complete" ] || rm -rf -- "$venv"' EXIT
 if [ -n "$uv" ]; then
   step "build the environment with uv"
   "$uv" venv --quiet --python "$interpreter" "$venv"
