@@ -15,7 +15,7 @@ from tests.lab.hosts import Host, Lab
 pytestmark = pytest.mark.fleet
 
 MEGABYTE = 1024 * 1024
-DISK_MEGABYTES = 140
+DISK_MEGABYTES = 200
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +54,16 @@ def fill(host: Host) -> None:
     host.exec("cat /dev/zero > /srv/cramped/filler", check=False)
 
 
-@pytest.mark.parametrize("phase", ["fetch", "install", "distribute", "stage", "switch"])
+@pytest.mark.parametrize(
+    "phase",
+    [
+        pytest.param("fetch", marks=pytest.mark.slow),
+        pytest.param("install", marks=pytest.mark.slow),
+        "distribute",
+        pytest.param("stage", marks=pytest.mark.slow),
+        "switch",
+    ],
+)
 def test_a_full_disk_is_named_and_nothing_changes_until_there_is_room_again(
     small_disk: Project, phase: str
 ) -> None:
@@ -63,7 +72,7 @@ def test_a_full_disk_is_named_and_nothing_changes_until_there_is_room_again(
     before = project.all_serve()
     ballast = project.source / "ballast"
     if phase == "fetch":
-        ballast.write_bytes(os.urandom(150 * MEGABYTE))
+        ballast.write_bytes(os.urandom(200 * MEGABYTE))
     project.slow_git(first, seconds=4 if phase == "install" else 0)
     project.commit(
         another_environment=phase == "install",

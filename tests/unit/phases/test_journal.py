@@ -45,3 +45,14 @@ def test_a_release_that_was_bad_and_then_good_is_good() -> None:
 
 def test_without_anything_live_the_newest_good_release_is_the_first_choice() -> None:
     assert journal("r1:good", "r2:good").good_before(None) == ("r2", "r1")
+
+
+def test_the_commit_of_a_release_is_known_whoever_judged_it_last() -> None:
+    known = Journal(
+        (
+            Entry(Verdict.PREPARED, "r1", AT, revision="abc", model="def"),
+            Entry(Verdict.BAD, "r1", AT, why="rolled back by hand"),
+        )
+    )
+    assert (known.revision("r1"), known.model("r1")) == ("abc", "def")
+    assert known.revision("r2") == ""
