@@ -44,6 +44,7 @@ def test_a_first_that_is_killed_lets_the_second_in(project: Project) -> None:
     assert project.all_serve() == {revision}
 
 
+@pytest.mark.slow
 def test_five_at_once_all_get_their_turn(project: Project) -> None:
     revision = project.commit()
     commands = [project.start("deploy", "--wait-lock") for _ in range(5)]

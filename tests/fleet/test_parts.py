@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -79,7 +79,7 @@ def test_a_model_that_is_cut_off_on_its_way_is_never_served(served: Project, lab
 @pytest.mark.parametrize("megabytes", [0, 6])
 def test_the_controller_sends_the_commits_itself(parted: Project, lab: Lab, megabytes: int) -> None:
     parted.configure(repository="source", app_table="source = 'push'")
-    (parted.source / "large").write_bytes(Path("/dev/urandom").open("rb").read(megabytes << 20))
+    (parted.source / "large").write_bytes(os.urandom(megabytes << 20))
 
     revision = parted.deploy()
 

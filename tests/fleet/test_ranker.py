@@ -11,7 +11,7 @@ import pytest
 import ranker_versions
 from aideploy.errors import ExitStatus
 from tests.fleet.fixtures import WHEELS
-from tests.fleet.project import Project, eventually, git
+from tests.fleet.project import Project, eventually, git, repositories
 from tests.lab.hosts import Lab
 
 pytestmark = pytest.mark.fleet
@@ -29,6 +29,9 @@ class Way:
     systemctl: str = "systemctl"
     folder: str = ""
 
+    def __str__(self) -> str:
+        return self.app
+
 
 RECREATE = Way("recreated", 8300, "")
 SOCKET = Way("activated", 8310, "strategy = 'socket'")
@@ -41,7 +44,9 @@ USER = Way(
 )
 
 
-@pytest.mark.parametrize("way", [RECREATE, SOCKET, USER], ids=lambda way: way.app)
+@pytest.mark.parametrize(
+    "way", [RECREATE, pytest.param(SOCKET, marks=pytest.mark.slow), USER], ids=str
+)
 def test_the_example_is_delivered_with_no_more_rights_than_setup_left_and_comes_back_by_itself(
     lab: Lab, tmp_path: Path, way: Way
 ) -> None:
@@ -100,8 +105,6 @@ def test_the_example_is_delivered_with_no_more_rights_than_setup_left_and_comes_
 def test_ten_hosts_cost_one_connection_one_channel_and_ten_round_trips_each(
     tmp_path: Path,
 ) -> None:
-    from tests.fleet.project import repositories
-
     with Lab(10, binds=[repositories(tmp_path / "repositories")]) as ten:
         project = Project(ten, tmp_path / "ten")
         project.set_up()

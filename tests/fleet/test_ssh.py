@@ -53,7 +53,7 @@ def test_aliases_users_keys_and_jump_hosts_come_from_the_ssh_config(
     assert f"from {jump.address} port" in target.exec(through).stdout
 
 
-@pytest.mark.parametrize("stranger", ["h1", "h2"])
+@pytest.mark.parametrize("stranger", ["h1", pytest.param("h2", marks=pytest.mark.slow)])
 def test_a_host_or_a_jump_host_that_is_not_known_or_shows_another_key_is_refused(
     aliased: Project, lab: Lab, tmp_path: Path, stranger: str
 ) -> None:
