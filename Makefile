@@ -1,5 +1,6 @@
 # make demo     the whole story on three small hosts that live in this machine; needs no root
 # make test     the linters, then every test that this machine can run
+# make faults   the long matrices of faults on real hosts, of which make test runs one case each
 # make lint     the linters alone
 # make bench    the benchmarks
 # make clean    remove what the other targets made
@@ -8,13 +9,16 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test faults lint bench clean
 
 demo: $(READY)
 	$(BIN)/python -m aideploy.sandbox.demo
 
 test: lint
 	$(BIN)/python -m pytest
+
+faults: $(READY)
+	$(BIN)/python -m pytest -m slow
 
 lint: $(READY)
 	$(BIN)/ruff check

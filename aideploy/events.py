@@ -28,8 +28,13 @@ class Phase(StrEnum):
     STAGE = "stage"
     SWITCH = "switch"
     WATCH = "watch"
+    CONFIRM = "confirm"
     REVERT = "revert"
     FINISH = "finish"
+    # What the commands beside deploy do on a host.
+    LOOK = "look"
+    LOCK = "lock"
+    RUN = "run"
 
 
 class Outcome(StrEnum):

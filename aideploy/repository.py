@@ -36,7 +36,7 @@ class Repository:
         if self._git("rev-parse", "--git-dir").returncode != 0:
             raise UsageError(
                 f"{self.path} is no git repository",
-                next_step='correct [app] repository; with source = "push" it is a path on this machine',
+                next_step='correct [app] repository; with source = "push" it is a path here',
             )
         raise UsageError(
             f"there is no branch, tag or commit {revision} in {self.path}",

@@ -1,7 +1,8 @@
 """The fleet transaction: every host switches and stays well, or every one that switched goes back.
 
-Used by deploy and by rollback. It decides; the fleet does. A host that is switched holds a script of ours that takes
-it back if the controller dies before it confirms.
+Used by deploy and by rollback. It decides; the fleet does. A host that is switched holds a script
+of ours that takes it back if the controller dies before it confirms. The confirmation is the point
+of no return: every host has answered it, or all go back.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -17,17 +18,19 @@ from typing import TYPE_CHECKING
 from aideploy.errors import (
     AideployError,
     ConnectionLost,
+    HostNotReady,
     Interrupted,
     Locked,
     NeedsPerson,
     RolledBack,
+    Unreachable,
 )
 from aideploy.events import Events, HostState, Notice, Phase
 from aideploy.phases import facts as looking
 from aideploy.phases import service
 from aideploy.phases.facts import HostFacts
 from aideploy.phases.journal import Entry, Verdict
-from aideploy.phases.service import Health, Target
+from aideploy.phases.service import Direction, Health, Target
 from aideploy.remote.fleet import Fleet, FleetError
 from aideploy.remote.script import Script
 from aideploy.remote.session import Lock, Session
@@ -36,6 +39,7 @@ if TYPE_CHECKING:
     from aideploy.settings import Settings
 
 _RECONNECT_SECONDS = 60.0
+_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Rollout:
@@ -71,7 +75,7 @@ class Rollout:
         self.states = {name: untouched(known) for name, known in facts.items()}
 
     def run(self, targets: Mapping[str, Target], *, watch: bool) -> None:
-        """Switch every host to its target and watch it.
+        """Switch every host to its target and watch it; `confirm` has to follow.
 
         Args:
             targets: for every host that switches.
@@ -91,11 +95,85 @@ class Rollout:
                     Phase.WATCH, lambda session: self._watch(session, targets), tuple(targets)
                 )
         except (FleetError, Interrupted) as error:
-            raise self._go_back(error) from error
+            raise self.go_back(error) from error
+        except KeyboardInterrupt as error:
+            # Between two phases.
+            raise self.go_back(Interrupted("interrupted")) from error
 
-    def confirm(self, session: Session) -> None:
-        """Take back, on one host, the script that would revert it."""
-        session.disarm(Phase.FINISH)
+    def confirm(self) -> None:
+        """Take back the scripts that would revert the hosts: the point of no return.
+
+        Raises:
+            RolledBack, NeedsPerson: a host did not answer, and so every host went back.
+        """
+        try:
+            with _undisturbed(self._events, "the release is being confirmed"):
+                self._fleet.each(
+                    Phase.CONFIRM,
+                    lambda session: session.disarm(Phase.CONFIRM),
+                    tuple(self._switched),
+                )
+        except (FleetError, Interrupted) as error:
+            raise self.go_back(error) from error
+        self._switched = {}
+
+    @property
+    def unconfirmed(self) -> bool:
+        """Whether a host is switched and nobody confirmed it."""
+        return bool(self._switched)
+
+    def go_back(self, error: AideployError) -> AideployError:
+        """Take every host back that is switched and not confirmed.
+
+        Args:
+            error: why.
+
+        Returns:
+            the error that says where the hosts are now.
+        """
+        switched, self._switched = self._switched, {}
+        causes = error.causes or (error,)
+        what = "interrupted" if isinstance(error, Interrupted) else _told(causes)
+        for name in switched:
+            back = self._facts[name].previous or "nothing, as before"
+            self.states[name] = HostState(
+                host=name, state=f"was switched; goes back by itself to {back}", release=back
+            )
+        try:
+            with _undisturbed(self._events, "the hosts are going back"):
+                outcomes = self._fleet.attempt(
+                    Phase.REVERT,
+                    lambda session: self._revert(session, switched[session.host.name], what),
+                    tuple(switched),
+                    note=what,
+                    stop_at_failure=False,
+                )
+        except (Interrupted, KeyboardInterrupt):
+            return Interrupted(
+                "interrupted twice; hosts that had switched go back by themselves",
+                next_step="see in a minute how they are: fab status",
+                phase=Phase.REVERT,
+            )
+        if outcomes.errors:
+            for name, cause in outcomes.errors.items():
+                self._say_stuck(name, cause)
+            return NeedsPerson(
+                f"the release failed, and {', '.join(outcomes.errors)} could not be brought back",
+                next_step="look at these hosts: fab status, fab logs; then fab rollback",
+                causes=(*causes, *outcomes.errors.values()),
+            )
+        if isinstance(error, Interrupted):
+            what_now = (
+                "every host that had switched is back on its previous release"
+                if switched
+                else "nothing was switched"
+            )
+            return Interrupted(f"interrupted; {what_now}", phase=error.phase)
+        return RolledBack(
+            "the release failed; every host that had switched is back on its previous release",
+            next_step="correct it, push, and run fab deploy again",
+            causes=causes,
+        )
 
     # -- inside ---------------------------------------------------------------------------------
 
@@ -107,7 +185,7 @@ class Rollout:
         self.states[name] = HostState(host=name, state="half switched", release=target.release)
         live = self._entry(Verdict.LIVE, target, self._why)
         script = service.switch(
-            self._settings, self._hosts[name], self._facts[name], target, (live,)
+            self._settings, self._hosts[name], self._facts[name], target, Direction.ON, (live,)
         )
         health = service.read_health(session.run(Phase.SWITCH, script)[0])
         self.states[name] = HostState(
@@ -122,37 +200,19 @@ class Rollout:
         )
         return service.read_health(session.run(Phase.WATCH, script)[0])
 
-    def _go_back(self, error: FleetError | Interrupted) -> AideployError:
-        """Take every switched host back and return the error that tells of it."""
-        what = "interrupted" if isinstance(error, Interrupted) else _told(error)
-        with _undisturbed(self._events):
-            outcomes = self._fleet.attempt(
-                Phase.REVERT,
-                lambda session: self._revert(session, what),
-                tuple(self._switched),
-                note=what,
-                stop_at_failure=False,
-            )
-        if outcomes.errors:
-            return NeedsPerson(
-                f"the release failed, and {', '.join(outcomes.errors)} could not be brought back",
-                next_step="look at these hosts: fab status, fab logs; then fab rollback",
-                causes=(*error.causes, *outcomes.errors.values()),
-            )
-        if isinstance(error, Interrupted):
-            return Interrupted(
-                "interrupted; every host that had switched is back on its previous release",
-                phase=error.phase,
-            )
-        return RolledBack(
-            "the release failed; every host that had switched is back on its previous release",
-            next_step="correct it, push, and run fab deploy again",
-            causes=error.causes,
-        )
+    def _say_stuck(self, name: str, cause: AideployError) -> None:
+        """Note the state of a host that could not be brought back."""
+        back = self._facts[name].previous
+        if isinstance(cause, HostNotReady):
+            state = f"out of reach; if it is up it goes back by itself to {back or 'nothing'}"
+            self.states[name] = HostState(host=name, state=state)
+        else:
+            state = f"back on {back}" if back else "should serve nothing, as before"
+            self.states[name] = HostState(host=name, state=state, release=back, healthy=False)
 
-    def _revert(self, session: Session, why: str) -> Health:
+    def _revert(self, session: Session, target: Target, why: str) -> Health:
         name = session.host.name
-        script = self._reverting(name, self._switched[name], why)
+        script = self._reverting(name, target, why)
         if session.is_open:
             try:
                 result = session.run(Phase.REVERT, script)[0]
@@ -161,7 +221,7 @@ class Rollout:
                 result = self._reconnected(session).run(Phase.REVERT, script)[0]
         else:
             result = self._reconnected(session).run(Phase.REVERT, script)[0]
-        back = self._facts[name].current
+        back = self._facts[name].previous
         self.states[name] = HostState(
             host=name,
             state=f"back on {back}" if back else "nothing is live, as before",
@@ -171,25 +231,31 @@ class Rollout:
         return service.read_health(result)
 
     def _reconnected(self, session: Session) -> Session:
-        """Open the session again; the host may still be busy reverting by itself, with the lock held."""
+        """Open the session again.
+
+        The host may still hold the lock of the session that was lost and be going back by itself;
+        a line that was cut may be mended.
+        """
         deadline = time.monotonic() + _RECONNECT_SECONDS
         session.close()
         while True:
             try:
                 session.open(Lock.HELD, looking.script(self._settings))
                 return session
-            except Locked:
+            except (Locked, Unreachable, ConnectionLost):
                 if time.monotonic() > deadline:
                     raise
                 time.sleep(1)
 
     def _reverting(self, name: str, target: Target, why: str) -> Script:
         known = self._facts[name]
-        previous = Target(known.current, known.current_revision)
+        previous = service.known_target(known, known.previous)
         entries = [self._entry(Verdict.REVERTED, target, why)]
         if previous.release:
             entries.append(self._entry(Verdict.LIVE, previous, why))
-        return service.switch(self._settings, self._hosts[name], known, previous, tuple(entries))
+        return service.switch(
+            self._settings, self._hosts[name], known, previous, Direction.BACK, tuple(entries)
+        )
 
     def _entry(self, verdict: Verdict, target: Target, why: str) -> Entry:
         return Entry(
@@ -203,32 +269,56 @@ class Rollout:
         )
 
 
+def conclude(
+    fleet: Fleet, events: Events, work: Callable[[Session], None], hosts: Iterable[str]
+) -> None:
+    """Do the work of the last phase, after which nothing goes back any more, on these hosts.
+
+    Raises:
+        NeedsPerson: a host did not get so far; what it serves does not change any more.
+    """
+    with _undisturbed(events, "the release is live, the last word is being written"):
+        outcomes = fleet.attempt(Phase.FINISH, work, hosts, stop_at_failure=False)
+    if outcomes.errors:
+        raise NeedsPerson(
+            f"the release is live, but {', '.join(outcomes.errors)} could not finish",
+            next_step="when that is put right, run the same command again",
+            causes=tuple(outcomes.errors.values()),
+        )
+
+
 @contextmanager
-def _undisturbed(events: Events) -> Iterator[None]:
-    """Let the first Ctrl-C pass while hosts go back; the second one counts."""
+def _undisturbed(events: Events, what: str) -> Iterator[None]:
+    """Let the first Ctrl-C (or SIGTERM, or SIGHUP) pass; the second one counts.
+
+    Args:
+        events: where the user is told.
+        what: what is going on that had better come to its end.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.getsignal(signal.SIGINT)
+    before = {number: signal.getsignal(number) for number in _STOP_SIGNALS}
+
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
     def note(*_: object) -> None:
-        signal.signal(signal.SIGINT, before)
-        events.publish(
-            Notice(
-                text="the hosts are going back; another Ctrl-C leaves them to do it by themselves",
-                level="warning",
-            )
-        )
+        restore()
+        text = f"{what}, which takes a moment; another Ctrl-C stops it half-way"
+        events.publish(Notice(text=text, level="warning"))
 
-    signal.signal(signal.SIGINT, note)
+    for number in _STOP_SIGNALS:
+        signal.signal(number, note)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        restore()
 
 
-def _told(error: AideployError) -> str:
-    return "; ".join(dict.fromkeys(f"{cause.host}: {cause.what}" for cause in error.causes))
+def _told(causes: Iterable[AideployError]) -> str:
+    return "; ".join(dict.fromkeys(f"{cause.host}: {cause.what}" for cause in causes))
 
 
 def untouched(known: HostFacts) -> HostState:

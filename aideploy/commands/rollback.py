@@ -1,4 +1,4 @@
-"""`fab rollback`: back to the release before, on every host, in as little time as it takes to restart."""
+"""`fab rollback`: back to the release before, on every host, as fast as the service restarts."""
 
 from __future__ import annotations
 
@@ -11,10 +11,9 @@ from aideploy.phases import facts as looking
 from aideploy.phases import service
 from aideploy.phases.facts import HostFacts
 from aideploy.phases.journal import Entry, Verdict
-from aideploy.phases.service import Target
 from aideploy.remote.fleet import FleetError
 from aideploy.remote.session import Lock, Session
-from aideploy.rollout import Rollout, untouched
+from aideploy.rollout import Rollout, conclude, untouched
 from aideploy.running import Run
 from aideploy.settings import Role
 
@@ -44,7 +43,7 @@ def roll_back(run: Run, to: str | None, *, wait_lock: bool = False) -> None:
     serve = {host.name: known[host.name] for host in settings.with_role(Role.SERVE)}
     run.hosts = tuple(untouched(facts) for facts in serve.values())
     release = previous(serve) if to is None else _named(to, serve)
-    targets = {name: _target(release, facts) for name, facts in serve.items()}
+    targets = {name: service.known_target(facts, release) for name, facts in serve.items()}
     for facts in serve.values():
         _say_what_is_lost(run, facts, release)
     rollout = Rollout(
@@ -52,17 +51,17 @@ def roll_back(run: Run, to: str | None, *, wait_lock: bool = False) -> None:
     )
     try:
         rollout.run(targets, watch=False)
+        rollout.confirm()
     finally:
         run.hosts = tuple(rollout.states.values())
 
     def finish(session: Session) -> None:
-        rollout.confirm(session)
         facts = serve[session.host.name]
         session.run(
             Phase.FINISH, service.finish(facts, _verdicts(run, facts, release), facts.releases)
         )
 
-    run.fleet.each(Phase.FINISH, finish, tuple(serve))
+    conclude(run.fleet, run.events, finish, tuple(serve))
     run.headline = f"back on {release} on {len(serve)} hosts"
 
 
@@ -100,11 +99,6 @@ def _named(release: str, serve: Mapping[str, HostFacts]) -> str:
     )
 
 
-def _target(release: str, facts: HostFacts) -> Target:
-    entry = facts.journal.last(release)
-    return Target(release, entry.revision if entry else "", entry.model if entry else "")
-
-
 def _say_what_is_lost(run: Run, facts: HostFacts, release: str) -> None:
     live = facts.journal.last(facts.current) if facts.current else None
     if facts.current == release or live is None:
@@ -121,7 +115,12 @@ def _say_what_is_lost(run: Run, facts: HostFacts, release: str) -> None:
 def _verdicts(run: Run, facts: HostFacts, release: str) -> tuple[Entry, ...]:
     now = datetime.now(UTC)
     why = "rolled back by hand"
-    entries = [Entry(Verdict.GOOD, release, now, run.who, why)]
+
+    def entry(verdict: Verdict, of: str) -> Entry:
+        said = facts.journal
+        return Entry(verdict, of, now, run.who, why, said.revision(of), said.model(of))
+
+    entries = [entry(Verdict.GOOD, release)]
     if facts.current and facts.current > release:
-        entries.append(Entry(Verdict.BAD, facts.current, now, run.who, why))
+        entries.append(entry(Verdict.BAD, facts.current))
     return tuple(entries)

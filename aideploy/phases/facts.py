@@ -1,12 +1,13 @@
 """The open phase: what a command has to know about a host before it decides anything.
 
-Pure: which script to run, what its answer means, and why a host cannot take part. Nothing here connects.
+Pure: which script to run, what its answer means, and why a host cannot take part. Nothing here
+    connects.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import PurePosixPath
@@ -55,7 +56,7 @@ class HostFacts:
 
     host: str
     root: PurePosixPath
-    home: PurePosixPath = PurePosixPath("/")
+    home: PurePosixPath
     user: str = ""
     uid: int = -1
     machine: str = ""
@@ -70,26 +71,36 @@ class HostFacts:
     releases: tuple[str, ...] = ()
     models: frozenset[str] = frozenset()
     have: tuple[str, ...] = ()
-    journal: Journal = Journal()
+    journal: Journal = field(default_factory=Journal)
     odd: tuple[str, ...] = ()
+
+    @property
+    def previous(self) -> str | None:
+        """The release that a failed switch goes back to: what is live, if it is whole."""
+        if self.current is None or self.current in self.releases:
+            return self.current
+        whole = [name for name in self.journal.good_before(None) if name in self.releases]
+        return whole[0] if whole else None
 
     @property
     def current_revision(self) -> str:
         """The full commit of the live release, as far as the journal knows."""
-        entry = self.journal.last(self.current) if self.current else None
-        return entry.revision if entry else ""
+        return self.journal.revision(self.current) if self.current else ""
 
 
-def script(settings: Settings, files: Iterable[str] = ()) -> Script:
+def script(
+    settings: Settings, files: Iterable[str] = (), *, journal_lines: int = JOURNAL_LINES
+) -> Script:
     """Return the script that looks around.
 
     Args:
         settings: of the environment.
         files: configuration files whose checksums are wanted.
+        journal_lines: how many of the journal's last lines are wanted.
     """
     return Script(
         "open",
-        (str(settings.app.deploy_to), settings.install.python, str(JOURNAL_LINES), *files),
+        (str(settings.app.deploy_to), settings.install.python, str(journal_lines), *files),
         libraries=("files",),
     )
 
@@ -145,34 +156,37 @@ def unsafe(facts: HostFacts) -> HostNotReady | None:
 
 def refusal(facts: HostFacts, host: Host) -> HostNotReady | None:
     """Return why a deploy cannot use the host, or None when it can."""
+    return next(iter(refusals(facts, host)), None)
+
+
+def refusals(facts: HostFacts, host: Host) -> Iterator[HostNotReady]:
+    """Yield everything that keeps a deploy from using the host."""
 
     def no(what: str, next_step: str) -> HostNotReady:
         return _no(facts, what, next_step)
 
     if reason := unsafe(facts):
-        return reason
-    if facts.free < LEAST_FREE_BYTES:
-        return no(
+        yield reason
+    # Of a folder that is not there nothing is known.
+    if facts.writable and facts.free < LEAST_FREE_BYTES:
+        yield no(
             f"only {facts.free // 1024 // 1024} MB free at {facts.root}, "
             f"at least {LEAST_FREE_BYTES // 1024 // 1024} MB are needed",
             "make room on the disk, or lower [app] keep_releases",
         )
     if not facts.git:
-        return no(
-            "git is not installed", "install it on the host: apt-get install git, or the like"
-        )
+        yield no("git is not installed", "install it on the host: apt-get install git, or the like")
     if facts.python_version < OLDEST_PYTHON:
         found = f"{facts.python} is too old" if facts.python_version else "there is none that works"
-        return no(
+        yield no(
             f"Python {_dotted(OLDEST_PYTHON)} or later is needed, and {found}",
             "install it on the host, or name another one in [install] python",
         )
     if len(facts.gpus) < host.gpus:
-        return no(
+        yield no(
             f"it shows {len(facts.gpus)} GPUs, hosts.toml says {host.gpus}",
             "see what nvidia-smi says on the host",
         )
-    return None
 
 
 def _no(facts: HostFacts, what: str, next_step: str) -> HostNotReady:

@@ -1,7 +1,7 @@
-"""The journal of an app on a host: what was prepared, live, good, bad and reverted, by whom and why.
+"""The journal of an app on a host: what was prepared, live, good, bad, reverted; by whom and why.
 
-Append-only JSON lines. It decides what "the previous good release" means, never a file's time. This module
-writes lines as text and reads them back; the scripts append them.
+Append-only JSON lines. It decides what "the previous good release" means, never a file's time. This
+module writes lines as text and reads them back; the scripts append them.
 """
 
 from __future__ import annotations
@@ -82,6 +82,19 @@ class Journal:
         """Return the good releases older than this one (all, if nothing is live), newest first."""
         return tuple(name for name in reversed(self.good()) if release is None or name < release)
 
+    def revision(self, release: str) -> str:
+        """Return the full commit of the release; empty when the journal does not know it."""
+        return self._known("revision", release)
+
+    def model(self, release: str) -> str:
+        """Return the sha256 of the release's model; empty when the journal knows of none."""
+        return self._known("model", release)
+
+    def _known(self, name: str, release: str) -> str:
+        # Not every verdict repeats it.
+        said = (getattr(entry, name) for entry in self.entries if entry.release == release)
+        return next((value for value in said if value), "")
+
     def last(self, release: str) -> Entry | None:
         """Return what was said last about the release."""
         return next((entry for entry in reversed(self.entries) if entry.release == release), None)
@@ -94,11 +107,17 @@ def _entries(lines: Iterable[str]) -> Iterable[Entry]:
             yield Entry(
                 verdict=Verdict(values["verdict"]),
                 release=str(values["release"]),
-                at=datetime.fromisoformat(values["at"]),
+                at=_moment(values["at"]),
                 who=str(values.get("who", "")),
                 why=str(values.get("why", "")),
                 revision=str(values.get("revision", "")),
                 model=str(values.get("model", "")),
             )
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
             continue
+
+
+def _moment(text: str) -> datetime:
+    """Return the time in UTC; one without a zone was meant so."""
+    at = datetime.fromisoformat(text)
+    return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import shlex
 import socket
+from collections.abc import Iterator
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -63,7 +64,7 @@ def connect(host: Host, config: fabric.Config) -> fabric.Connection:
         connection.open()
     except (OSError, EOFError, paramiko.SSHException, ValueError) as error:
         unreachable = _unreachable(host, connection, error)
-        connection.close()
+        disconnect(connection)
         raise unreachable from error
     transport = connection.transport
     transport.set_keepalive(KEEPALIVE_SECONDS)
@@ -71,6 +72,16 @@ def connect(host: Host, config: fabric.Config) -> fabric.Connection:
     # enough and costs a hundred hosts nothing.
     transport.sock.settimeout(_POLL_SECONDS)
     return connection
+
+
+def disconnect(connection: fabric.Connection) -> None:
+    """Close a connection and those to the jump hosts on its way."""
+    for hop in _hops(connection):
+        if hop.is_connected and isinstance(hop.transport.sock, socket.socket):
+            # Paramiko's reader would notice at its next look; this wakes it up.
+            with suppress(OSError):
+                hop.transport.sock.shutdown(socket.SHUT_RDWR)
+        hop.close()
 
 
 def ssh_command(host: Host, connection: fabric.Connection | None = None) -> str:
@@ -91,34 +102,36 @@ def ssh_command(host: Host, connection: fabric.Connection | None = None) -> str:
 
 
 def _connection(host: Host, config: fabric.Config) -> fabric.Connection:
-    options: dict[str, Any] = {
-        "transport_factory": _transport,
-        "banner_timeout": host.connect_timeout.total_seconds(),
-        "auth_timeout": SILENCE_SECONDS,
-        "channel_timeout": SILENCE_SECONDS,
-    }
-    seconds = max(1, round(host.connect_timeout.total_seconds()))
-    gateway = None
-    if host.gateway:
-        gateway = fabric.Connection(
-            host.gateway, config=config, connect_timeout=seconds, connect_kwargs=dict(options)
-        )
+    own_key: dict[str, Any] = {}
     if host.key:
-        options |= {"key_filename": str(Path(host.key).expanduser()), "look_for_keys": False}
+        own_key = {"key_filename": str(Path(host.key).expanduser()), "look_for_keys": False}
     connection = fabric.Connection(
         host.address,
         user=host.user,
         port=host.port,
         config=config,
-        gateway=gateway,
-        connect_timeout=seconds,
-        connect_kwargs=options,
+        gateway=fabric.Connection(host.gateway, config=config) if host.gateway else None,
+        connect_kwargs=own_key or None,
     )
+    for hop in _hops(connection):
+        hop.connect_timeout = max(1, round(host.connect_timeout.total_seconds()))
+        hop.connect_kwargs = {
+            **hop.connect_kwargs,
+            "transport_factory": _transport,
+            "banner_timeout": host.connect_timeout.total_seconds(),
+            "auth_timeout": SILENCE_SECONDS,
+            "channel_timeout": SILENCE_SECONDS,
+        }
+        _trust_known_hosts_only(hop, host.known_hosts)
+    return connection
+
+
+def _hops(connection: fabric.Connection) -> Iterator[fabric.Connection]:
+    """Yield the connection, then that to the jump host before it, and so on."""
     hop = connection
     while isinstance(hop, fabric.Connection):
-        _trust_known_hosts_only(hop, host.known_hosts)
+        yield hop
         hop = hop.gateway
-    return connection
 
 
 def _transport(sock: Any, **options: Any) -> paramiko.Transport:
@@ -163,9 +176,12 @@ def _known_hosts(path: str) -> paramiko.HostKeys:
 
 
 def _unreachable(host: Host, connection: fabric.Connection, error: Exception) -> Unreachable:
-    hop = _failed_hop(connection)
+    # Jump hosts are opened first: the last hop that is not open is the one that failed.
+    hop = [hop for hop in _hops(connection) if not hop.is_connected][-1]
     key = host.key if hop is connection else None
     where = f"{hop.host}:{hop.port}"
+    if hop is not connection:
+        where = f"the jump host {where}"
     why = str(error) or type(error).__name__
     next_step = f"try it by hand: {ssh_command(host, connection)}"
     match error:
@@ -180,9 +196,9 @@ def _unreachable(host: Host, connection: fabric.Connection, error: Exception) ->
             )
         case paramiko.BadHostKeyException():
             why = (
-                f"the host key of {where} CHANGED: known_hosts has {error.expected_key.fingerprint}, "
-                f"the host shows {error.key.fingerprint}. Either the host was installed anew, "
-                "or someone is in between"
+                f"the host key of {where} CHANGED: known_hosts has "
+                f"{error.expected_key.fingerprint}, the host shows {error.key.fingerprint}. "
+                "Either the host was installed anew, or someone is in between"
             )
             next_step = (
                 "only when the host's owner confirms the new key, remove the old one: "
@@ -223,13 +239,6 @@ def _unreachable(host: Host, connection: fabric.Connection, error: Exception) ->
     return Unreachable(
         f"cannot connect to {host.name}", why=why, next_step=next_step, host=host.name, phase="open"
     )
-
-
-def _failed_hop(connection: fabric.Connection) -> fabric.Connection:
-    """The jump host, when the way ended there already."""
-    gateway = connection.gateway
-    lost = isinstance(gateway, fabric.Connection) and not gateway.is_connected
-    return gateway if lost else connection
 
 
 def _forget_command(host: Host, hop: fabric.Connection) -> str:

@@ -46,14 +46,24 @@ class Result:
         return base64.b64decode(self._last.get(key, ""))
 
 
+# ENOSPC in the words of the C library.
+_NO_SPACE = "No space left on device"
+_STOPPED = ("cancelled", "timeout")
+
+
 class ScriptFailed(AideployError):
-    """A script on a host ended badly. `code` is the word that it gave to `fail`, or how it ended."""
+    """A script on a host ended badly. `code` is the word it gave to `fail`, or how it ended."""
 
     def __init__(self, code: str, result: Result, *, host: str, phase: str) -> None:
         what = result.text("fail.message") or _how(code, result)
+        next_step = result.text("fail.next")
+        if code not in _STOPPED and any(_NO_SPACE in line for line in result.tail):
+            # Whatever failed first, and however it put it: that is why.
+            code, what = "no-space", f"no room on the disk of {host}: {what}"
+            next_step = "make room there, then run the same command again"
         super().__init__(
             what,
-            next_step=result.text("fail.next")
+            next_step=next_step
             or (f"see why, or raise timeout in [{phase}]" if code == "timeout" else ""),
             host=host,
             phase=phase,

@@ -1,7 +1,8 @@
 """What runs on a host: a real .sh file with its arguments, as one text.
 
-The phases say which script and with which arguments; the session sends it. A value reaches the shell
-as a positional argument, quoted here and nowhere else. Nothing in this module connects to anything.
+The phases say which script and with which arguments; the session sends it. A value reaches the
+shell as a positional argument, quoted here and nowhere else. Nothing in this module connects to
+anything.
 """
 
 from __future__ import annotations
@@ -60,8 +61,12 @@ class Script:
 
     def shown(self) -> str:
         """Return the same text without the prelude and with secrets masked, for people."""
+        return "\n".join([self.shown_arguments(), source(self.name)])
+
+    def shown_arguments(self) -> str:
+        """Return the arguments alone, as `shown` has them."""
         words = ("'(secret)'" if isinstance(arg, Secret) else shlex.quote(arg) for arg in self.args)
-        return "\n".join([f"set -- {' '.join(words)}", source(self.name)])
+        return f"set -- {' '.join(words)}"
 
     def _compose(self, words: Iterable[str]) -> str:
         parts = [source("prelude"), *map(source, self.libraries)]

@@ -2,7 +2,8 @@
 
 The session does; it decides nothing. It opens a shell on the host (`scripts/session.sh`) that lives
 as long as the command, sends it scripts and gives back what they emitted. What programs print
-goes to the events. When the session ends, for whatever reason, the host ends what ran in it and frees the lock.
+goes to the events. When the session ends, for whatever reason, the host ends what ran in it and
+frees the lock.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import paramiko
 
 from aideploy.errors import AideployError, ConnectionLost, HostNotReady, Locked
 from aideploy.events import Events, OutputReceived, Phase, StepStarted
-from aideploy.remote.connecting import SILENCE_SECONDS, connect, ssh_command
+from aideploy.remote.connecting import SILENCE_SECONDS, connect, disconnect, ssh_command
 from aideploy.remote.result import Result, ScriptFailed
 from aideploy.remote.script import Script
 from aideploy.remote.stream import Demultiplexer, Line, Mark, unescape
@@ -52,7 +53,7 @@ class Traffic:
 
 
 class Session:
-    """The open line to one host. Used by one thread at a time; only `cancel` and `ping` may come from others.
+    """The open line to one host. One thread at a time; `cancel` and `ping` may come from others.
 
     Args:
         host: where to.
@@ -78,8 +79,8 @@ class Session:
         self._sending = threading.Lock()
         self._cancelled = threading.Event()
 
-    def open(self, lock: Lock, first: Script) -> Result:
-        """Connect, take the lock, run the first script, and return what it emitted.
+    def open(self, lock: Lock, *first: Script) -> list[Result]:
+        """Connect, take the lock, run the first scripts in turn, and return what each emitted.
 
         Raises:
             Unreachable, Locked, HostNotReady, ScriptFailed
@@ -88,7 +89,11 @@ class Session:
             self._connection = connect(self.host, self._config)
             self.traffic.connections += 1
         start = Script(
-            "session", (self._root, lock, self._owner, str(SILENCE_SECONDS), first.text())
+            "session",
+            (
+                *(self._root, lock, self._owner, str(SILENCE_SECONDS)),
+                *(script.text() for script in first),
+            ),
         )
         try:
             self._channel = self._connection.transport.open_session(timeout=SILENCE_SECONDS)
@@ -101,7 +106,7 @@ class Session:
         self._stream = Demultiplexer()
         self._pending.clear()
         self._await_ready()
-        return self._results(Phase.OPEN, (first,))[0]
+        return self._results(Phase.OPEN, first)
 
     def run(self, phase: Phase, *scripts: Script) -> list[Result]:
         """Run the scripts in turn, in one round trip, and return what each emitted.
@@ -139,16 +144,23 @@ class Session:
         return channel
 
     def arm(self, phase: Phase, script: Script) -> None:
-        """Leave a script on the host that runs if the session ends before `disarm`. No round trip."""
+        """Leave a script that runs if the session ends before `disarm`. No round trip."""
         text = script.text().encode()
         self._send(phase, b"arm %d\n" % len(text) + text)
 
     def disarm(self, phase: Phase) -> None:
-        """Take the armed script back. No round trip."""
+        """Take the armed script back; when this returns, the host has heard it.
+
+        Raises:
+            ConnectionLost: it may or may not have heard it.
+        """
+        self.traffic.round_trips += 1
         self._send(phase, b"disarm\n")
+        while self._next_mark(phase, ()).kind != "disarmed":
+            pass
 
     def cancel(self) -> None:
-        """End what runs on the host, now and until `resume`: `run` raises ScriptFailed("cancelled")."""
+        """End what runs, now and until `resume`: `run` raises ScriptFailed("cancelled")."""
         self._cancelled.set()
         self._whisper(b"cancel\n")
 
@@ -178,7 +190,7 @@ class Session:
         """End the session and the connection."""
         self.end()
         if self._connection is not None:
-            self._connection.close()
+            disconnect(self._connection)
             self._connection = None
 
     # -- inside ---------------------------------------------------------------------------------
@@ -203,7 +215,7 @@ class Session:
             case "locked":
                 return Locked(
                     f"{name} is locked by {detail or 'someone who just began'}",
-                    next_step="wait for it with --wait-lock; the lock ends with the command that holds it",
+                    next_step="wait with --wait-lock; the lock ends with the command that holds it",
                     host=name,
                     phase=Phase.OPEN,
                 )

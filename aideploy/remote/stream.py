@@ -43,6 +43,7 @@ class Demultiplexer:
         self._token: bytes | None = None
         self._buffer = b""
         self._line = bytearray()
+        self._after_return = False
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
 
     @property
@@ -99,6 +100,9 @@ class Demultiplexer:
     def _output(self, data: bytes) -> Iterator[Line]:
         if not data:
             return
+        if self._after_return and data.startswith(b"\n"):  # the rest of an end of line, "\r\n"
+            data = data[1:]
+        self._after_return = data.endswith(b"\r")
         # "\r\n" is one end of line, "\r" alone one as well.
         for piece in data.replace(b"\r\n", b"\n").replace(b"\r", b"\n").splitlines(keepends=True):
             ended = piece.endswith(b"\n")

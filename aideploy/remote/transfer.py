@@ -1,7 +1,7 @@
 """Large things on the way to hosts: a stream over channels of their own, never whole in memory.
 
-From the controller, or from one host through the controller to others. Small things travel inside scripts. What
-arrives is verified by the scripts that use it.
+From the controller, or from one host through the controller to others. Small things travel inside
+scripts. What arrives is verified by the scripts that use it.
 """
 
 from __future__ import annotations
@@ -68,19 +68,24 @@ def _pump(phase: Phase, read: Read, targets: Mapping[Session, Script]) -> None:
             pool.submit(_write, phase, target, script, queue)
             for (target, script), queue in zip(targets.items(), queues, strict=True)
         ]
+        chunk = b"-"
         try:
-            chunk = b"-"
             while chunk and not any(writer.done() for writer in writers):
                 chunk = read(_CHUNK_BYTES)
                 for queue in queues:
                     queue.put(chunk, timeout=_STALL_SECONDS)
         except (Full, OSError):
             chunk = b"-"
-        if chunk:
-            # Cut off: no writer may take what it has for the whole.
-            for queue in queues:
-                with contextlib.suppress(Full):
-                    queue.put(None, timeout=1)
+        except BaseException:
+            # Ctrl-C: the writers must not wait for the rest.
+            chunk = b"-"
+            raise
+        finally:
+            if chunk:
+                # Cut off: no writer may take what it has for the whole.
+                for queue in queues:
+                    with contextlib.suppress(Full):
+                        queue.put(None, timeout=1)
         for writer in writers:
             writer.result()
 

@@ -120,7 +120,7 @@ class Demo:
         revisions = _ranker_versions().history(clone)
         _git("init", "--quiet", "--bare", "--initial-branch=main", str(origin))
         _git("-C", str(clone), "remote", "add", "origin", str(origin))
-        (self._folder / "fabfile.py").write_text("from aideploy import namespace\n")
+        (self._folder / "fabfile.py").write_text("import aideploy\n\nns = aideploy.namespace()\n")
         tables = rendering.hosts_toml(
             self.sandbox.layout, self._hosts, app=_APP, port=self._port, repository=origin
         )

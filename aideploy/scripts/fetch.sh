@@ -9,14 +9,6 @@
 root=$(expand "$1") source=$2 repository=$3 revision=$4 subdirectory=$5 stamp=$6 live=$7
 repo=$root/repo.git
 
-git_() { git --git-dir="$repo" "$@"; }
-# A server that says nothing for so long is given up: less than a byte a second over HTTP, no word
-# at all over SSH.
-silence=20
-ssh_silence=(-o "ConnectTimeout=$silence" -o ServerAliveInterval=10 -o ServerAliveCountMax=3)
-export GIT_TERMINAL_PROMPT=0 GIT_HTTP_LOW_SPEED_LIMIT=1 GIT_HTTP_LOW_SPEED_TIME=$silence
-export GIT_SSH_COMMAND="${GIT_SSH_COMMAND:-ssh -o BatchMode=yes ${ssh_silence[*]}}"
-
 # The mirror holds nothing that cannot be had again: one that is damaged is made anew.
 if ! git_ rev-parse --git-dir >/dev/null 2>&1; then
   step "make the mirror"
@@ -29,28 +21,12 @@ find "$repo" -name '*.lock' -type f -delete
 
 if [ "$source" = pull ]; then
   step "fetch $revision"
-  if ! output=$(git_ fetch --quiet --prune --no-write-fetch-head "$repository" '+refs/heads/*:refs/heads/*' '+refs/tags/*:refs/tags/*' 2>&1); then
-    printf '%s\n' "$output"
-    case $output in
-      *"could not read Username"* | *"Authentication failed"* | *"Permission denied"* | *"terminal prompts disabled"*)
-        fail no-access "the host may not read the repository $repository" \
-          "give the host's user a deploy key or a credential helper, or let the controller send the commits: [app] source = \"push\"" ;;
-      *"Host key verification failed"*)
-        fail no-access "the host does not know the host key of the repository $repository" \
-          "add it to known_hosts of the user $(id -un) on the host, or use [app] source = \"push\"" ;;
-      *"Operation too slow"* | *"timed out"* | *"Timeout, server"*)
-        fail no-repository "the server of the repository $repository did not answer in time" \
-          "see whether the host reaches it, then run the same command again" ;;
-      *"No space left"*) fail no-space "no room for the repository" "make room on the disk of the host" ;;
-      *) fail no-repository "cannot fetch from $repository" "check [app] repository, and that the host reaches it" ;;
-    esac
-  fi
+  fetch_from "$repository"
 else
   if [ -s "$root/push.pack" ] || [ -n "$repository" ]; then
     step "unpack the commits"
     if [ -n "$repository" ]; then base64 -d <<<"$repository" >"$root/push.pack"; fi
-    git_ index-pack --stdin --fix-thin <"$root/push.pack" >/dev/null ||
-      fail no-space "cannot unpack the commits" "make room on the disk of the host, then run the same command again"
+    take_pack "$root/push.pack"
     rm -f -- "$root/push.pack"
   fi
   # A ref keeps the commit from being collected, and tells the next push what we have.
@@ -60,29 +36,8 @@ else
     while IFS= read -r old; do git_ update-ref -d "$old"; done
 fi
 
-commit=''
-for name in "refs/heads/$revision" "refs/tags/$revision" "$revision"; do
-  if commit=$(git_ rev-parse --verify --quiet "$name^{commit}"); then break; fi
-done
-if [ -z "$commit" ]; then
-  near=$(git_ for-each-ref --count=8 --sort=-committerdate --format='%(refname:short)' refs/heads refs/tags | paste -sd ' ')
-  fail no-revision "there is no branch, tag or commit $revision in the repository" "known: ${near:-nothing}"
-fi
-emit commit "$commit"
-emit subject "$(git_ log -1 --format=%s "$commit")"
-emit author "$(git_ log -1 --format=%an "$commit")"
-if [ -n "$live" ] && git_ cat-file -e "$live^{commit}" 2>/dev/null; then
-  read -r behind ahead < <(git_ rev-list --left-right --count "$live...$commit")
-  emit ahead "$ahead"
-  emit behind "$behind"
-fi
-
-tree=$commit
-if [ -n "$subdirectory" ]; then
-  tree=$commit:$subdirectory
-  [ "$(git_ cat-file -t "$tree" 2>/dev/null)" = tree ] ||
-    fail no-subdirectory "the commit ${commit:0:7} has no folder $subdirectory" "check [app] subdirectory"
-fi
+find_commit "$revision" "$live"
+find_tree "$subdirectory"
 
 release=$stamp-${commit:0:7}
 step "unpack ${commit:0:7}"

@@ -35,7 +35,7 @@ target() {
 state_of() {
   if [ -r "$1" ]; then
     printf 'there\n'
-  elif [ -e "$1" ] || [ -e "${1%/*}" ] && [ ! -x "${1%/*}" ]; then
+  elif [ -e "$1" ] || { [ -e "${1%/*}" ] && [ ! -x "${1%/*}" ]; }; then
     printf 'unreadable\n'
   else
     printf 'missing\n'

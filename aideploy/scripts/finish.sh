@@ -16,7 +16,8 @@ done
 shift
 targets_file=$1 targets=$2
 
-[ -z "$line" ] || journal "$line"
+[ -z "$line" ] || journal "$line" ||
+  fail no-space "cannot write the journal" "make room on the disk of the host"
 if [ -n "$targets_file" ]; then
   mkdir -p -- "$(dirname -- "$targets_file")"
   printf '%s' "$targets" | replace_file "$targets_file" 644

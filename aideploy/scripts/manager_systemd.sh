@@ -8,9 +8,7 @@ change() {
   if ((EUID == 0)); then systemctl "$1" "$2"; else sudo -n systemctl "$1" "$2"; fi
 }
 
-may_units_folder=/etc/systemd/system
-
-change() {
+may_change() {
   ((EUID == 0)) || sudo -n -l systemctl "$1" "$2" >/dev/null 2>&1
 }
 

@@ -1,13 +1,14 @@
 # shellcheck shell=bash
 # Functions about releases, shared by the scripts of the phases. They use `root`, set before.
 
-# journal LINE: append one line of JSON. A line that a power cut tore stays alone on its line.
+# journal LINE: append one line of JSON; returns 1 where there is no room. A line that a power cut
+# tore stays alone on its line.
 journal() {
   local file=$root/journal.jsonl
   if [ -s "$file" ] && [ -n "$(tail -c 1 -- "$file")" ]; then
-    printf '\n' >>"$file"
+    printf '\n' >>"$file" || return 1
   fi
-  printf '%s\n' "$1" >>"$file" || fail no-space "cannot write $file" "make room on the disk of the host"
+  printf '%s\n' "$1" >>"$file" || return 1
   sync -- "$file" 2>/dev/null || sync
 }
 

@@ -1,11 +1,11 @@
 # shellcheck shell=bash
 # The shell that answers on a host for as long as a command runs: one channel, one lock.
 #
-#   session.sh ROOT LOCK OWNER IDLE FIRST
+#   session.sh ROOT LOCK OWNER IDLE [FIRST…]
 #
 # ROOT: the folder of the app. LOCK: "lock" to hold ROOT/lock for the life of the session, "open" not
 # to. OWNER: who we are and why, for those who find the lock taken. IDLE: end the session after so
-# many seconds without a word from the controller. FIRST: a script to run at once, without being asked.
+# many seconds without a word from the controller. FIRST: scripts to run at once, without being asked.
 #
 # It reads frames from its standard input and writes marks (see prelude.sh) among the output of what it runs:
 #
@@ -14,13 +14,14 @@
 #       `end INDEX STATUS` after each (STATUS may be `cancelled` or `timeout`), `idle` after all.
 #   cancel          end the running script's whole process group
 #   arm BYTES       keep this script; it runs if the session ends before `disarm`
-#   disarm
+#   disarm          answered by `disarmed`
 #   ping            answered by `pong`
 #   bye             the end; so is the end of the input, and silence for IDLE seconds
 #
 # No child of ours holds the lock's descriptor, so that the lock ends with the session.
 
-root=$1 locking=$2 owner=$3 idle=$4 first=$5
+root=$1 locking=$2 owner=$3 idle=$4
+shift 4
 case $root in [~]/*) root=$HOME/${root#??} ;; esac
 
 mark_token=$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n')
@@ -47,7 +48,8 @@ take_lock() {
     mark refused unwritable "$root/lock"
     exit 0
   }
-  flock -n 9
+  # Whoever only asks whether it is taken (status.sh) holds it for a moment.
+  flock -w 1 9
   case $? in
     0) ;;
     1) mark refused locked "$(head -n 1 "$root/lock")"; exit 0 ;;
@@ -76,13 +78,15 @@ supervise() {
   trap 'verdict=cancelled; [ -n "$child" ] && end_group "$child"' TERM
   trap 'verdict=timeout; [ -n "$child" ] && end_group "$child"' USR1
   local self=$BASHPID
+  # From here on a signal is heard.
+  printf '\n' >&7
   for index in "${!scripts[@]}"; do
     [ -z "$verdict" ] || { mark end "$index" "$verdict"; break; }
     set -m
-    bash --norc --noprofile /dev/fd/3 3< <(printf 'mark_token=%s\n%s\n' "$mark_token" "${scripts[index]}") </dev/null 2>&1 9>&- &
+    bash --norc --noprofile /dev/fd/3 3< <(exec 7>&- 9>&-; printf 'mark_token=%s\n%s\n' "$mark_token" "${scripts[index]}") </dev/null 2>&1 7>&- 9>&- &
     child=$!
     if ((seconds[index] > 0)); then
-      (exec >/dev/null 2>&1 9>&-; sleep "${seconds[index]}"; kill -USR1 "$self") &
+      (exec >/dev/null 2>&1 7>&- 9>&-; sleep "${seconds[index]}"; kill -USR1 "$self") &
       clock=$!
     fi
     set +m
@@ -103,27 +107,34 @@ supervise() {
 }
 
 job=''
+# A pipe, both ends of which are ours, without a name on the disk.
+exec 7<> <(:)
 start() {
   supervise &
   job=$!
+  read -r -t "$idle" -u 7
 }
 
+# stop_job: returns when nothing of it runs any more. What it still has to say may find nobody who
+# reads, on a line that is dead; then it is not waited for.
 stop_job() {
+  local tries
   [ -n "$job" ] || return 0
   kill -TERM "$job" 2>/dev/null
+  for ((tries = 0; tries < 70; tries++)); do
+    kill -0 "$job" 2>/dev/null || break
+    sleep 0.1
+  done
+  kill -KILL "$job" 2>/dev/null
   wait "$job" 2>/dev/null
-  while kill -0 "$job" 2>/dev/null; do wait "$job" 2>/dev/null; done
   job=''
 }
 
 take_lock
 mark ready
 
-scripts=() seconds=() armed=''
-if [ -n "$first" ]; then
-  scripts=("$first") seconds=(0)
-  start
-fi
+scripts=("$@") seconds=() armed=''
+((${#scripts[@]} == 0)) || start
 
 while IFS= read -r -t "$idle" frame; do
   # shellcheck disable=SC2086  # a frame is words of ours
@@ -139,7 +150,10 @@ while IFS= read -r -t "$idle" frame; do
       ;;
     cancel) [ -n "$job" ] && kill -TERM "$job" 2>/dev/null ;;
     arm) armed=$(head -c "$2") ;;
-    disarm) armed='' ;;
+    disarm)
+      armed=''
+      mark disarmed
+      ;;
     ping) mark pong ;;
     bye) break ;;
   esac
@@ -148,5 +162,7 @@ done
 exec >/dev/null 2>&1 </dev/null
 stop_job
 if [ -n "$armed" ]; then
-  bash --norc --noprofile /dev/fd/3 3< <(printf 'mark_token=none\n%s\n' "$armed") >>"$root/revert.log" 2>&1 9>&-
+  # On a full disk it runs all the same.
+  if { : >>"$root/revert.log"; } 2>/dev/null; then exec >>"$root/revert.log" 2>&1; fi
+  bash --norc --noprofile /dev/fd/3 3< <(exec 7>&- 9>&-; printf 'mark_token=none\n%s\n' "$armed") 7>&- 9>&-
 fi

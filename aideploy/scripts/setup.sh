@@ -248,6 +248,7 @@ install_files() {
     path=${stale_targets[index]}
     step "writing $path"
     mkdir -p -- "${path%/*}" 2>/dev/null || as_root mkdir -p -- "${path%/*}"
+    [ ! -r "$path" ] || cp -- "$path" "${stale_files[index]}.previous"
     install_file "${stale_files[index]}" "$path" "${stale_modes[index]}"
     changed "$path"
   done
@@ -335,13 +336,16 @@ hand_address_to_socket() {
 
 # There is no program that checks its configuration: what it refuses is taken back.
 tell_supervisor() {
-  local answer path=$1
+  local answer path previous
+  # shellcheck disable=SC2088  # target reads the tilde
+  path=$(target "~/supervisor/conf.d/$app.conf")
   if answer=$(supervisorctl update "$app-live" "$app-staged" 2>&1); then
     [ -z "$answer" ] || changed "supervisor: ${answer//$'\n'/, }"
     return
   fi
-  if [ -e "$wanted/previous" ]; then
-    install_file "$wanted/previous" "$path" 644
+  previous=("$wanted"/*/"$app.conf.previous")
+  if [ -e "${previous[0]}" ]; then
+    install_file "${previous[0]}" "$path" 644
   elif was_replaced "$path"; then
     rm -f -- "$path" 2>/dev/null || as_root rm -f -- "$path"
   fi
@@ -352,6 +356,9 @@ tell_supervisor() {
 
 step "looking at what is there"
 check_root_folder
+if [ "$manager" = supervisor ] && ! command -v supervisorctl >/dev/null; then
+  fail no-supervisor "there is no supervisorctl on the path of $me" "install supervisor on the host"
+fi
 look_at_files "$@"
 check_files
 if needs_root; then as_root true; fi
@@ -361,15 +368,8 @@ make_folders
 make_linked
 make_targets_folder
 [ "$manager" != systemd-user ] || linger
-# shellcheck disable=SC2088  # target reads the tilde
-programs=$(target "~/supervisor/conf.d/$app.conf")
-if [ "$manager" = supervisor ]; then
-  command -v supervisorctl >/dev/null ||
-    fail no-supervisor "there is no supervisorctl on the path of $me" "install supervisor on the host"
-  [ ! -r "$programs" ] || cp -- "$programs" "$wanted/previous"
-fi
 install_files
 case $manager in
   systemd | systemd-user) tell_systemd ;;
-  supervisor) tell_supervisor "$programs" ;;
+  supervisor) tell_supervisor ;;
 esac

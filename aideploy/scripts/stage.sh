@@ -23,7 +23,7 @@ for name in "$@"; do
     fail no-linked-file "the linked file $shared is not on the host" "put it there; it is in [serve] linked"
   fi
   mkdir -p -- "$(dirname -- "$place/$name")"
-  rm -rf -- "$place/${name%/}"
+  rm -rf -- "${place:?}/${name%/}"
   ln -s -- "$shared" "$place/${name%/}"
 done
 mkdir -p -- "$place/.aideploy"
@@ -36,8 +36,11 @@ if [ "$prove" = yes ]; then
   step "prove the release beside what is live"
   # A staged service that a dead deploy left is not ours to ask.
   [ "$(service_state staged)" = inactive ] || service_stop staged
+  # However this ends, nobody is left to ask it anything; what a SIGKILL leaves, the next deploy stops.
+  trap 'service_stop staged' EXIT
   next="correct it, push, and deploy again; it never got a request"
   prove staged "$python" "$probe" "$request" "the new release is not healthy: " start
+  trap - EXIT
   service_stop staged
   rm -f -- "$root/slots/staged/release"
   emit health "$health"
@@ -45,4 +48,4 @@ fi
 
 # Written last: a release with this file is whole and does not change any more.
 printf '%s' "$release_json" | replace_file "$place/release.json" 644
-journal "$line"
+journal "$line" || fail no-space "cannot write the journal" "make room on the disk of the host"

@@ -23,7 +23,7 @@ step "verify the model"
 found=$(model_id "$incoming")
 if [ "$found" != "$model" ]; then
   rm -rf -- "$incoming"
-  fail damaged-model "the model arrived damaged: its checksum is $found, not $model" "run the same command again"
+  fail damaged "the model arrived damaged: its checksum is $found, not $model" "run the same command again"
 fi
 chmod -R u+rwX,go+rX,go-w -- "$incoming"
 sync -f "$incoming" 2>/dev/null || sync

@@ -54,7 +54,7 @@ T = TypeVar("T", bound=Table)
 
 
 def find(named: str | None) -> Path:
-    """Return the file to read: the one that was named, else hosts.toml here or in a folder above."""
+    """Return the file to read: the one named, else hosts.toml here or in a folder above."""
     if named is not None:
         return Path(named)
     here = Path.cwd()

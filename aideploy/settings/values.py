@@ -276,7 +276,7 @@ HostFolder = Annotated[
     PurePosixPath,
     Matches(
         rf"(?:/{_PART}|~)(?:/{_PART})+/?",
-        'a path on the host, below a folder such as "/srv" or below "~" (the home of the SSH user), '
+        'a path on the host, below a folder such as "/srv" or below "~" (the SSH user\'s home), '
         "of letters, digits and ._@+-, without '..'",
     ),
 ]

@@ -421,7 +421,12 @@ class Lab:
         file.write_text("".join([*own, every]))
 
     def _dismantle(self) -> None:
-        registry.dismantle(self._record)
+        try:
+            registry.dismantle(self._record)
+        except KeyboardInterrupt:
+            # Whoever is in a hurry must not leave hosts running: once more, for what is left.
+            registry.dismantle(self._record)
+            raise
 
 
 def _make_key(file: Path) -> None:

@@ -37,15 +37,23 @@ def missing() -> list[str]:
     """
     if platform.system() != "Linux":
         return ["Linux"]
-    absent = [program for program in PACKAGE_OF if shutil.which(program) is None]
+    # Only root has the folder of the administrator's programs among its own.
+    searched = os.pathsep.join([*os.get_exec_path(), *([] if _is_root() else ["/usr/sbin"])])
+    absent = [program for program in PACKAGE_OF if shutil.which(program, path=searched) is None]
     found = []
-    if os.geteuid() != 0:
-        found.append("root rights (run as root)")
+    if not _is_root():
+        found.append("root rights (run as root, and not in a user namespace)")
     if absent:
         packages = " ".join(sorted({PACKAGE_OF[program] for program in absent}))
         command = f"apt-get install --no-install-recommends {packages}"
         found.append(f"{', '.join(absent)} ({command})")
     return found or _refused() or _unbuildable()
+
+
+def _is_root() -> bool:
+    """Whether this is the machine's root: the root of a user namespace may not boot a host."""
+    all_users = ["0", "0", str(2**32 - 1)]
+    return os.geteuid() == 0 and Path("/proc/self/uid_map").read_text().split() == all_users
 
 
 def _refused() -> list[str]:

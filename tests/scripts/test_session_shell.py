@@ -25,7 +25,7 @@ class Shell:
     def __init__(
         self, root: Path, *, lock: str = "lock", owner: str = "ann@laptop", idle: int = 30
     ):
-        start = Script("session", (str(root), lock, owner, str(idle), ""))
+        start = Script("session", (str(root), lock, owner, str(idle)))
         self.process = subprocess.Popen(
             ["bash", "-c", start.bare_text()],
             stdin=subprocess.PIPE,
@@ -125,7 +125,8 @@ def test_a_failing_command_is_named(shell: Shell) -> None:
 
 def test_what_a_program_prints_is_never_taken_for_a_mark(shell: Shell) -> None:
     shell.run(
-        r"printf '\x1eaideploy 00000000000000000000000000000000\n\x1e0000 end 0 0\nno end of line'; env"
+        r"printf '\x1eaideploy 00000000000000000000000000000000\n\x1e0000 end 0 0\n'"
+        "; printf 'no end of line'; env"
     )
     seen = shell.until("end")
     assert seen[-1] == Mark("end", "0 0")

@@ -240,19 +240,23 @@ def test_a_terminal_that_knows_only_ascii_gets_escapes_instead_of_an_error() -> 
 def test_a_pipe_that_another_program_made_non_blocking_still_gets_the_last_word() -> None:
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
+    full = threading.Event()
     received: list[bytes] = []
-    with open(writing, "w") as stream, open(reading, "rb") as reader:
+
+    def read() -> None:
+        full.wait(5)
+        with os.fdopen(reading, "rb") as pipe:
+            received.append(pipe.read())
+
+    listener = threading.Thread(target=read)
+    listener.start()
+    with os.fdopen(writing, "w") as stream:
         out = Output(stream)
-        for _ in range(3):
-            out.line("x" * 100_000)  # more than the pipe holds, and nobody reads yet
-            if os.get_blocking(writing):
-                break
+        out.write("x" * 1_000_000)  # more than the pipe holds, and nobody reads yet
         assert os.get_blocking(writing)
-        listener = threading.Thread(target=lambda: received.append(reader.read()))
-        listener.start()
+        full.set()
         out.line("the last word")
-        stream.close()
-        listener.join()
+    listener.join()
     assert received[0].endswith(b"the last word\n")
 
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import re
 import threading
+import tracemalloc
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -195,6 +196,28 @@ def test_a_stopped_terminal_does_not_hold_up_the_run() -> None:
     stopped.goes_on.set()
     events.publish(last)
     assert "3f2a9bc is live" in stopped.getvalue()
+
+
+def test_fifty_megabytes_on_one_line_are_not_kept_in_memory() -> None:
+    progress = Progress()
+    progress.take(PhaseStarted(phase=Phase.TRAIN, hosts=names(10)))
+    tracemalloc.start()
+    for piece in range(50):
+        for host in names(10):
+            line = f"{piece}" + "x" * 100_000
+            progress.take(OutputReceived(phase=Phase.TRAIN, host=host, line=line))
+    kept, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert kept < 1_000_000
+
+
+def test_a_long_host_name_does_not_push_its_progress_off_the_screen() -> None:
+    host = "gpu-node-17.cluster-b.region-1.acme.example"
+    progress = Progress()
+    progress.take(PhaseStarted(phase=Phase.FETCH, hosts=(host,), at=NOW))
+    progress.take(StepStarted(phase=Phase.FETCH, host=host, text="unpacking main"))
+    row = live_view(list(progress.running.values()), 80, 24, NOW)[1].plain
+    assert row.endswith(" gpu-node-17.cluster…     0.0s  unpacking main")
 
 
 def test_a_line_that_comes_after_its_phase_does_not_bring_the_phase_back() -> None:

@@ -1,7 +1,7 @@
 """The story of a deploy: the phases in their order, and what is known between them.
 
-`fab deploy` is `Deployment.run`; people who compose a flow of their own call the phases one by one. The story decides
-what happens next; the fleet does it.
+`fab deploy` is `Deployment.run`; people who compose a flow of their own call the phases one by
+one. The story decides what happens next; the fleet does it.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from aideploy.errors import (
     AideployError,
     ExitStatus,
     HostNotReady,
+    Interrupted,
     Locked,
     PhaseFailed,
     Refused,
@@ -36,19 +37,18 @@ from aideploy.remote.fleet import Fleet, FleetError
 from aideploy.remote.result import ScriptFailed
 from aideploy.remote.session import Lock, Session
 from aideploy.repository import Repository
-from aideploy.rollout import Rollout, untouched
+from aideploy.rollout import Rollout, conclude, untouched
 from aideploy.services.release import release_files
 from aideploy.settings.app import Source
 from aideploy.settings.hosts import Role
 from aideploy.settings.secrets import resolve
-from aideploy.settings.values import git_ref
 
 if TYPE_CHECKING:
     from aideploy.settings import Settings
 
 T = TypeVar("T")
 
-_INLINE_PACK_BYTES = 4 * 1024 * 1024
+INLINE_PACK_BYTES = 4 * 1024 * 1024
 # What a script says when the host, not the release, is the reason; otherwise the release failed.
 _HOST_CODES = frozenset(
     [
@@ -61,6 +61,7 @@ _HOST_CODES = frozenset(
         "not-set-up",
         "no-sudo",
         "no-linked-file",
+        "damaged",
     ]
 )
 _USAGE_CODES = frozenset(["no-revision", "no-subdirectory"])
@@ -81,6 +82,7 @@ class Progress:
     trained: Trained | None = None
     trained_on: str = ""
     archive: str = ""
+    staged: Target | None = None
 
 
 class Deployment:
@@ -101,25 +103,34 @@ class Deployment:
         self._who = who
         self._progress = Progress()
         self._rollout: Rollout | None = None
+        self._finished = False
         self._hosts = {host.name: host for host in settings.hosts}
         self._secrets: Mapping[str, str] = {}
 
     # -- the story ------------------------------------------------------------------------------
 
-    def run(self, revision: str | None = None, *, wait_lock: bool = False) -> str:
+    def run(
+        self,
+        revision: str | None = None,
+        *,
+        wait_lock: bool = False,
+        confirm: Callable[[str], bool] = lambda _: True,
+    ) -> str:
         """Deploy a revision and return the id of the new release.
 
         Args:
             revision: a branch, a tag or a commit; None for [app] branch.
             wait_lock: wait for a lock that somebody else holds.
+            confirm: asked whether to go on when the revision is older than what is live.
 
         Raises:
             AideployError: it did not succeed; `status` says how it stands.
         """
-        wanted = self._wanted(revision)
+        wanted = fetch.wanted_revision(self.settings, revision)
         self._require_roles()
+        self._notice(self.plan(wanted))
         self.open(wait_lock=wait_lock)
-        self.fetch(wanted)
+        self._say_the_way(self.fetch(wanted), confirm)
         self.install()
         self.test()
         self.train()
@@ -148,7 +159,7 @@ class Deployment:
 
     def fetch(self, revision: str | None = None) -> Fetched:
         """Bring the same commit to every host that trains or serves."""
-        wanted = self._wanted(revision)
+        wanted = fetch.wanted_revision(self.settings, revision)
         stamp = self._stamp()
         if self.settings.app.source is Source.PUSH:
             fetched = self._push(wanted, stamp)
@@ -235,16 +246,30 @@ class Deployment:
             )
             return service.read_health(session.run(Phase.STAGE, script)[0])
 
+        if not self._progress.installed:
+            raise _too_early("nothing was installed yet", "install()")
+        if self.settings.train and self._progress.trained is None:
+            raise _too_early("nothing was trained yet", "train()")
         note = "" if service.proven_beside(self.settings) else "not started beside: one model a GPU"
-        return self._each(Phase.STAGE, work, self._names(Role.SERVE), note=note)
+        health = self._each(Phase.STAGE, work, self._names(Role.SERVE), note=note)
+        self._progress.staged = Target(self.release, self.revision, self._model)
+        return health
+
+    def take_up(self) -> Target:
+        """Go on with the newest release that an earlier run staged on every serve host.
+
+        Raises:
+            UsageError: there is none that is newer than what is live.
+        """
+        self._progress.staged = service.newest_staged(
+            [self.facts[name] for name in self._names(Role.SERVE)]
+        )
+        return self._progress.staged
 
     def switch(self) -> None:
         """Switch every serve host and watch it; if one is not well, all go back."""
-        target = Target(
-            self.release,
-            self.revision,
-            self._progress.trained.model if self._progress.trained else "",
-        )
+        if self._progress.staged is None:
+            raise _too_early("nothing was staged yet", "stage()")
         serve = self._names(Role.SERVE)
         self._rollout = Rollout(
             self.settings,
@@ -253,28 +278,43 @@ class Deployment:
             self._events,
             who=self._who,
         )
-        self._rollout.run(dict.fromkeys(serve, target), watch=True)
+        bakes = self.settings.rollout.bake > timedelta(0)
+        self._rollout.run(dict.fromkeys(serve, self._progress.staged), watch=bakes)
 
     def finish(self) -> None:
-        """Confirm the switch, write the last word to the journals, tell Prometheus, make room."""
+        """Confirm the switch, write the last word to the journals, tell Prometheus, make room.
+
+        Raises:
+            RolledBack, NeedsPerson: a host did not confirm, and so every host went back.
+            NeedsPerson: a host did not get to the end; what it serves does not change any more.
+        """
+        if self._rollout is None:
+            raise _too_early("nothing was switched yet", "switch()")
 
         def work(session: Session) -> None:
-            name = session.host.name
-            known = self.facts[name]
-            if self._rollout and name in self._rollout.states:
-                self._rollout.confirm(session)
+            known = self.facts[session.host.name]
             keep = service.kept(known, self.release, self.settings.app.keep_releases)
-            session.run(
-                Phase.FINISH,
-                service.finish(
-                    known,
-                    (self._entry(Verdict.GOOD),),
-                    keep,
-                    targets_file(self.settings, session.host),
-                ),
-            )
+            entries = (self._entry(Verdict.GOOD),)
+            targets = targets_file(self.settings, session.host)
+            session.run(Phase.FINISH, service.finish(known, entries, keep, targets))
 
-        self._each(Phase.FINISH, work, self._fleet.names)
+        self._rollout.confirm()
+        self._finished = True
+        conclude(self._fleet, self._events, work, self._fleet.names)
+
+    def withdraw(self, error: AideployError) -> AideployError:
+        """Take every host back that switched and was not finished.
+
+        Args:
+            error: why.
+
+        Returns:
+            the error to raise: this one where nothing had switched, else one that says where the
+            hosts are now.
+        """
+        if self._rollout is None or not self._rollout.unconfirmed:
+            return error
+        return self._rollout.go_back(error)
 
     def rollout(self) -> None:
         """Distribute, stage, switch, watch and finish."""
@@ -283,17 +323,44 @@ class Deployment:
         self.switch()
         self.finish()
 
+    def plan(self, revision: str | None = None) -> str:
+        """Return in one line what `run` is about to do."""
+        settings = self.settings
+        names = {role: self._names(role) for role in Role}
+        phases = [
+            ("fetch", "install"),
+            ("test",) if settings.test else (),
+            (f"train on {names[Role.TRAIN][0]}", "distribute") if settings.train else (),
+            ("stage", "switch", f"watch {settings.rollout.bake.total_seconds():g}s", "finish"),
+        ]
+        return (
+            f"plan: {revision or settings.app.branch} to {len(names[Role.SERVE])} serving hosts: "
+            + ", ".join(word for words in phases for word in words)
+        )
+
     # -- what it says of itself -----------------------------------------------------------------
 
     @property
     def release(self) -> str:
         """The id of the release that is on its way."""
-        return self._fetched.release
+        staged = self._progress.staged
+        return staged.release if staged and staged.release else self._fetched.release
 
     @property
     def revision(self) -> str:
         """The full commit that is on its way."""
-        return self._fetched.commit
+        staged = self._progress.staged
+        return staged.revision if staged else self._fetched.commit
+
+    @property
+    def is_live(self) -> bool:
+        """Whether the release is live and confirmed."""
+        return self._finished
+
+    @property
+    def is_unconfirmed(self) -> bool:
+        """Whether a host is switched that goes back unless finish() confirms it."""
+        return self._rollout is not None and self._rollout.unconfirmed
 
     @property
     def states(self) -> tuple[HostState, ...]:
@@ -311,24 +378,17 @@ class Deployment:
     # -- inside ---------------------------------------------------------------------------------
 
     @property
+    def _model(self) -> str:
+        progress = self._progress
+        if progress.staged:
+            return progress.staged.model
+        return progress.trained.model if progress.trained else ""
+
+    @property
     def _fetched(self) -> Fetched:
         if not self._progress.fetched:
-            raise UsageError(
-                "nothing was fetched yet", next_step="call open() and fetch() before this phase"
-            )
+            raise _too_early("nothing was fetched yet", "fetch()")
         return self._progress.fetched[self._deployed_names()[0]]
-
-    def _wanted(self, revision: str | None) -> str:
-        if revision is None:
-            return self.settings.app.branch
-        try:
-            return git_ref(revision)
-        except ValueError as expected:
-            raise UsageError(
-                f"{revision!r} is no revision",
-                why=f"expected {expected}",
-                next_step="name a branch, a tag or a commit with --revision",
-            ) from None
 
     def _require_roles(self) -> None:
         """The settings have a host for every role; a selection of hosts may lack one."""
@@ -383,7 +443,7 @@ class Deployment:
         def work(session: Session) -> Fetched:
             known = self.facts[session.host.name]
             pack = packs[known.have]
-            if len(pack) > _INLINE_PACK_BYTES:
+            if len(pack) > INLINE_PACK_BYTES:
                 transfer.send(Phase.FETCH, pack, {session: transfer.take_pack(str(known.root))})
                 pack = b""
             script = fetch.push(self.settings, pack, commit, stamp, known.current_revision)
@@ -402,23 +462,27 @@ class Deployment:
                 StepStarted(phase=Phase.DISTRIBUTE, host=name, text="receive the model")
             )
         outlet = transfer.send_model(str(self.facts[self._progress.trained_on].root), model)
-        transfer.relay(Phase.DISTRIBUTE, source, outlet, targets)
+        try:
+            transfer.relay(Phase.DISTRIBUTE, source, outlet, targets)
+        except KeyboardInterrupt as error:
+            raise Interrupted(
+                "interrupted; nothing was switched", phase=Phase.DISTRIBUTE
+            ) from error
 
     def _staging(self, name: str) -> Staging:
         known = self.facts[name]
-        model = self._progress.trained.model if self._progress.trained else ""
         files = release_files(
             self.settings,
             root=known.root,
             release=self.release,
             revision=self.revision,
-            model=model,
+            model=self._model,
             secrets=self._secrets,
         )
         return Staging(
             release=self.release,
             revision=self.revision,
-            model=model,
+            model=self._model,
             environment=files.environment,
             serve=files.serve,
             record=self._record(name),
@@ -456,7 +520,7 @@ class Deployment:
             at=datetime.now(UTC),
             who=self._who,
             revision=self.revision,
-            model=self._progress.trained.model if self._progress.trained else "",
+            model=self._model,
         )
 
     def _each(
@@ -470,9 +534,36 @@ class Deployment:
             return self._fleet.each(phase, work, hosts, note)
         except FleetError as error:
             raise judged(error) from error
+        except Interrupted as error:
+            raise Interrupted("interrupted; nothing was switched", phase=error.phase) from error
+
+    def _say_the_way(self, fetched: Fetched, confirm: Callable[[str], bool]) -> None:
+        """Say how far the revision is from what is live; going back is asked for."""
+        if fetched.ahead is None or fetched.behind is None:
+            return
+        if fetched.ahead == 0 and fetched.behind > 0:
+            older = _commits(fetched.behind)
+            question = f"{fetched.commit[:7]} is {older} older than what is live"
+            if not confirm(question):
+                raise UsageError(
+                    f"{question}: not deployed",
+                    next_step="to go back to a release that was good: fab rollback",
+                )
+        elif fetched.ahead == 0:
+            self._notice(f"{fetched.commit[:7]} is live already; it is deployed anew")
+        else:
+            self._notice(f"{_commits(fetched.ahead)} since what is live")
 
     def _notice(self, text: str, host: str | None = None, level: str = "info") -> None:
         self._events.publish(Notice(text=text, host=host, level=level))
+
+
+def _too_early(what: str, first: str) -> UsageError:
+    return UsageError(what, next_step=f"call {first} before this phase")
+
+
+def _commits(number: int) -> str:
+    return f"{number} commit" + "s" * (number != 1)
 
 
 def judged(error: FleetError) -> AideployError:

@@ -1,0 +1,484 @@
+"""The scripts of the phases, each run for real in a temporary directory."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from aideploy.phases.health import program
+from aideploy.remote.script import Script
+from tests.scripts.running import Ran, run
+
+STAMP = "20260101T000000Z"
+WHO = ["-c", "user.name=Ann", "-c", "user.email=ann@example.org"]
+
+
+def git(repository: Path, *words: str) -> str:
+    done = subprocess.run(
+        ["git", "-C", str(repository), *WHO, *words], check=True, capture_output=True, text=True
+    )
+    return done.stdout.strip()
+
+
+def commit(repository: Path, **files: str) -> str:
+    for name, text in files.items():
+        (repository / name.replace("__", ".")).write_text(text)
+    git(repository, "add", "-A")
+    git(repository, "commit", "--quiet", "--allow-empty", "-m", "a commit")
+    return git(repository, "rev-parse", "HEAD")
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    folder = tmp_path / "repo with 'quotes' and ü"
+    folder.mkdir()
+    git(folder, "init", "--quiet", "--initial-branch=main")
+    commit(folder, app__py="print('one')\n", requirements__txt="")
+    return folder
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    root = tmp_path / "srv"
+    for name in ("releases", "venvs", "models", "slots/live", "slots/staged", "shared"):
+        (root / name).mkdir(parents=True)
+    return root
+
+
+def fetch(root: Path, repository: Path, revision: str, *, live: str = "", folder: str = "") -> Ran:
+    words = (str(root), "pull", str(repository), revision, folder, STAMP, live)
+    return run(Script("fetch", words, libraries=("commits",)))
+
+
+# -- fetch -------------------------------------------------------------------------------------
+
+
+def test_fetch_unpacks_the_commit_that_a_branch_names(root: Path, repository: Path) -> None:
+    done = fetch(root, repository, "main")
+    commit_id = git(repository, "rev-parse", "main")
+    assert done.result.text("commit") == commit_id
+    release = done.result.text("release")
+    assert release == f"{STAMP}-{commit_id[:7]}"
+    assert (root / "releases" / release / "app.py").read_text() == "print('one')\n"
+    assert not (root / "releases" / release / ".git").exists()
+
+
+def test_fetch_takes_tags_and_short_commits_too(root: Path, repository: Path) -> None:
+    git(repository, "tag", "v1")
+    first = git(repository, "rev-parse", "HEAD")
+    commit(repository, app__py="print('two')\n")
+    for revision in ("v1", first[:8], first):
+        assert fetch(root, repository, revision).result.text("commit") == first
+
+
+@pytest.mark.parametrize("name", ["$(touch${IFS}pwned)", "`id`", "a'b", 'a"b', "ünï", "a;b", "a&b"])
+def test_a_branch_with_a_hostile_name_is_only_a_name(
+    root: Path, repository: Path, tmp_path: Path, name: str
+) -> None:
+    git(repository, "branch", name)
+    done = fetch(root, repository, name)
+    assert done.status == 0
+    assert not list(tmp_path.rglob("pwned"))
+
+
+def test_fetch_names_what_there_is_when_the_revision_is_not(root: Path, repository: Path) -> None:
+    done = fetch(root, repository, "mian")
+    assert done.code == "no-revision"
+    assert "mian" in done.result.text("fail.message")
+    assert "main" in done.result.text("fail.next")
+    assert list((root / "releases").iterdir()) == []
+
+
+def test_fetch_says_when_there_is_no_repository(root: Path, tmp_path: Path) -> None:
+    assert fetch(root, tmp_path / "nothing", "main").code == "no-repository"
+
+
+def test_fetch_counts_the_commits_since_what_is_live(root: Path, repository: Path) -> None:
+    live = git(repository, "rev-parse", "HEAD")
+    commit(repository, app__py="2")
+    commit(repository, app__py="3")
+    assert fetch(root, repository, "main", live=live).result.text("ahead") == "2"
+    newest = git(repository, "rev-parse", "HEAD")
+    back = fetch(root, repository, live, live=newest).result
+    assert (back.text("ahead"), back.text("behind")) == ("0", "2")
+
+
+def test_fetch_takes_only_the_subdirectory(root: Path, repository: Path) -> None:
+    (repository / "service").mkdir()
+    commit(repository, **{"service/main__py": "x = 1\n"})
+    done = fetch(root, repository, "main", folder="service")
+    release = root / "releases" / done.result.text("release")
+    assert [path.name for path in release.iterdir()] == ["main.py"]
+    assert fetch(root, repository, "main", folder="nowhere").code == "no-subdirectory"
+
+
+def test_fetch_removes_what_a_dead_deploy_left_and_keeps_what_is_whole(
+    root: Path, repository: Path
+) -> None:
+    half, whole = root / "releases/20250101T000000Z-half", root / "releases/20250101T000001Z-whole"
+    half.mkdir()
+    whole.mkdir()
+    (whole / "release.json").write_text("{}")
+    fetch(root, repository, "main")
+    assert not half.exists()
+    assert whole.exists()
+
+
+def test_fetch_goes_on_after_a_power_cut_left_a_lock_of_git(root: Path, repository: Path) -> None:
+    fetch(root, repository, "main")
+    (root / "repo.git/packed-refs.lock").touch()
+    commit(repository, app__py="2")
+    assert fetch(root, repository, "main").status == 0
+
+
+def test_push_needs_no_repository_on_the_host(root: Path, repository: Path) -> None:
+    first = git(repository, "rev-parse", "HEAD")
+    second = commit(repository, app__py="print('two')\n")
+
+    def pack(wanted: str) -> str:
+        packed = subprocess.run(
+            ["git", "-C", str(repository), "pack-objects", "--revs", "--stdout", "--thin", "-q"],
+            input=wanted.encode(),
+            capture_output=True,
+            check=True,
+        )
+        return base64.b64encode(packed.stdout).decode()
+
+    def push(data: str, commit_id: str) -> Ran:
+        words = (str(root), "push", data, commit_id, "", STAMP, "")
+        return run(Script("fetch", words, libraries=("commits",)))
+
+    assert push(pack(f"{first}\n"), first).status == 0
+    done = push(pack(f"{second}\n^{first}\n"), second)
+    assert (root / "releases" / done.result.text("release") / "app.py").read_text() == (
+        "print('two')\n"
+    )
+    assert push("", second).status == 0, "what the host has needs no pack"
+
+
+# -- install -----------------------------------------------------------------------------------
+
+
+def install(root: Path, release: str, *files: str, tool: str = "pip", tree: str = "tree") -> Ran:
+    words = (str(root), release, tree, tool, sys.executable, "", "", str(len(files)), *files)
+    script = Script("install", words, libraries=("dependencies",))
+    return run(script, environment={"PIP_NO_INDEX": "1", "UV_OFFLINE": "1"})
+
+
+def release(root: Path, name: str = "20260101T000000Z-aaaaaaa", **files: str) -> Path:
+    place = root / "releases" / name
+    place.mkdir()
+    for file, text in files.items():
+        (place / file.replace("__", ".")).write_text(text)
+    return place
+
+
+def test_an_environment_is_built_once_for_the_same_requirements(root: Path) -> None:
+    first = release(root, requirements__txt="")
+    second = release(root, "20260102T000000Z-bbbbbbb", requirements__txt="")
+    built = install(root, first.name, "requirements.txt")
+    reused = install(root, second.name, "requirements.txt")
+    assert [ran.result.text("reused") for ran in (built, reused)] == ["no", "yes"]
+    assert (second / ".venv/bin/python").resolve() == (first / ".venv/bin/python").resolve()
+    assert (first / ".venv").resolve() == root / "venvs" / built.result.text("hash")
+
+
+def test_a_project_without_requirements_has_its_python_too(root: Path) -> None:
+    place = release(root)
+    assert install(root, place.name).result.text("reused") == "no"
+    said = subprocess.run(
+        [place / ".venv/bin/python", "-c", "import sys; print(sys.prefix != sys.base_prefix)"],
+        capture_output=True,
+        text=True,
+    )
+    assert said.stdout == "True\n"
+    assert install(root, place.name).result.text("reused") == "yes"
+
+
+def test_the_hash_follows_included_files_and_not_their_order_on_disk(root: Path) -> None:
+    place = release(root, requirements__txt="-r more.txt\n", more__txt="# one\n")
+    first = install(root, place.name, "requirements.txt").result.text("hash")
+    (place / "more.txt").write_text("# two\n")
+    assert install(root, place.name, "requirements.txt").result.text("hash") != first
+
+
+def test_a_dependency_on_the_own_code_changes_with_the_code(root: Path) -> None:
+    place = release(root, requirements__txt="# ./none\n", local__txt="-e .\n")
+    (place / "pyproject.toml").write_text("not toml at all")
+    plain = [install(root, place.name, "requirements.txt", tree=tree) for tree in ("a", "b")]
+    local = [install(root, place.name, "local.txt", tree=tree) for tree in ("a", "b")]
+    assert len({ran.result.text("hash") for ran in plain}) == 1
+    assert len({ran.result.text("hash") for ran in local}) == 2
+
+
+def test_an_environment_that_was_not_finished_is_built_anew(root: Path) -> None:
+    place = release(root, requirements__txt="")
+    built = install(root, place.name, "requirements.txt")
+    venv = root / "venvs" / built.result.text("hash")
+    (venv / ".complete").unlink()
+    (venv / "half").touch()
+    assert install(root, place.name, "requirements.txt").result.text("reused") == "no"
+    assert not (venv / "half").exists()
+
+
+def test_what_cannot_be_installed_leaves_no_environment_that_counts(root: Path) -> None:
+    place = release(root, requirements__txt="there-is-no-such-package==1.0\n")
+    done = install(root, place.name, "requirements.txt")
+    assert done.code == "not-installable"
+    assert not list((root / "venvs").glob("*/.complete"))
+    assert any("there-is-no-such-package" in line for line in done.lines)
+
+
+def test_a_missing_requirements_file_is_named(root: Path) -> None:
+    done = install(root, release(root).name, "requirements.txt")
+    assert done.code == "no-requirements"
+    assert "requirements.txt" in done.result.text("fail.message")
+
+
+# -- train -------------------------------------------------------------------------------------
+
+
+def train(root: Path, command: str, *variables: str, outputs: str = "model") -> Ran:
+    place = root / "releases" / "20260101T000000Z-aaaaaaa"
+    if not place.exists():
+        release(root)
+    words = (str(root), place.name, command, outputs, "metrics.json", "abc", *variables)
+    return run(Script("train", words, libraries=("release",)))
+
+
+def test_a_model_is_kept_under_the_hash_of_its_content(root: Path) -> None:
+    done = train(
+        root, "mkdir -p model/a; echo w > model/a/weights; echo '{\"auc\": 0.5}' > metrics.json"
+    )
+    model = done.result.text("model")
+    assert (root / "models" / model / "a/weights").read_text() == "w\n"
+    assert (root / "releases/20260101T000000Z-aaaaaaa/model").resolve() == root / "models" / model
+    assert json.loads(done.result.data("metrics")) == {"auc": 0.5}
+    assert train(root, "mkdir -p model/a; echo w > model/a/weights").result.text("model") == model
+
+
+def test_a_model_may_be_a_single_file(root: Path) -> None:
+    done = train(root, "echo w > weights.bin", outputs="weights.bin")
+    place = root / "releases/20260101T000000Z-aaaaaaa/weights.bin"
+    assert place.read_text() == "w\n"
+    assert place.resolve().parent.name == done.result.text("model")
+
+
+def test_a_model_that_lies_in_the_repository_is_not_taken_for_a_trained_one(root: Path) -> None:
+    place = release(root)
+    (place / "model").mkdir()
+    (place / "model/old").write_text("old")
+    assert train(root, "true").code == "no-model"
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["mkdir model", "mkdir model; : > model/empty", "mkdir model; ln -s /etc/passwd model/x"],
+)
+def test_a_model_that_is_empty_or_points_elsewhere_is_refused(root: Path, command: str) -> None:
+    assert train(root, command).code == "no-model"
+    assert not list((root / "models").glob("*/.complete"))
+
+
+def test_a_training_that_fails_says_how(root: Path) -> None:
+    done = train(root, "echo no data >&2; exit 3")
+    assert done.code == "training-failed"
+    assert "3" in done.result.text("fail.message")
+    assert "no data" in done.lines
+
+
+def test_the_training_gets_its_environment_as_it_is(root: Path) -> None:
+    value = "a 'b' \"c\" $HOME `id` \\ ü"
+    done = train(
+        root, 'mkdir model; printf %s "$NASTY" > model/value; echo "$REVISION"', f"NASTY={value}"
+    )
+    assert (root / "models" / done.result.text("model") / "value").read_text() == value
+    assert "abc" in done.lines
+
+
+def test_a_model_that_arrives_damaged_is_refused(root: Path, tmp_path: Path) -> None:
+    model = train(root, "mkdir model; echo w > model/weights").result.text("model")
+    reader = Script("read_model", (str(root), "20260101T000000Z-aaaaaaa", "model", "100000"))
+    archive = run(reader, environment={}).result.text("archive")
+    other = tmp_path / "other"
+    (other / "models").mkdir(parents=True)
+
+    def write(name: str) -> Ran:
+        return run(Script("write_model", (str(other), name, archive), libraries=("release",)))
+
+    assert write("0" * 64).code == "damaged"
+    assert not list((other / "models").iterdir())
+    assert write(model).status == 0
+    assert (other / "models" / model / "weights").read_text() == "w\n"
+
+
+# -- test --------------------------------------------------------------------------------------
+
+
+def test_failing_tests_refuse_the_release(root: Path) -> None:
+    place = release(root)
+    script = Script("test", (str(root), place.name, "echo one test failed; exit 1"), ("release",))
+    done = run(script)
+    assert done.code == "tests-failed"
+    assert "one test failed" in done.lines
+
+
+# -- stage, switch, finish ---------------------------------------------------------------------
+
+# The service manager is a pretended one here: it notes what it is told and starts nothing. The real
+# ones are tested with supervisor (tests/sandbox) and systemd (tests/fleet).
+MANAGER = """
+service_start() { echo "start $1" >>"$root/told"; }
+service_restart() { echo "restart $1 $(readlink "$root/current")" >>"$root/told"; }
+service_stop() { echo "stop $1" >>"$root/told"; }
+service_state() { echo inactive; }
+service_pid() { echo ''; }
+service_moment() { :; }
+service_log() { echo "the last line of $1"; }
+"""
+
+
+def request(command: str, *, steady: bool = False, timeout: float = 0.3) -> str:
+    return json.dumps(
+        {"url": "", "status": 200, "fields": {}, "command": command, "timeout": timeout,
+         "interval": 0.05, "steady": steady}
+    )  # fmt: skip
+
+
+def stage(
+    root: Path, *, healthy: str = "true", linked: tuple[str, ...] = (), prove: str = "yes"
+) -> Ran:
+    place = root / "releases" / "20260101T000000Z-aaaaaaa"
+    if not place.exists():
+        release(root)
+    words = (
+        str(root), "app", place.name, "", "", "A='1'\n", "#!/bin/sh\n", "{}\n", '{"a": 1}', prove,
+        sys.executable, program(), request(healthy), *linked,
+    )  # fmt: skip
+    return run(Script("stage", words, libraries=("release",)), before=MANAGER)
+
+
+def test_a_release_is_whole_only_after_it_was_proven(root: Path) -> None:
+    place = root / "releases" / "20260101T000000Z-aaaaaaa"
+    assert stage(root, healthy="exit 7").code == "unhealthy"
+    assert not (place / "release.json").exists()
+    assert not (root / "journal.jsonl").exists()
+    done = stage(root)
+    assert done.status == 0
+    assert (place / "release.json").exists()
+    assert (root / "journal.jsonl").read_text() == '{"a": 1}\n'
+    assert (root / "told").read_text().splitlines()[-2:] == ["start staged", "stop staged"]
+    assert not (root / "slots/staged/release").exists()
+
+
+def test_an_unhealthy_release_shows_what_the_service_wrote(root: Path) -> None:
+    done = stage(root, healthy="echo the database is gone; exit 7")
+    assert "the last line of staged" in done.lines
+    assert "the database is gone" in done.result.text("fail.message")
+
+
+def test_the_environment_of_a_release_is_not_for_everybody(root: Path) -> None:
+    stage(root)
+    place = root / "releases/20260101T000000Z-aaaaaaa/.aideploy"
+    assert oct((place / "env").stat().st_mode & 0o777) == "0o640"
+    assert os.access(place / "serve", os.X_OK)
+
+
+def test_linked_files_come_from_shared_and_must_be_there(root: Path) -> None:
+    assert stage(root, linked=("conf/secret.ini",)).code == "no-linked-file"
+    (root / "shared/conf").mkdir(exist_ok=True)
+    (root / "shared/conf/secret.ini").write_text("x")
+    stage(root, linked=("conf/secret.ini", "data/"))
+    place = root / "releases/20260101T000000Z-aaaaaaa"
+    assert (place / "conf/secret.ini").read_text() == "x"
+    (place / "data/written").write_text("kept")
+    assert (root / "shared/data/written").read_text() == "kept"
+
+
+def test_a_model_too_large_for_two_is_not_started_beside(root: Path) -> None:
+    assert stage(root, prove="no").status == 0
+    assert not (root / "told").exists()
+
+
+def switch(root: Path, name: str, *, healthy: str = "true") -> Ran:
+    way = ("on", '{"live": 1}')
+    words = (str(root), "app", name, *way, sys.executable, program(), request(healthy))
+    return run(Script("switch", words, libraries=("release",)), before=MANAGER)
+
+
+def test_current_moves_before_the_service_restarts(root: Path) -> None:
+    place = release(root, release__json="{}")
+    assert switch(root, place.name).status == 0
+    assert (root / "current").readlink() == Path("releases", place.name)
+    assert (root / "told").read_text() == f"restart live releases/{place.name}\n"
+
+
+def test_current_never_points_to_a_release_that_is_not_whole(root: Path) -> None:
+    place = release(root)
+    assert switch(root, place.name).code == "no-release"
+    assert not (root / "current").exists()
+
+
+def test_going_back_to_nothing_stops_the_service(root: Path) -> None:
+    place = release(root, release__json="{}")
+    switch(root, place.name)
+    assert switch(root, "").status == 0
+    assert not (root / "current").is_symlink()
+    assert (root / "told").read_text().splitlines()[-1] == "stop live"
+
+
+def test_a_torn_line_of_the_journal_stays_alone(root: Path) -> None:
+    place = release(root, release__json="{}")
+    (root / "journal.jsonl").write_text('{"whole": 1}\n{"torn')
+    switch(root, place.name)
+    assert (root / "journal.jsonl").read_text().splitlines() == [
+        '{"whole": 1}',
+        '{"torn',
+        '{"live": 1}',
+    ]
+
+
+def finish(root: Path, *keep: str, targets: tuple[str, str] = ("", "")) -> Ran:
+    words = (str(root), '{"good": 1}', *keep, "--", *targets)
+    return run(Script("finish", words, libraries=("release",)))
+
+
+def test_making_room_never_takes_what_is_kept_or_live(root: Path) -> None:
+    names = [f"2026010{day}T000000Z-aaaaaaa" for day in range(1, 5)]
+    for number, name in enumerate(names):
+        place = release(root, name, release__json="{}")
+        for kind, link in (("venvs", ".venv"), ("models", "model")):
+            (root / kind / f"{kind}{number}").mkdir()
+            (place / link).symlink_to(root / kind / f"{kind}{number}")
+    (root / "current").symlink_to(f"releases/{names[0]}")
+    done = finish(root, names[3])
+    assert sorted(path.name for path in (root / "releases").iterdir()) == [names[0], names[3]]
+    assert sorted(path.name for path in (root / "venvs").iterdir()) == ["venvs0", "venvs3"]
+    assert sorted(path.name for path in (root / "models").iterdir()) == ["models0", "models3"]
+    assert done.result.text("pruned") == "2"
+
+
+def test_making_room_works_where_the_root_is_reached_through_a_link(
+    root: Path, tmp_path: Path
+) -> None:
+    place = release(root, release__json="{}")
+    (root / "venvs/used").mkdir()
+    (place / ".venv").symlink_to("../../venvs/used")
+    (tmp_path / "elsewhere").symlink_to(root)
+    finish(tmp_path / "elsewhere", place.name)
+    assert (root / "venvs/used").exists()
+
+
+def test_the_targets_for_prometheus_are_replaced_as_a_whole(root: Path, tmp_path: Path) -> None:
+    file = tmp_path / "file_sd/app-production.json"
+    assert finish(root, targets=(str(file), "[1]")).status == 0
+    assert file.read_text() == "[1]"
+    assert finish(root, targets=(str(file), "[2]")).status == 0
+    assert file.read_text() == "[2]"
+    assert [path.name for path in file.parent.iterdir()] == [file.name]

@@ -1,0 +1,57 @@
+"""The journal decides what "the previous good release" means."""
+
+from datetime import UTC, datetime
+
+from aideploy.phases.journal import Entry, Journal, Verdict
+
+AT = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def journal(*words: str) -> Journal:
+    """Make a journal of words such as "r1:good"."""
+    entries = []
+    for word in words:
+        release, _, verdict = word.partition(":")
+        entries.append(Entry(Verdict(verdict), release, AT))
+    return Journal(tuple(entries))
+
+
+def test_an_entry_survives_being_written_and_read() -> None:
+    entry = Entry(Verdict.LIVE, "r1", AT, "ann@laptop", 'why "not"\n\x1b[31m', "abc", "def")
+    assert "\n" not in entry.line()
+    assert Journal.parse(entry.line().encode()).entries == (entry,)
+
+
+def test_lines_that_are_torn_or_foreign_are_passed_over() -> None:
+    good = Entry(Verdict.GOOD, "r1", AT).line()
+    data = f'{{"verdict": "go\n{good}\nhello\n[1]\n{{"verdict": "odd", "release": "x"}}\n\xff'
+    assert [entry.release for entry in Journal.parse(data.encode("latin-1")).entries] == ["r1"]
+
+
+def test_going_back_passes_over_what_failed_and_what_was_never_good() -> None:
+    known = journal("r1:good", "r2:live", "r2:reverted", "r3:prepared", "r4:live", "r4:good")
+    assert known.good_before("r4") == ("r1",)
+
+
+def test_a_release_that_was_left_by_hand_is_not_gone_back_to() -> None:
+    known = journal("r1:good", "r2:good", "r3:good", "r2:live", "r2:good", "r3:bad")
+    assert known.good_before("r2") == ("r1",)
+    assert known.good() == ("r1", "r2")
+
+
+def test_a_release_that_was_bad_and_then_good_is_good() -> None:
+    assert journal("r1:bad", "r1:good").good() == ("r1",)
+
+
+def test_without_anything_live_the_newest_good_release_is_the_first_choice() -> None:
+    assert journal("r1:good", "r2:good").good_before(None) == ("r2", "r1")
+
+
+def test_where_a_release_came_from_is_known_even_if_not_every_line_says_it() -> None:
+    entries = (
+        Entry(Verdict.LIVE, "r1", AT, revision="abc", model="def"),
+        Entry(Verdict.GOOD, "r1", AT),
+    )
+    known = Journal(entries)
+    assert (known.revision("r1"), known.model("r1")) == ("abc", "def")
+    assert (known.revision("r2"), known.model("r2")) == ("", "")
