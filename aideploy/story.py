@@ -462,7 +462,12 @@ class Deployment:
                 StepStarted(phase=Phase.DISTRIBUTE, host=name, text="receive the model")
             )
         outlet = transfer.send_model(str(self.facts[self._progress.trained_on].root), model)
-        transfer.relay(Phase.DISTRIBUTE, source, outlet, targets)
+        try:
+            transfer.relay(Phase.DISTRIBUTE, source, outlet, targets)
+        except KeyboardInterrupt as error:
+            raise Interrupted(
+                "interrupted; nothing was switched", phase=Phase.DISTRIBUTE
+            ) from error
 
     def _staging(self, name: str) -> Staging:
         known = self.facts[name]

@@ -55,6 +55,8 @@ def _request(
     fields = {
         name: value.replace("$REVISION", revision) if isinstance(value, str) else value
         for name, value in health.json_fields.items()
+        # Of a release whose commit nobody knows any more it cannot be asked.
+        if revision or "$REVISION" not in str(value)
     }
     return json.dumps(
         {

@@ -60,10 +60,16 @@ def get(host: str, port: int, path: str) -> tuple[bytes, bytes]:
     (RFC 9112, sections 6.3 and 7.1); a server that keeps the line open says how long its answer is.
     """
     where = f"[{host}]" if ":" in host else host
+    deadline = time.monotonic() + ANSWER_SECONDS
     with socket.create_connection((host, port), ANSWER_SECONDS) as connection:
         connection.sendall(f"GET {path} HTTP/1.0\r\nHost: {where}:{port}\r\n\r\n".encode())
         answer = b""
         while len(answer) < MOST_BYTES:
+            # The whole answer has to be there in time; a socket's own timeout is about each part.
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise TimeoutError(f"not all of it came within {ANSWER_SECONDS:g} s")
+            connection.settimeout(left)
             part = connection.recv(1 << 16)
             if not part:
                 break
