@@ -1,45 +1,35 @@
-"""Continuous delivery of AI systems to plain Linux servers, with Fabric."""
+"""Continuous delivery of AI systems to plain Linux servers, with Fabric.
+
+A fabfile imports from here: `namespace`, which makes aideploy's tasks those of the fabfile, and
+`deployment`, with which it composes a flow of its own. Every `fab --list` imports this, so nothing
+heavy is imported at the top.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from aideploy.composing import deployment
+
 if TYPE_CHECKING:
     from invoke.collection import Collection
 
-__all__ = ["namespace"]
+__all__ = ["deployment", "namespace"]
 
 
 def namespace(fabfile: str | None = None) -> Collection:
     """Return aideploy's tasks as the collection of a fabfile.
 
-    The last line of a fabfile of your own:
+    A fabfile of your own has the line
 
         ns = aideploy.namespace(__name__)
 
     Args:
-        fabfile: the module whose own tasks stand beside aideploy's; where both have a name, the
-            fabfile's wins.
+        fabfile: the module whose own tasks and collections stand beside aideploy's; where both
+            have a name, the fabfile's wins. It does not matter where in it the line stands.
     """
     import sys
 
-    from invoke.collection import Collection
-    from invoke.tasks import Task
+    from aideploy.tasks.collection import Tasks
 
-    from aideploy import tasks
-
-    ns = Collection()
-    own = {}
-    if fabfile is not None:
-        own = {
-            found.name: found
-            for found in vars(sys.modules[fabfile]).values()
-            if isinstance(found, Task)
-        }
-    for found in own.values():
-        ns.add_task(found)
-    for name in tasks.__all__:
-        found = getattr(tasks, name)
-        if found.name not in own:
-            ns.add_task(found)
-    return ns
+    return Tasks(sys.modules[fabfile] if fabfile is not None else None)

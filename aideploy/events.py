@@ -31,6 +31,10 @@ class Phase(StrEnum):
     CONFIRM = "confirm"
     REVERT = "revert"
     FINISH = "finish"
+    # What the commands beside deploy do on a host.
+    LOOK = "look"
+    LOCK = "lock"
+    RUN = "run"
 
 
 class Outcome(StrEnum):

@@ -98,9 +98,8 @@ def unit_word(value: object) -> str:
 def sudoers_user(value: object) -> str:
     """Quote the name of a user for sudoers(5), where bare capitals would name an alias."""
     text = _one_line(value, "sudoers")
-    if not text or text[0] in "%+#!":
+    if not text or text[0] in "%+#!" or '"' in text or text.endswith("\\"):
         raise SettingsError(f"the user {text!r} cannot be named in sudoers")
-    text = text.replace("\\", "\\\\").replace('"', '\\"')
     return f'"{text}"'
 
 
@@ -110,7 +109,8 @@ def supervisor(value: object) -> str:
     Its parser expands `%`, splits commands as a shell does and begins comments at a space.
     """
     text = _one_line(value, "the configuration of supervisor")
-    if shlex.quote(text) != text and shlex.quote(text.replace("%", "")) != text.replace("%", ""):
+    plain = text.replace("%", "")
+    if shlex.quote(plain) != plain:
         raise SettingsError(f"{text!r} cannot stand in the configuration of supervisor")
     return text.replace("%", "%%")
 

@@ -75,7 +75,7 @@ class Rollout:
         self.states = {name: untouched(known) for name, known in facts.items()}
 
     def run(self, targets: Mapping[str, Target], *, watch: bool) -> None:
-        """Switch every host to its target, watch it, and confirm.
+        """Switch every host to its target and watch it; `confirm` has to follow.
 
         Args:
             targets: for every host that switches.
@@ -94,15 +94,86 @@ class Rollout:
                 self._fleet.each(
                     Phase.WATCH, lambda session: self._watch(session, targets), tuple(targets)
                 )
-            with _undisturbed(self._events, "the release is being confirmed"):
-                self._fleet.each(
-                    Phase.CONFIRM, lambda session: session.disarm(Phase.CONFIRM), tuple(targets)
-                )
         except (FleetError, Interrupted) as error:
-            raise self._go_back(error) from error
+            raise self.go_back(error) from error
         except KeyboardInterrupt as error:
             # Between two phases.
-            raise self._go_back(Interrupted("interrupted")) from error
+            raise self.go_back(Interrupted("interrupted")) from error
+
+    def confirm(self) -> None:
+        """Take back the scripts that would revert the hosts: the point of no return.
+
+        Raises:
+            RolledBack, NeedsPerson: a host did not answer, and so every host went back.
+        """
+        try:
+            with _undisturbed(self._events, "the release is being confirmed"):
+                self._fleet.each(
+                    Phase.CONFIRM,
+                    lambda session: session.disarm(Phase.CONFIRM),
+                    tuple(self._switched),
+                )
+        except (FleetError, Interrupted) as error:
+            raise self.go_back(error) from error
+        self._switched = {}
+
+    @property
+    def unconfirmed(self) -> bool:
+        """Whether a host is switched and nobody confirmed it."""
+        return bool(self._switched)
+
+    def go_back(self, error: AideployError) -> AideployError:
+        """Take every host back that is switched and not confirmed.
+
+        Args:
+            error: why.
+
+        Returns:
+            the error that says where the hosts are now.
+        """
+        switched, self._switched = self._switched, {}
+        causes = error.causes or (error,)
+        what = "interrupted" if isinstance(error, Interrupted) else _told(causes)
+        for name in switched:
+            back = self._facts[name].previous or "nothing, as before"
+            self.states[name] = HostState(
+                host=name, state=f"was switched; goes back by itself to {back}", release=back
+            )
+        try:
+            with _undisturbed(self._events, "the hosts are going back"):
+                outcomes = self._fleet.attempt(
+                    Phase.REVERT,
+                    lambda session: self._revert(session, switched[session.host.name], what),
+                    tuple(switched),
+                    note=what,
+                    stop_at_failure=False,
+                )
+        except (Interrupted, KeyboardInterrupt):
+            return Interrupted(
+                "interrupted twice; hosts that had switched go back by themselves",
+                next_step="see in a minute how they are: fab status",
+                phase=Phase.REVERT,
+            )
+        if outcomes.errors:
+            for name, cause in outcomes.errors.items():
+                self._say_stuck(name, cause)
+            return NeedsPerson(
+                f"the release failed, and {', '.join(outcomes.errors)} could not be brought back",
+                next_step="look at these hosts: fab status, fab logs; then fab rollback",
+                causes=(*causes, *outcomes.errors.values()),
+            )
+        if isinstance(error, Interrupted):
+            what_now = (
+                "every host that had switched is back on its previous release"
+                if switched
+                else "nothing was switched"
+            )
+            return Interrupted(f"interrupted; {what_now}", phase=error.phase)
+        return RolledBack(
+            "the release failed; every host that had switched is back on its previous release",
+            next_step="correct it, push, and run fab deploy again",
+            causes=causes,
+        )
 
     # -- inside ---------------------------------------------------------------------------------
 
@@ -129,53 +200,9 @@ class Rollout:
         )
         return service.read_health(session.run(Phase.WATCH, script)[0])
 
-    def _go_back(self, error: FleetError | Interrupted) -> AideployError:
-        """Take every switched host back and return the error that tells of it."""
-        what = "interrupted" if isinstance(error, Interrupted) else _told(error)
-        for name in self._switched:
-            back = self._facts[name].current or "nothing, as before"
-            self.states[name] = HostState(
-                host=name, state=f"was switched; goes back by itself to {back}", release=back
-            )
-        try:
-            with _undisturbed(self._events, "the hosts are going back"):
-                outcomes = self._fleet.attempt(
-                    Phase.REVERT,
-                    lambda session: self._revert(session, what),
-                    tuple(self._switched),
-                    note=what,
-                    stop_at_failure=False,
-                )
-        except (Interrupted, KeyboardInterrupt):
-            return Interrupted(
-                "interrupted twice; hosts that had switched go back by themselves",
-                next_step="see in a minute how they are: fab status",
-                phase=Phase.REVERT,
-            )
-        if outcomes.errors:
-            for name, cause in outcomes.errors.items():
-                self._say_stuck(name, cause)
-            return NeedsPerson(
-                f"the release failed, and {', '.join(outcomes.errors)} could not be brought back",
-                next_step="look at these hosts: fab status, fab logs; then fab rollback",
-                causes=(*error.causes, *outcomes.errors.values()),
-            )
-        if isinstance(error, Interrupted):
-            what_now = (
-                "every host that had switched is back on its previous release"
-                if self._switched
-                else "nothing was switched"
-            )
-            return Interrupted(f"interrupted; {what_now}", phase=error.phase)
-        return RolledBack(
-            "the release failed; every host that had switched is back on its previous release",
-            next_step="correct it, push, and run fab deploy again",
-            causes=error.causes,
-        )
-
     def _say_stuck(self, name: str, cause: AideployError) -> None:
         """Note the state of a host that could not be brought back."""
-        back = self._facts[name].current
+        back = self._facts[name].previous
         if isinstance(cause, HostNotReady):
             state = f"out of reach; if it is up it goes back by itself to {back or 'nothing'}"
             self.states[name] = HostState(host=name, state=state)
@@ -183,9 +210,9 @@ class Rollout:
             state = f"back on {back}" if back else "should serve nothing, as before"
             self.states[name] = HostState(host=name, state=state, release=back, healthy=False)
 
-    def _revert(self, session: Session, why: str) -> Health:
+    def _revert(self, session: Session, target: Target, why: str) -> Health:
         name = session.host.name
-        script = self._reverting(name, self._switched[name], why)
+        script = self._reverting(name, target, why)
         if session.is_open:
             try:
                 result = session.run(Phase.REVERT, script)[0]
@@ -194,7 +221,7 @@ class Rollout:
                 result = self._reconnected(session).run(Phase.REVERT, script)[0]
         else:
             result = self._reconnected(session).run(Phase.REVERT, script)[0]
-        back = self._facts[name].current
+        back = self._facts[name].previous
         self.states[name] = HostState(
             host=name,
             state=f"back on {back}" if back else "nothing is live, as before",
@@ -222,7 +249,7 @@ class Rollout:
 
     def _reverting(self, name: str, target: Target, why: str) -> Script:
         known = self._facts[name]
-        previous = Target(known.current, known.current_revision)
+        previous = service.known_target(known, known.previous)
         entries = [self._entry(Verdict.REVERTED, target, why)]
         if previous.release:
             entries.append(self._entry(Verdict.LIVE, previous, why))
@@ -290,8 +317,8 @@ def _undisturbed(events: Events, what: str) -> Iterator[None]:
         restore()
 
 
-def _told(error: AideployError) -> str:
-    return "; ".join(dict.fromkeys(f"{cause.host}: {cause.what}" for cause in error.causes))
+def _told(causes: Iterable[AideployError]) -> str:
+    return "; ".join(dict.fromkeys(f"{cause.host}: {cause.what}" for cause in causes))
 
 
 def untouched(known: HostFacts) -> HostState:

@@ -29,6 +29,7 @@ from aideploy.events import Events, Failure, HostState, RunFinished, RunStarted
 from aideploy.remote.fleet import Fleet
 
 if TYPE_CHECKING:
+    from aideploy.report.choose import Shown
     from aideploy.settings import Settings
 
 
@@ -44,6 +45,7 @@ class Run:
         headline: the last word when all goes well; the command fills it in.
         hosts: the state that each host is in at the end; the command fills it in.
         next_step: what to type next when all goes well.
+        failure: how it ends although the body came to its end: it did what it could.
     """
 
     settings: Settings
@@ -53,11 +55,17 @@ class Run:
     headline: str = "done"
     hosts: tuple[HostState, ...] = ()
     next_step: str = ""
+    failure: AideployError | None = None
 
 
 @contextmanager
 def running(
-    command: str, settings: Settings, *, config: fabric.Config | None = None, json: bool = False
+    command: str,
+    settings: Settings,
+    *,
+    config: fabric.Config | None = None,
+    json: bool = False,
+    shown: Shown | None = None,
 ) -> Iterator[Run]:
     """Run the body as one command.
 
@@ -66,17 +74,24 @@ def running(
         settings: of the environment.
         config: Fabric's configuration, with what `fab` was told about SSH.
         json: whether the result goes to standard output as JSON.
+        shown: what people see while all is well; by default how it goes. Only then a log is kept.
 
     Raises:
-        invoke.exceptions.Exit: with the exit status, when the body raised an AideployError;
-        everything there is to
-            say was said.
+        invoke.exceptions.Exit: with the exit status, when the body failed; everything
+            there is to say was said.
     """
-    from aideploy.report.choose import readers
+    from aideploy.report.choose import Shown, quiet_readers, readers
     from aideploy.report.log_file import log_path
 
-    log = log_path(settings.path.parent, command, settings.environment, datetime.now(UTC))
-    events = Events(*readers(sys.stdout, sys.stderr, os.environ, json=json, log=log))
+    log = None
+    try:
+        if shown is None or shown is Shown.PROGRESS:
+            log = log_path(settings.path.parent, command, settings.environment, datetime.now(UTC))
+            events = Events(*readers(sys.stdout, sys.stderr, os.environ, json=json, log=log))
+        else:
+            events = Events(*quiet_readers(sys.stdout, sys.stderr, shown))
+    except AideployError as failed:
+        raise complain(failed) from None
     who = f"{getpass.getuser()}@{socket.gethostname()}"
     began = time.monotonic()
     events.publish(
@@ -103,10 +118,14 @@ def running(
         try:
             with fleet:
                 yield run
+            error = run.failure
         except AideployError as failed:
             error = failed
         except KeyboardInterrupt:
             error = Interrupted("interrupted")
+        except BaseException as foreign:
+            events.publish(_ended_by(foreign, run, time.monotonic() - began, log))
+            raise
     events.publish(_last_word(run, error, time.monotonic() - began, log))
     if error is not None:
         raise Exit(code=error.status) from error
@@ -132,7 +151,9 @@ def _ssh_config(config: fabric.Config | None) -> fabric.Config:
     return config if config is not None else fabric.Config()
 
 
-def _last_word(run: Run, error: AideployError | None, seconds: float, log: Path) -> RunFinished:
+def _last_word(
+    run: Run, error: AideployError | None, seconds: float, log: Path | None
+) -> RunFinished:
     if error is None:
         return RunFinished(
             status=ExitStatus.DONE,
@@ -149,6 +170,18 @@ def _last_word(run: Run, error: AideployError | None, seconds: float, log: Path)
         failures=tuple(_failure(cause) for cause in error.causes or (error,)),
         hosts=run.hosts,
         next_step=error.next_step or next((c.next_step for c in error.causes if c.next_step), ""),
+        log=log,
+    )
+
+
+def _ended_by(foreign: BaseException, run: Run, seconds: float, log: Path | None) -> RunFinished:
+    """Return the last word about an error that is not ours; it goes on its way by itself."""
+    status = getattr(foreign, "code", None)
+    return RunFinished(
+        status=status if isinstance(status, int) else 1,
+        headline=f"ended by {type(foreign).__name__}: {foreign}",
+        seconds=seconds,
+        hosts=run.hosts,
         log=log,
     )
 

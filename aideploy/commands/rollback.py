@@ -11,7 +11,7 @@ from aideploy.phases import facts as looking
 from aideploy.phases import service
 from aideploy.phases.facts import HostFacts
 from aideploy.phases.journal import Entry, Verdict
-from aideploy.phases.service import Target
+from aideploy.remote.fleet import FleetError
 from aideploy.remote.session import Lock, Session
 from aideploy.rollout import Rollout, conclude, untouched
 from aideploy.running import Run
@@ -31,12 +31,19 @@ def roll_back(run: Run, to: str | None, *, wait_lock: bool = False) -> None:
         RolledBack, NeedsPerson, Interrupted: it did not succeed; see `Rollout.run`.
     """
     settings = run.settings
+    if not settings.with_role(Role.SERVE):
+        raise UsageError(
+            "none of the chosen hosts has the role serve",
+            next_step="add a host with the role serve to --only, or leave --only out",
+        )
     results = run.fleet.open(Lock.HELD, looking.script(settings), wait_lock=wait_lock)
     known = {name: looking.read(name, result) for name, result in results.items()}
+    if unsafe := tuple(filter(None, map(looking.unsafe, known.values()))):
+        raise FleetError(Phase.OPEN, unsafe)
     serve = {host.name: known[host.name] for host in settings.with_role(Role.SERVE)}
     run.hosts = tuple(untouched(facts) for facts in serve.values())
-    release = _named(to, serve) if to else previous(serve)
-    targets = {name: _target(release, facts) for name, facts in serve.items()}
+    release = previous(serve) if to is None else _named(to, serve)
+    targets = {name: service.known_target(facts, release) for name, facts in serve.items()}
     for facts in serve.values():
         _say_what_is_lost(run, facts, release)
     rollout = Rollout(
@@ -44,6 +51,7 @@ def roll_back(run: Run, to: str | None, *, wait_lock: bool = False) -> None:
     )
     try:
         rollout.run(targets, watch=False)
+        rollout.confirm()
     finally:
         run.hosts = tuple(rollout.states.values())
 
@@ -86,13 +94,9 @@ def _named(release: str, serve: Mapping[str, HostFacts]) -> str:
         return release
     there = set.intersection(*(set(facts.releases) for facts in serve.values()))
     raise UsageError(
-        f"{', '.join(lacking)} has no release {release}",
+        f"there is no release {release!r} on {', '.join(lacking)}",
         next_step=f"on every host there is: {', '.join(sorted(there)) or 'none'}",
     )
-
-
-def _target(release: str, facts: HostFacts) -> Target:
-    return Target(release, facts.journal.revision(release), facts.journal.model(release))
 
 
 def _say_what_is_lost(run: Run, facts: HostFacts, release: str) -> None:
@@ -111,7 +115,12 @@ def _say_what_is_lost(run: Run, facts: HostFacts, release: str) -> None:
 def _verdicts(run: Run, facts: HostFacts, release: str) -> tuple[Entry, ...]:
     now = datetime.now(UTC)
     why = "rolled back by hand"
-    entries = [Entry(Verdict.GOOD, release, now, run.who, why)]
+
+    def entry(verdict: Verdict, of: str) -> Entry:
+        said = facts.journal
+        return Entry(verdict, of, now, run.who, why, said.revision(of), said.model(of))
+
+    entries = [entry(Verdict.GOOD, release)]
     if facts.current and facts.current > release:
-        entries.append(Entry(Verdict.BAD, facts.current, now, run.who, why))
+        entries.append(entry(Verdict.BAD, facts.current))
     return tuple(entries)

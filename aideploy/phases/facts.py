@@ -6,8 +6,10 @@ Pure: which script to run, what its answer means, and why a host cannot take par
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -22,6 +24,10 @@ if TYPE_CHECKING:
 
 LEAST_FREE_BYTES = 100 * 1024 * 1024
 JOURNAL_LINES = 200
+RELEASE_STAMP = "%Y%m%dT%H%M%SZ"
+_RELEASE = re.compile(r"[12]\d{7}T\d{6}Z-[0-9a-f]{7}", re.ASCII)
+# What scripts/probe.py needs.
+OLDEST_PYTHON = (3, 8)
 
 
 @dataclass(frozen=True)
@@ -36,7 +42,8 @@ class HostFacts:
         free: bytes free where the app lives; 0 when the folder is not there.
         writable: whether we may write there.
         git: the version of git, empty when there is none.
-        python: path and version of the interpreter, empty when there is none.
+        python: the path of the interpreter, empty when there is none that works.
+        python_version: its version; empty when what it says of itself is none.
         gpus: one line of nvidia-smi for each.
         files: path -> sha256 of the configuration files asked for, or "missing" or "unreadable".
         current: the release that is live.
@@ -44,6 +51,7 @@ class HostFacts:
         models: the models on the host.
         have: commits that the mirror knows.
         journal: what was said of the releases.
+        odd: what lies where something of ours should, each a sentence.
     """
 
     host: str
@@ -56,6 +64,7 @@ class HostFacts:
     writable: bool = False
     git: str = ""
     python: str = ""
+    python_version: tuple[int, ...] = ()
     gpus: tuple[str, ...] = ()
     files: Mapping[str, str] = field(default_factory=dict)
     current: str | None = None
@@ -63,6 +72,15 @@ class HostFacts:
     models: frozenset[str] = frozenset()
     have: tuple[str, ...] = ()
     journal: Journal = field(default_factory=Journal)
+    odd: tuple[str, ...] = ()
+
+    @property
+    def previous(self) -> str | None:
+        """The release that a failed switch goes back to: what is live, if it is whole."""
+        if self.current is None or self.current in self.releases:
+            return self.current
+        whole = [name for name in self.journal.good_before(None) if name in self.releases]
+        return whole[0] if whole else None
 
     @property
     def current_revision(self) -> str:
@@ -70,16 +88,19 @@ class HostFacts:
         return self.journal.revision(self.current) if self.current else ""
 
 
-def script(settings: Settings, files: Iterable[str] = ()) -> Script:
+def script(
+    settings: Settings, files: Iterable[str] = (), *, journal_lines: int = JOURNAL_LINES
+) -> Script:
     """Return the script that looks around.
 
     Args:
         settings: of the environment.
         files: configuration files whose checksums are wanted.
+        journal_lines: how many of the journal's last lines are wanted.
     """
     return Script(
         "open",
-        (str(settings.app.deploy_to), settings.install.python, str(JOURNAL_LINES), *files),
+        (str(settings.app.deploy_to), settings.install.python, str(journal_lines), *files),
         libraries=("files",),
     )
 
@@ -101,41 +122,83 @@ def read(host: str, result: Result) -> HostFacts:
         writable=result.text("writable") == "yes",
         git=result.text("git"),
         python=result.text("python"),
+        python_version=_version(result.text("python.version")),
         gpus=tuple(result.text("gpus").splitlines()),
         files=files,
         current=result.text("current") or None,
-        releases=tuple(sorted(result.all("release"))),
+        releases=tuple(sorted(name for name in result.all("release") if release_time(name))),
         models=frozenset(result.all("model")),
         have=result.all("have"),
         journal=Journal.parse(result.data("journal")),
+        odd=result.all("odd"),
     )
+
+
+def release_time(name: str) -> datetime | None:
+    """Return the time in the name of a release; None for the name of something else."""
+    if not _RELEASE.fullmatch(name):
+        return None
+    try:
+        return datetime.strptime(name.partition("-")[0], RELEASE_STAMP).replace(tzinfo=UTC)
+    except ValueError:
+        return None
+
+
+def unsafe(facts: HostFacts) -> HostNotReady | None:
+    """Return why nothing may be switched on the host, or None when it may."""
+    if not facts.writable:
+        return _no(facts, f"the user {facts.user} may not write to {facts.root}", "fab setup")
+    if facts.odd:
+        text = "; ".join(facts.odd)
+        return _no(facts, text, "look at it on the host, and move it out of the way")
+    return None
 
 
 def refusal(facts: HostFacts, host: Host) -> HostNotReady | None:
     """Return why a deploy cannot use the host, or None when it can."""
+    return next(iter(refusals(facts, host)), None)
+
+
+def refusals(facts: HostFacts, host: Host) -> Iterator[HostNotReady]:
+    """Yield everything that keeps a deploy from using the host."""
 
     def no(what: str, next_step: str) -> HostNotReady:
-        return HostNotReady(
-            f"{facts.host}: {what}", next_step=next_step, host=facts.host, phase=Phase.OPEN
-        )
+        return _no(facts, what, next_step)
 
-    if not facts.writable:
-        return no(f"the user {facts.user} may not write to {facts.root}", "fab setup")
-    if facts.free < LEAST_FREE_BYTES:
-        return no(
+    if reason := unsafe(facts):
+        yield reason
+    # Of a folder that is not there nothing is known.
+    if facts.writable and facts.free < LEAST_FREE_BYTES:
+        yield no(
             f"only {facts.free // 1024 // 1024} MB free at {facts.root}, "
             f"at least {LEAST_FREE_BYTES // 1024 // 1024} MB are needed",
             "make room on the disk, or lower [app] keep_releases",
         )
     if not facts.git:
-        return no(
-            "git is not installed", "install it on the host: apt-get install git, or the like"
+        yield no("git is not installed", "install it on the host: apt-get install git, or the like")
+    if facts.python_version < OLDEST_PYTHON:
+        found = f"{facts.python} is too old" if facts.python_version else "there is none that works"
+        yield no(
+            f"Python {_dotted(OLDEST_PYTHON)} or later is needed, and {found}",
+            "install it on the host, or name another one in [install] python",
         )
-    if not facts.python:
-        return no("there is no Python", "install it on the host, or set [install] python")
     if len(facts.gpus) < host.gpus:
-        return no(
+        yield no(
             f"it shows {len(facts.gpus)} GPUs, hosts.toml says {host.gpus}",
             "see what nvidia-smi says on the host",
         )
-    return None
+
+
+def _no(facts: HostFacts, what: str, next_step: str) -> HostNotReady:
+    return HostNotReady(
+        f"{facts.host}: {what}", next_step=next_step, host=facts.host, phase=Phase.OPEN
+    )
+
+
+def _version(text: str) -> tuple[int, ...]:
+    parts = text.split(".")
+    return tuple(int(part) for part in parts) if all(part.isdecimal() for part in parts) else ()
+
+
+def _dotted(version: tuple[int, ...]) -> str:
+    return ".".join(str(part) for part in version)

@@ -9,8 +9,10 @@ import base64
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from aideploy.errors import UsageError
 from aideploy.remote.result import Result
 from aideploy.remote.script import Script
+from aideploy.settings.values import git_ref
 
 if TYPE_CHECKING:
     from aideploy.settings import Settings
@@ -44,6 +46,24 @@ class Fetched:
         return f"{self.commit[:7]} {self.subject}"
 
 
+def wanted_revision(settings: Settings, revision: str | None) -> str:
+    """Return the branch, tag or commit that was asked for; None means [app] branch.
+
+    Raises:
+        UsageError: no git repository could have one of that name.
+    """
+    if revision is None:
+        return settings.app.branch
+    try:
+        return git_ref(revision)
+    except ValueError as expected:
+        raise UsageError(
+            f"{revision!r} is no revision",
+            why=f"expected {expected}",
+            next_step="name a branch, a tag or a commit with --revision",
+        ) from None
+
+
 def pull(settings: Settings, revision: str, stamp: str, live: str) -> Script:
     """Return the script with which a host fetches from the repository.
 
@@ -72,7 +92,9 @@ def _script(
     app = settings.app
     subdirectory = str(app.subdirectory or "")
     return Script(
-        "fetch", (str(app.deploy_to), source, repository, revision, subdirectory, stamp, live)
+        "fetch",
+        (str(app.deploy_to), source, repository, revision, subdirectory, stamp, live),
+        libraries=("commits",),
     )
 
 

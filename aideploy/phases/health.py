@@ -37,12 +37,21 @@ def staying_healthy(health: Health, bind: str, port: int, revision: str, bake: t
     return _request(health, bind, port, revision, bake, steady=True)
 
 
+def asked_once(health: Health, bind: str, port: int) -> str:
+    """Return the request "are you well now?", as JSON; the host fills in $REVISION itself."""
+    return _request(health, bind, port, "$REVISION", timedelta(0), steady=False)
+
+
+def address(bind: str) -> str:
+    """Return where to reach, on its own host, a service that listens on `bind`."""
+    return {"0.0.0.0": "127.0.0.1", "::": "::1", "*": "127.0.0.1"}.get(bind, bind)  # noqa: S104
+
+
 def _request(
     health: Health, bind: str, port: int, revision: str, limit: timedelta, *, steady: bool
 ) -> str:
-    address = {"0.0.0.0": "127.0.0.1", "::": "::1", "*": "127.0.0.1"}.get(bind, bind)  # noqa: S104
-    if ":" in address:
-        address = f"[{address}]"
+    reached = address(bind)
+    place = f"[{reached}]" if ":" in reached else reached
     fields = {
         name: value.replace("$REVISION", revision) if isinstance(value, str) else value
         for name, value in health.json_fields.items()
@@ -51,7 +60,10 @@ def _request(
     }
     return json.dumps(
         {
-            "url": f"http://{address}:{port}{health.path}",
+            "url": f"http://{place}:{port}{health.path}",
+            "host": reached,
+            "port": port,
+            "path": health.path,
             "status": health.status,
             "fields": fields,
             "command": health.command or "",

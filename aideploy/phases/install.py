@@ -20,7 +20,7 @@ class Installed:
     """The environment of the release on one host.
 
     Args:
-        hash: its name; "none" where no dependencies are named.
+        hash: its name.
         interpreter: path and version.
         reused: whether it was there already.
         notices: what a person should know.
@@ -32,8 +32,6 @@ class Installed:
     notices: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        if self.hash == "none":
-            return "nothing to install"
         return f"environment {self.hash[:7]} {'reused' if self.reused else 'built'}"
 
 
@@ -64,6 +62,7 @@ def script(settings: Settings, release: str, tree: str) -> Script:
             *files,
             *variables,
         ),
+        libraries=("dependencies",),
     )
 
 

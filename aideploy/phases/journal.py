@@ -107,11 +107,17 @@ def _entries(lines: Iterable[str]) -> Iterable[Entry]:
             yield Entry(
                 verdict=Verdict(values["verdict"]),
                 release=str(values["release"]),
-                at=datetime.fromisoformat(values["at"]),
+                at=_moment(values["at"]),
                 who=str(values.get("who", "")),
                 why=str(values.get("why", "")),
                 revision=str(values.get("revision", "")),
                 model=str(values.get("model", "")),
             )
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
             continue
+
+
+def _moment(text: str) -> datetime:
+    """Return the time in UTC; one without a zone was meant so."""
+    at = datetime.fromisoformat(text)
+    return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)

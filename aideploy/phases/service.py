@@ -7,14 +7,15 @@ Pure: which script to run on which host and what its answer means. The functions
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+from aideploy.errors import UsageError
 from aideploy.phases import health
 from aideploy.phases.facts import HostFacts
-from aideploy.phases.journal import Entry
+from aideploy.phases.journal import Entry, Verdict
 from aideploy.remote.result import Result
 from aideploy.remote.script import Script, Secret
 from aideploy.services.manager import libraries
@@ -47,6 +48,13 @@ class Target:
     release: str | None
     revision: str = ""
     model: str = ""
+
+
+def known_target(facts: HostFacts, release: str | None) -> Target:
+    """Return a release that is on the host, with what its journal says of it; None for nothing."""
+    if release is None:
+        return Target(None)
+    return Target(release, facts.journal.revision(release), facts.journal.model(release))
 
 
 @dataclass(frozen=True)
@@ -190,6 +198,43 @@ def kept(facts: HostFacts, release: str, keep_releases: int) -> tuple[str, ...]:
     newest = good[-(keep_releases - 1) :] if keep_releases > 1 else []
     previous = [name for name in facts.journal.good_before(release) if name in facts.releases][:1]
     return tuple(dict.fromkeys([release, *newest, *previous]))
+
+
+def newest_staged(serve: Sequence[HostFacts]) -> Target:
+    """Return the newest release that is staged on every serve host and newer than what is live.
+
+    Args:
+        serve: the facts of the serve hosts.
+
+    Raises:
+        UsageError: there is none.
+    """
+    common = set.intersection(*(_staged(facts) for facts in serve)) if serve else set()
+    if not common:
+        raise UsageError(
+            "no release is staged on every host that is newer than what is live",
+            next_step="fab step.stage",
+        )
+    release = max(common)
+    return known_target(serve[0], release)
+
+
+def kept_now(facts: HostFacts, keep_releases: int) -> tuple[str, ...]:
+    """Return the releases that stay when nothing changes: see `kept`, and what was staged last."""
+    newest = (facts.current, *reversed(facts.journal.good()))
+    live = next((name for name in newest if name), None)
+    staged = tuple(sorted(_staged(facts)))[-1:]
+    return (*kept(facts, live, keep_releases), *staged) if live else staged
+
+
+def _staged(facts: HostFacts) -> set[str]:
+    """Return the whole releases that were never live and are newer than what is."""
+    entries = {name: facts.journal.last(name) for name in facts.releases}
+    return {
+        name
+        for name, entry in entries.items()
+        if entry and entry.verdict is Verdict.PREPARED and name > (facts.current or "")
+    }
 
 
 def proven_beside(settings: Settings) -> bool:

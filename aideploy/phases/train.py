@@ -6,6 +6,7 @@ Pure: which scripts to run and what their answers mean.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -28,11 +29,13 @@ class Trained:
         model: the sha256 over its files.
         size: in bytes.
         metrics: what the training wrote of itself; empty when it wrote nothing that is JSON.
+        notices: what a person should know.
     """
 
     model: str
     size: int
     metrics: Mapping[str, Any] = field(default_factory=dict)
+    notices: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         numbers = [
@@ -90,12 +93,23 @@ def write_model(settings: Settings, model: str, archive: str) -> Script:
 
 def read(result: Result) -> Trained:
     """Make a typed answer of what the training's script emitted."""
+    model, size = result.text("model"), result.number("bytes")
+    text = result.data("metrics")
+    if not text:
+        return Trained(model, size)
     try:
-        metrics = json.loads(result.data("metrics") or b"{}")
-    except ValueError:
-        metrics = {}
-    return Trained(
-        model=result.text("model"),
-        size=result.number("bytes"),
-        metrics=metrics if isinstance(metrics, dict) else {},
-    )
+        metrics = json.loads(text, parse_constant=_number, parse_float=_number)
+        if not isinstance(metrics, dict):
+            raise ValueError("no object with names and values")
+    except (ValueError, RecursionError) as error:
+        notice = f"the metrics are not kept, because they are not JSON: {error}"
+        return Trained(model, size, notices=(notice,))
+    return Trained(model, size, metrics)
+
+
+def _number(text: str) -> float:
+    """Read a number; JSON has no NaN and no infinity, so release.json could not hold them."""
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text} is no number")
+    return value

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import fabric
 import paramiko
+from paramiko.hostkeys import HostKeyEntry, InvalidHostKey
 from paramiko.ssh_exception import NoValidConnectionsError
 
 from aideploy.errors import Unreachable
@@ -62,9 +63,9 @@ def connect(host: Host, config: fabric.Config) -> fabric.Connection:
     try:
         connection.open()
     except (OSError, EOFError, paramiko.SSHException, ValueError) as error:
-        refused = _unreachable(host, connection, error)
+        unreachable = _unreachable(host, connection, error)
         disconnect(connection)
-        raise refused from error
+        raise unreachable from error
     transport = connection.transport
     transport.set_keepalive(KEEPALIVE_SECONDS)
     # Paramiko wakes up ten times a second to look whether it was closed; twice in four seconds is
@@ -160,21 +161,29 @@ def _trust_known_hosts_only(connection: fabric.Connection, own_file: Path | None
 
 @cache
 def _known_hosts(path: str) -> paramiko.HostKeys:
+    """Read the file as OpenSSH does: a line that makes no sense is passed over."""
+    keys = paramiko.HostKeys()
     try:
-        return paramiko.HostKeys(path)
+        lines = Path(path).read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
-        return paramiko.HostKeys()
+        return keys
+    for line in lines:
+        with suppress(paramiko.SSHException, InvalidHostKey, ValueError):
+            entry = HostKeyEntry.from_line(line.strip())
+            for name in entry.hostnames if entry else ():
+                keys.add(name, entry.key.get_name(), entry.key)
+    return keys
 
 
-def _unreachable(host: Host, whole: fabric.Connection, error: Exception) -> Unreachable:
+def _unreachable(host: Host, connection: fabric.Connection, error: Exception) -> Unreachable:
     # Jump hosts are opened first: the last hop that is not open is the one that failed.
-    connection = [hop for hop in _hops(whole) if not hop.is_connected][-1]
-    where = f"{connection.host}:{connection.port}"
-    command = ssh_command(host, whole)
-    if connection is not whole:
+    hop = [hop for hop in _hops(connection) if not hop.is_connected][-1]
+    key = host.key if hop is connection else None
+    where = f"{hop.host}:{hop.port}"
+    if hop is not connection:
         where = f"the jump host {where}"
-    retry = f"try it by hand: {command}"
-    why, next_step = str(error) or type(error).__name__, retry
+    why = str(error) or type(error).__name__
+    next_step = f"try it by hand: {ssh_command(host, connection)}"
     match error:
         case UnknownHostKey():
             why = (
@@ -183,7 +192,7 @@ def _unreachable(host: Host, whole: fabric.Connection, error: Exception) -> Unre
             )
             next_step = (
                 "compare that fingerprint with the one the host's owner gives you, then accept it: "
-                f"{command}"
+                f"{ssh_command(host, connection)}"
             )
         case paramiko.BadHostKeyException():
             why = (
@@ -192,33 +201,47 @@ def _unreachable(host: Host, whole: fabric.Connection, error: Exception) -> Unre
                 "Either the host was installed anew, or someone is in between"
             )
             next_step = (
-                f"when the new key is right: ssh-keygen -R {shlex.quote(_known_as(connection))}"
+                "only when the host's owner confirms the new key, remove the old one: "
+                f"{_forget_command(host, hop)}"
             )
         case socket.gaierror():
-            why = f"the name {connection.host} does not resolve"
+            why = f"the name {hop.host} does not resolve"
             next_step = "check the address in hosts.toml, or the alias in ~/.ssh/config"
         case NoValidConnectionsError() | ConnectionRefusedError():
             why = f"nothing listens on {where} (connection refused)"
+        case paramiko.ChannelException():
+            why = f"the jump host {host.gateway} cannot reach {where}: {error.text}"
         case paramiko.PasswordRequiredException():
             why = "the private key has a passphrase and no agent holds it"
-            next_step = f"add it to the agent: ssh-add {host.key or ''}".rstrip()
+            next_step = (
+                f"add it to the agent: {shlex.join(['ssh-add', *([str(key)] if key else [])])}"
+            )
         case paramiko.AuthenticationException():
-            keys = f"the key {host.key}" if host.key else "the keys of the agent and of ~/.ssh"
-            why = f"{where} does not let the user {connection.user} in with {keys}"
-        case FileNotFoundError():
-            why = f"the key file {error.filename} does not exist"
+            keys = f"the key {key}" if key else "the keys of the agent and of ~/.ssh"
+            why = f"{where} does not let the user {hop.user} in with {keys}"
+        case OSError() if error.filename:
+            reason = "does not exist" if isinstance(error, FileNotFoundError) else error.strerror
+            why = f"the key file {error.filename}: {reason}"
             next_step = "correct `key` in hosts.toml, or IdentityFile in ~/.ssh/config"
         case TimeoutError():
-            why = f"no answer from {where} within {connection.connect_timeout} s"
+            why = f"no answer from {where} within {hop.connect_timeout} s"
+        case paramiko.SSHException() | ValueError() if "private key" in why:
+            why = f"the key file {key or 'that ~/.ssh/config names'} cannot be used: {why}"
+            next_step = "correct `key` in hosts.toml: it names the private key, not the .pub file"
         case paramiko.SSHException() if "banner" in why.lower() or "session" in why.lower():
             why = f"{where} accepts connections but does not answer as an SSH server"
+        case paramiko.SSHException():
+            why = f"{where} does not answer as an SSH server should: {why}"
         case EOFError():
             why = f"{where} closed the connection during the handshake"
+    if hop is not connection:
+        why = f"on the way through the jump host {host.gateway}: {why}"
     return Unreachable(
         f"cannot connect to {host.name}", why=why, next_step=next_step, host=host.name, phase="open"
     )
 
 
-def _known_as(connection: fabric.Connection) -> str:
-    host, port = connection.host, connection.port
-    return str(host) if port == 22 else f"[{host}]:{port}"
+def _forget_command(host: Host, hop: fabric.Connection) -> str:
+    own_file = ["-f", str(host.known_hosts)] if host.known_hosts else []
+    known_as = str(hop.host) if hop.port == 22 else f"[{hop.host}]:{hop.port}"
+    return shlex.join(["ssh-keygen", "-R", known_as, *own_file])

@@ -132,7 +132,7 @@ class Fleet:
 
         def open_one(session: Session) -> Result:
             with self._connecting:
-                return session.open(lock, first)
+                return session.open(lock, first)[0]
 
         told = ""
         while True:
@@ -148,12 +148,19 @@ class Fleet:
             time.sleep(1 + random.random())  # noqa: S311  # so that two who wait take turns
         return self._all_or_error(Phase.OPEN, outcomes)
 
-    def open_reachable(self, lock: Lock, first: Script) -> Outcomes[Result]:
-        """Open every session that can be opened; the others' errors come back with the results."""
+    def open_reachable(
+        self, lock: Lock, first: Callable[[Host], Iterable[Script]]
+    ) -> Outcomes[list[Result]]:
+        """Open every session that can be opened; the others' errors come back with the results.
 
-        def open_one(session: Session) -> Result:
+        Args:
+            lock: whether to take the lock.
+            first: what to run on a host, in turn; all of it costs no round trip of its own.
+        """
+
+        def open_one(session: Session) -> list[Result]:
             with self._connecting:
-                return session.open(lock, first)
+                return session.open(lock, *first(session.host))
 
         return self.attempt(Phase.OPEN, open_one, stop_at_failure=False)
 
@@ -258,7 +265,8 @@ class Fleet:
             cancelled = isinstance(error, ScriptFailed) and error.code == "cancelled"
             finished(Outcome.CANCELLED if cancelled else Outcome.FAILED, error.what)
             raise
-        finished(Outcome.DONE, "" if isinstance(result, Result) else str(result or ""))
+        untold = isinstance(result, (Result, list))
+        finished(Outcome.DONE, "" if untold else str(result or ""))
         return result
 
     def _wait(

@@ -63,7 +63,8 @@ class ScriptFailed(AideployError):
             next_step = "make room there, then run the same command again"
         super().__init__(
             what,
-            next_step=next_step,
+            next_step=next_step
+            or (f"see why, or raise timeout in [{phase}]" if code == "timeout" else ""),
             host=host,
             phase=phase,
             tail=result.tail,

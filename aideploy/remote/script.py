@@ -61,8 +61,12 @@ class Script:
 
     def shown(self) -> str:
         """Return the same text without the prelude and with secrets masked, for people."""
+        return "\n".join([self.shown_arguments(), source(self.name)])
+
+    def shown_arguments(self) -> str:
+        """Return the arguments alone, as `shown` has them."""
         words = ("'(secret)'" if isinstance(arg, Secret) else shlex.quote(arg) for arg in self.args)
-        return "\n".join([f"set -- {' '.join(words)}", source(self.name)])
+        return f"set -- {' '.join(words)}"
 
     def _compose(self, words: Iterable[str]) -> str:
         parts = [source("prelude"), *map(source, self.libraries)]

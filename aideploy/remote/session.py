@@ -79,8 +79,8 @@ class Session:
         self._sending = threading.Lock()
         self._cancelled = threading.Event()
 
-    def open(self, lock: Lock, first: Script) -> Result:
-        """Connect, take the lock, run the first script, and return what it emitted.
+    def open(self, lock: Lock, *first: Script) -> list[Result]:
+        """Connect, take the lock, run the first scripts in turn, and return what each emitted.
 
         Raises:
             Unreachable, Locked, HostNotReady, ScriptFailed
@@ -89,7 +89,11 @@ class Session:
             self._connection = connect(self.host, self._config)
             self.traffic.connections += 1
         start = Script(
-            "session", (self._root, lock, self._owner, str(SILENCE_SECONDS), first.text())
+            "session",
+            (
+                *(self._root, lock, self._owner, str(SILENCE_SECONDS)),
+                *(script.text() for script in first),
+            ),
         )
         try:
             self._channel = self._connection.transport.open_session(timeout=SILENCE_SECONDS)
@@ -102,7 +106,7 @@ class Session:
         self._stream = Demultiplexer()
         self._pending.clear()
         self._await_ready()
-        return self._results(Phase.OPEN, (first,))[0]
+        return self._results(Phase.OPEN, first)
 
     def run(self, phase: Phase, *scripts: Script) -> list[Result]:
         """Run the scripts in turn, in one round trip, and return what each emitted.
@@ -222,6 +226,14 @@ class Session:
                     host=name,
                     phase=Phase.OPEN,
                 )
+            case "unlockable":
+                return HostNotReady(
+                    f"{name}: the file {detail} cannot be locked",
+                    why="the host has no flock (of util-linux), or its file system has no locks",
+                    next_step="install util-linux on the host, or deploy to a local disk",
+                    host=name,
+                    phase=Phase.OPEN,
+                )
         return HostNotReady(
             f"{name}: the lock file {detail} cannot be written",
             next_step="fab setup, or correct the owner of that folder",
@@ -287,20 +299,22 @@ class Session:
             raise self._lost(phase, f"no sign of life for {SILENCE_SECONDS} s") from error
         except OSError as error:
             raise self._lost(phase, str(error)) from error
-        if not data:
-            raise self._lost(phase, self._last_words(channel))
-        return data
+        if data:
+            return data
+        if not self._stream.started:
+            raise self._no_shell(channel)
+        raise self._lost(phase, _last_words(channel) or "the host closed the connection")
 
-    def _last_words(self, channel: paramiko.Channel) -> str:
-        """Say why the shell on the host ended: no bash, or the line is gone."""
-        words = b""
-        while channel.recv_stderr_ready():
-            words += channel.recv_stderr(_READ_BYTES)
-        text = words.decode("utf-8", "replace").strip()
-        status = channel.recv_exit_status() if channel.exit_status_ready() else -1
-        if status == 127:
-            return f"the host has no bash: {text}"
-        return text or "the host closed the connection"
+    def _no_shell(self, channel: paramiko.Channel) -> HostNotReady:
+        said = "\n".join(filter(None, (_last_words(channel), self._stream.before_start)))
+        return HostNotReady(
+            f"{self.host.name}: no session could be started there",
+            why=said or "the login shell ended without a word",
+            next_step="the host needs bash, coreutils and a login shell that runs commands; try: "
+            + ssh_command(self.host, self._connection),
+            host=self.host.name,
+            phase=Phase.OPEN,
+        )
 
     def _send(self, phase: Phase, data: bytes) -> None:
         if self._channel is None:
@@ -332,6 +346,13 @@ class Session:
             host=self.host.name,
             phase=phase,
         )
+
+
+def _last_words(channel: paramiko.Channel) -> str:
+    words = b""
+    while channel.recv_stderr_ready():
+        words += channel.recv_stderr(_READ_BYTES)
+    return words.decode("utf-8", "replace").strip()
 
 
 def _bootstrap(start: Script) -> str:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 _START = re.compile(rb"\x1eaideploy ([0-9a-f]{32})\n")
 _LONGEST_PIECE = 8192
+_KEPT_BEFORE_START = 512
 _ESCAPED = re.compile(r"\\([\\n])")
 
 
@@ -44,6 +45,16 @@ class Demultiplexer:
         self._line = bytearray()
         self._after_return = False
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+
+    @property
+    def started(self) -> bool:
+        """Whether our own shell has said its first word."""
+        return self._token is not None
+
+    @property
+    def before_start(self) -> str:
+        """The last of what was said before that: a login shell's own words."""
+        return "" if self.started else self._buffer.decode("utf-8", "replace").strip()
 
     def feed(self, data: bytes) -> Iterator[Mark | Line]:
         """Yield the items that these bytes complete."""
@@ -80,7 +91,7 @@ class Demultiplexer:
         found = _START.search(self._buffer)
         if found is None:
             # What a login shell's start files print; nothing of ours has run yet.
-            self._buffer = self._buffer[-64:]
+            self._buffer = self._buffer[-_KEPT_BEFORE_START:]
             return False
         self._token = found.group(1)
         self._buffer = self._buffer[found.end() :]

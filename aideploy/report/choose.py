@@ -6,6 +6,7 @@ Called once by `aideploy.tasks.running`, before the first event.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from enum import Enum, auto
 from pathlib import Path
 from typing import TextIO
 
@@ -13,6 +14,27 @@ from aideploy.events import Reader
 from aideploy.report.ci import FoldedLog, GitHub, GitLab, Markup
 from aideploy.report.output import Output
 from aideploy.report.plain import Plain
+
+
+class Shown(Enum):
+    """What of a run people see while all is well."""
+
+    PROGRESS = auto()
+    """How it goes: what a command that changes something shows. The whole log is kept."""
+
+    OUTPUT = auto()
+    """What the programs on the hosts print, and nothing else."""
+
+    NOTHING = auto()
+    """Nothing: the command prints what it found."""
+
+
+def quiet_readers(stdout: TextIO, stderr: TextIO, shown: Shown) -> list[Reader]:
+    """The readers for one run that does not show how it goes; see `readers`."""
+    from aideploy.report.quiet import Streamed, Troubles
+
+    troubles = Troubles(Output(stderr).line)
+    return [troubles, Streamed(Output(stdout).line)] if shown is Shown.OUTPUT else [troubles]
 
 
 def readers(

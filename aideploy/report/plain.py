@@ -16,6 +16,7 @@ from aideploy.events import (
     Outcome,
     OutputReceived,
     Phase,
+    PhaseFinished,
     PhaseStarted,
     RunFinished,
     RunStarted,
@@ -51,6 +52,8 @@ class Plain:
             case RunFinished():
                 for line in last_word(self._progress.with_tails(event)):
                     self._say(line.text.rstrip())
+            case PhaseFinished() if result and len(result.hosts) == 1:
+                pass  # the host's own line said it
             case _:
                 if text := _result(result) if result else _text(event):
                     elapsed = (event.at - self._began).total_seconds()

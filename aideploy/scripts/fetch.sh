@@ -9,12 +9,10 @@
 root=$(expand "$1") source=$2 repository=$3 revision=$4 subdirectory=$5 stamp=$6 live=$7
 repo=$root/repo.git
 
-export GIT_TERMINAL_PROMPT=0 GIT_SSH_COMMAND="${GIT_SSH_COMMAND:-ssh -o BatchMode=yes}"
-git_() { git --git-dir="$repo" "$@"; }
-
-if [ ! -f "$repo/HEAD" ]; then
+# The mirror holds nothing that cannot be had again: one that is damaged is made anew.
+if ! git_ rev-parse --git-dir >/dev/null 2>&1; then
   step "make the mirror"
-  rm -rf -- "$repo.new"
+  rm -rf -- "$repo" "$repo.new"
   git init --quiet --bare "$repo.new"
   mv -T -- "$repo.new" "$repo"
 fi
@@ -25,7 +23,7 @@ find "$repo" -name '*.lock' -type f -delete
 drop_halves() {
   local old
   find "$repo/objects" -name 'tmp_*' -type f -delete
-  for old in "$root"/releases/*; do
+  for old in "$root"/releases/[12]*T*Z-*; do
     # It never became whole, and nothing points to it.
     [ -d "$old" ] && [ ! -e "$old/release.json" ] && rm -rf -- "$old"
   done
@@ -36,28 +34,12 @@ trap '[ $? = 0 ] || drop_halves' EXIT
 
 if [ "$source" = pull ]; then
   step "fetch $revision"
-  if ! output=$(git_ fetch --quiet --prune --no-write-fetch-head "$repository" '+refs/heads/*:refs/heads/*' '+refs/tags/*:refs/tags/*' 2>&1); then
-    printf '%s\n' "$output"
-    case $output in
-      *"could not read Username"* | *"Authentication failed"* | *"Permission denied"* | *"terminal prompts disabled"*)
-        fail no-access "the host may not read the repository $repository" \
-          "give the host's user a deploy key or a credential helper, or let the controller send the commits: [app] source = \"push\"" ;;
-      *"Host key verification failed"*)
-        fail no-access "the host does not know the host key of the repository $repository" \
-          "add it to known_hosts of the user $(id -un) on the host, or use [app] source = \"push\"" ;;
-      *"No space left"*) fail no-space "no room for the repository" "make room on the disk of the host" ;;
-      *) fail no-repository "cannot fetch from $repository" "check [app] repository, and that the host reaches it" ;;
-    esac
-  fi
+  fetch_from "$repository"
 else
   if [ -s "$root/push.pack" ] || [ -n "$repository" ]; then
     step "unpack the commits"
     if [ -n "$repository" ]; then base64 -d <<<"$repository" >"$root/push.pack"; fi
-    git_ index-pack --stdin --fix-thin <"$root/push.pack" >/dev/null || {
-      # Half a pack must not stand in the way of the next one.
-      rm -f -- "$root/push.pack"
-      fail damaged "the commits did not arrive whole" "run the same command again"
-    }
+    take_pack "$root/push.pack"
     rm -f -- "$root/push.pack"
   fi
   # A ref keeps the commit from being collected, and tells the next push what we have.
@@ -67,29 +49,8 @@ else
     while IFS= read -r old; do git_ update-ref -d "$old"; done
 fi
 
-commit=''
-for name in "refs/heads/$revision" "refs/tags/$revision" "$revision"; do
-  if commit=$(git_ rev-parse --verify --quiet "$name^{commit}"); then break; fi
-done
-if [ -z "$commit" ]; then
-  near=$(git_ for-each-ref --count=8 --sort=-committerdate --format='%(refname:short)' refs/heads refs/tags | paste -sd ' ')
-  fail no-revision "there is no branch, tag or commit $revision in the repository" "known: ${near:-nothing}"
-fi
-emit commit "$commit"
-emit subject "$(git_ log -1 --format=%s "$commit")"
-emit author "$(git_ log -1 --format=%an "$commit")"
-if [ -n "$live" ] && git_ cat-file -e "$live^{commit}" 2>/dev/null; then
-  read -r behind ahead < <(git_ rev-list --left-right --count "$live...$commit")
-  emit ahead "$ahead"
-  emit behind "$behind"
-fi
-
-tree=$commit
-if [ -n "$subdirectory" ]; then
-  tree=$commit:$subdirectory
-  [ "$(git_ cat-file -t "$tree" 2>/dev/null)" = tree ] ||
-    fail no-subdirectory "the commit ${commit:0:7} has no folder $subdirectory" "check [app] subdirectory"
-fi
+find_commit "$revision" "$live"
+find_tree "$subdirectory"
 
 release=$stamp-${commit:0:7}
 step "unpack ${commit:0:7}"

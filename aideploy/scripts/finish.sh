@@ -28,7 +28,8 @@ for link in "$root/current" "$root"/slots/*/release; do
   if [ -L "$link" ]; then keep[$(basename -- "$(readlink -f -- "$link")")]=1; fi
 done
 gone=0
-for place in "$root"/releases/*; do
+# What people put beside our releases stays.
+for place in "$root"/releases/[12]*T*Z-*; do
   [ -d "$place" ] || continue
   if [ -z "${keep[$(basename -- "$place")]-}" ]; then
     rm -rf -- "$place"

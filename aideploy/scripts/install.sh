@@ -13,41 +13,11 @@ cd -- "$root/releases/$release"
 # The values of the environment may hold passwords of package indexes: they are in no argument list.
 for pair in "$@"; do export "${pair?}"; done
 
-# with_includes FILE…: the files, and those they include with -r and -c.
-declare -A seen=()
-with_includes() {
-  local file line
-  for file in "$@"; do
-    [ -z "${seen[$file]-}" ] || continue
-    seen[$file]=1
-    [ -f "$file" ] || fail no-requirements "the release has no file $file" "check [install] requirements"
-    printf '%s\0' "$file"
-    case $file in *.txt | *.in) ;; *) continue ;; esac
-    while IFS= read -r line; do
-      [ -z "$line" ] || with_includes "$(dirname -- "$file")/$line"
-    done < <(sed -nE 's/^[[:space:]]*(-r|--requirement|-c|--constraint)[[:space:]=]+([^[:space:]#]+).*/\2/p' -- "$file")
-  done
-}
-
 interpreter=$(command -v -- "$python") ||
   fail no-python "the host has no $python" "install it on the host, or set [install] python"
 version=$("$interpreter" -V 2>&1)
 
-if ((count == 0)); then
-  emit hash none
-  exit 0
-fi
-hash=$(
-  {
-    printf '%s\n%s\n%s\n' "$interpreter" "$version" "$(uname -m)"
-    while IFS= read -r -d '' file; do
-      printf '%s\n' "$file"
-      cat -- "$file"
-      # A dependency on the release's own code changes with the code.
-      if grep -Eq '^[[:space:]]*(-e|--editable|\.|file:)|@[[:space:]]*file:' -- "$file"; then printf '%s\n' "$tree"; fi
-    done < <(with_includes "${files[@]}")
-  } | sha256sum | cut -c 1-16
-)
+hash=$(environment_hash "${files[@]}")
 with_includes "${files[@]}" >/dev/null
 venv=$root/venvs/$hash
 emit hash "$hash"
@@ -61,6 +31,24 @@ link_environment() {
 if [ -e "$venv/.complete" ]; then
   link_environment
   emit reused yes
+  exit 0
+fi
+
+complete_environment() {
+  sync -f "$venv" 2>/dev/null || sync
+  : >"$venv/.complete"
+  link_environment
+  emit reused no
+}
+
+rm -rf -- "$venv"
+# Half of one is of no use, and may be what fills the disk.
+trap '[ -e "$venv/.complete" ] || rm -rf -- "$venv"' EXIT
+if ((count == 0)); then
+  # Without packages too: `python` means the same to every project, also where there is only python3.
+  step "make an environment without packages"
+  "$interpreter" -m venv --without-pip "$venv" || fail no-venv "the host's $python cannot make environments" "apt-get install python3-venv, or the like"
+  complete_environment
   exit 0
 fi
 
@@ -119,9 +107,6 @@ refused() {
   fail not-installable "the requirements cannot be installed" "the lines above say which; nothing was changed"
 }
 
-rm -rf -- "$venv"
-# Half of one is of no use, and may be what fills the disk.
-trap '[ -e "$venv/.complete" ] || rm -rf -- "$venv"' EXIT
 if [ -n "$uv" ]; then
   step "build the environment with uv"
   "$uv" venv --quiet --python "$interpreter" "$venv"
@@ -131,7 +116,4 @@ else
   "$interpreter" -m venv "$venv" || fail no-venv "the host's $python cannot make environments" "apt-get install python3-venv, or the like"
   "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-input "${sources[@]}" "${wanted[@]}" || refused
 fi
-sync -f "$venv" 2>/dev/null || sync
-: >"$venv/.complete"
-link_environment
-emit reused no
+complete_environment

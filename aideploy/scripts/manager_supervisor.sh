@@ -39,9 +39,17 @@ service_pid() {
   supervisorctl pid "$app-$1"
 }
 
-# service_log SLOT LINES: prints the last of what it wrote.
+# service_log SLOT LINES [MOMENT]: prints the last of what it wrote, since a moment if one is given.
 service_log() {
-  tail -n "$2" -- "$root/slots/$1/log"
+  local log=$root/slots/$1/log skip=${3:-0}
+  # A log that is shorter than it was has been rotated.
+  (($(stat -c %s -- "$log") >= skip)) || skip=0
+  tail -c "+$((skip + 1))" -- "$log" | tail -n "$2"
+}
+
+# service_moment SLOT: prints this moment, for service_log.
+service_moment() {
+  stat -c %s -- "$root/slots/$1/log" 2>/dev/null || printf '0\n'
 }
 
 # service_follow SLOT: prints the last 1000 lines and then what comes, until it is ended.
@@ -52,6 +60,8 @@ service_follow() {
 # control VERB SLOT: returns 1 when supervisor did try. Fails when the host was not set up for it.
 control() {
   local answer status=0
+  command -v supervisorctl >/dev/null ||
+    fail not-set-up "there is no supervisorctl on the path of $(id -un)" "install supervisor on the host"
   answer=$(supervisorctl "$1" "$app-$2" 2>&1) || status=1
   printf '%s\n' "$answer"
   case $answer in

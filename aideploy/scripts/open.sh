@@ -20,10 +20,11 @@ if [ -d "$root" ]; then
   emit free "$((free * 1024))"
   [ -w "$root" ] && emit writable yes
 fi
-command -v git >/dev/null && emit git "$(git --version)"
-if command -v -- "$python" >/dev/null; then
-  # The path and the version tell two interpreters apart; both enter the hash of an environment.
-  emit python "$(command -v -- "$python") $("$python" -V 2>&1)"
+# What is there and does not work is as good as missing.
+if git=$(git --version 2>/dev/null); then emit git "$git"; fi
+if version=$("$python" -S -c 'import sys; print("%d.%d.%d" % sys.version_info[:3])' 2>/dev/null); then
+  emit python "$(command -v -- "$python")"
+  emit python.version "$version"
 fi
 if command -v nvidia-smi >/dev/null; then
   emit gpus "$(nvidia-smi --query-gpu=name,driver_version,memory.total,memory.free --format=csv,noheader 2>/dev/null || true)"
@@ -31,8 +32,18 @@ fi
 
 emit_checksums "$@"
 
-if [ -L "$root/current" ]; then
-  emit current "$(basename -- "$(readlink -- "$root/current")")"
+# A link to nothing is what a person left who cleaned up; a deploy replaces it. Anything else is not ours to replace.
+if [ -e "$root/current" ]; then
+  live=$(readlink -- "$root/current" || true)
+  live=${live##*/}
+  if [ -n "$live" ] && [ "$root/current" -ef "$root/releases/$live" ] && [ -e "$root/current/release.json" ]; then
+    emit current "$live"
+  else
+    emit odd "$root/current is not a link to a whole release"
+  fi
+fi
+if [ -e "$root/journal.jsonl" ] && ! { [ -f "$root/journal.jsonl" ] && [ -w "$root/journal.jsonl" ]; }; then
+  emit odd "$root/journal.jsonl is not a file that $(id -un) may write"
 fi
 for release in "$root"/releases/*/release.json; do
   [ -e "$release" ] && emit release "$(basename -- "${release%/release.json}")"
@@ -40,10 +51,10 @@ done
 for model in "$root"/models/*/.complete; do
   [ -e "$model" ] && emit model "$(basename -- "${model%/.complete}")"
 done
-if [ -d "$root/repo.git" ]; then
+if [ -n "$git" ] && [ -d "$root/repo.git" ]; then
   # What the mirror knows, so that a push sends only what is new.
-  git --git-dir="$root/repo.git" for-each-ref --sort=-committerdate --count=20 --format='%(objectname)' |
-    while IFS= read -r have; do emit have "$have"; done
+  git --git-dir="$root/repo.git" for-each-ref --sort=-committerdate --count=20 --format='%(objectname)' 2>/dev/null |
+    while IFS= read -r have; do emit have "$have"; done || true
 fi
 if [ -f "$root/journal.jsonl" ]; then
   tail -n "$journal_lines" -- "$root/journal.jsonl" | emit_file journal

@@ -8,6 +8,8 @@
 : "${mark_token?}"
 set -Eeuo pipefail
 exec 3<&- 8>&1
+# The service runs as another user, which reads releases, environments and models.
+umask 022
 
 # mark KIND [REST]: one line below 4 KiB, which a pipe never interleaves with another.
 mark() {

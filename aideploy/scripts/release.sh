@@ -49,6 +49,7 @@ model_id() {
 # WHAT: the beginning of the sentence when it does not.
 prove() {
   local slot=$1 what=$5 status=0
+  moment=$(service_moment "$slot")
   "service_$6" "$slot" || status=$?
   if ((status != 0)); then
     health="it could not be started"
@@ -61,7 +62,7 @@ prove() {
 # unwell SLOT MESSAGE: show what the service wrote last, and end.
 unwell() {
   printf '%s\n' "-- what the service wrote last --"
-  service_log "$1" 15 || true
+  service_log "$1" 15 "${moment-}" || true
   [ "$1" = live ] || service_stop "$1" || true
   fail unhealthy "$2" "${next-}"
 }

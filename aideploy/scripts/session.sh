@@ -1,11 +1,11 @@
 # shellcheck shell=bash
 # The shell that answers on a host for as long as a command runs: one channel, one lock.
 #
-#   session.sh ROOT LOCK OWNER IDLE FIRST
+#   session.sh ROOT LOCK OWNER IDLE [FIRST…]
 #
 # ROOT: the folder of the app. LOCK: "lock" to hold ROOT/lock for the life of the session, "open" not
 # to. OWNER: who we are and why, for those who find the lock taken. IDLE: end the session after so
-# many seconds without a word from the controller. FIRST: a script to run at once, without being asked.
+# many seconds without a word from the controller. FIRST: scripts to run at once, without being asked.
 #
 # It reads frames from its standard input and writes marks (see prelude.sh) among the output of what it runs:
 #
@@ -20,7 +20,8 @@
 #
 # No child of ours holds the lock's descriptor, so that the lock ends with the session.
 
-root=$1 locking=$2 owner=$3 idle=$4 first=$5
+root=$1 locking=$2 owner=$3 idle=$4
+shift 4
 case $root in [~]/*) root=$HOME/${root#??} ;; esac
 
 mark_token=$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n')
@@ -47,10 +48,13 @@ take_lock() {
     mark refused unwritable "$root/lock"
     exit 0
   }
-  if ! flock -n 9; then
-    mark refused locked "$(head -n 1 "$root/lock")"
-    exit 0
-  fi
+  # Whoever only asks whether it is taken (status.sh) holds it for a moment.
+  flock -w 1 9
+  case $? in
+    0) ;;
+    1) mark refused locked "$(head -n 1 "$root/lock")"; exit 0 ;;
+    *) mark refused unlockable "$root/lock"; exit 0 ;;
+  esac
   printf '%s since %s\n' "$owner" "$(date -u +%Y-%m-%dT%H:%M:%SZ)" >"$root/lock"
 }
 
@@ -102,6 +106,15 @@ supervise() {
   mark idle
 }
 
+# take BYTES: that many bytes of our input into `taken`. Returns 1 where the input ends before: half a
+# script must never run.
+take() {
+  local LC_ALL=C
+  taken=$(head -c "$1"; printf .)
+  taken=${taken%.}
+  ((${#taken} == $1))
+}
+
 job=''
 # A pipe, both ends of which are ours, without a name on the disk.
 exec 7<> <(:)
@@ -129,11 +142,8 @@ stop_job() {
 take_lock
 mark ready
 
-scripts=() seconds=() armed=''
-if [ -n "$first" ]; then
-  scripts=("$first") seconds=(0)
-  start
-fi
+scripts=("$@") seconds=() armed=''
+((${#scripts[@]} == 0)) || start
 
 while IFS= read -r -t "$idle" frame; do
   # shellcheck disable=SC2086  # a frame is words of ours
@@ -143,12 +153,16 @@ while IFS= read -r -t "$idle" frame; do
       count=$2 scripts=() seconds=()
       while ((count-- > 0)); do
         read -r -t "$idle" _ length limit || break 2
-        scripts+=("$(head -c "$length")") seconds+=("$limit")
+        take "$length" || break 2
+        scripts+=("$taken") seconds+=("$limit")
       done
       start
       ;;
     cancel) [ -n "$job" ] && kill -TERM "$job" 2>/dev/null ;;
-    arm) armed=$(head -c "$2") ;;
+    arm)
+      take "$2" || break
+      armed=$taken
+      ;;
     disarm)
       armed=''
       mark disarmed

@@ -54,9 +54,17 @@ service_pid() {
   ask show --property=MainPID --value "$app@$1.service"
 }
 
-# service_log SLOT LINES: prints the last of what it wrote, at most 1000 lines.
+# service_log SLOT LINES [MOMENT]: prints the last of what it wrote, at most 1000 lines; since a moment
+# if one is given.
 service_log() {
-  read_log --no-pager -o short-iso -n 1000 -u "$app@$1.service" | tail -n "$2"
+  # Not by journalctl --since: sudo allows these very arguments and no others.
+  read_log --no-pager -o short-iso -n 1000 -u "$app@$1.service" |
+    awk -v since="${3-}" '/^[0-9]/ { recent = (substr($1, 1, 19) >= since) } recent' | tail -n "$2"
+}
+
+# service_moment SLOT: prints this moment, for service_log, as journalctl -o short-iso does.
+service_moment() {
+  date +%Y-%m-%dT%H:%M:%S
 }
 
 # service_follow SLOT: prints the last 1000 lines and then what comes, until it is ended.

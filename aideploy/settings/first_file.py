@@ -1,7 +1,7 @@
 """The first hosts.toml of a project, written from what stands in its folder.
 
 `fab init` calls it. It reads files and asks git, and changes nothing; what it cannot know (the
-address of a host) is left empty, so that no command runs before a person has filled it in.
+address of a host) is left out, so that no command runs before a person has put it in.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _TEMPLATES = (_ROOM.parent / "templates", _ROOM.parents[1] / "templates")
 
 
 @dataclass(frozen=True)
-class _Found:
+class Found:
     """What a folder says about its project; None is what it does not say."""
 
     name: str
@@ -47,11 +47,12 @@ class _Found:
     health_path: str | None
 
 
-def first_file(repo: Path) -> str:
-    """Write a hosts.toml that is complete but for the address of the host.
+def first_file(found: Found, address: str | None = None) -> str:
+    """Write a hosts.toml that is complete, but for the address of a host where none is given.
 
     Args:
-        repo: the folder of the project; it need not be a git repository, or hold anything.
+        found: what the project's folder says.
+        address: of the first host.
     """
     # This is TOML, where HTML's escapes would do harm.
     environment = Environment(  # noqa: S701
@@ -63,14 +64,20 @@ def first_file(repo: Path) -> str:
     )
     # What JSON writes for a text or a list of texts is TOML too.
     environment.filters["toml"] = lambda value: json.dumps(value, ensure_ascii=False)
-    return environment.get_template("hosts.toml.j2").render(asdict(_look(repo.absolute())))
+    return environment.get_template("hosts.toml.j2").render(asdict(found), address=address)
 
 
-def _look(repo: Path) -> _Found:
+def look(repo: Path) -> Found:
+    """Look for what a deploy needs to know.
+
+    Args:
+        repo: the folder of the project; it need not be a git repository, or hold anything.
+    """
+    repo = repo.absolute()
     repository, source = _repository(repo)
     requirements = _requirements(repo)
     service = next(_services(repo), None)
-    return _Found(
+    return Found(
         name=_name(repo),
         repository=repository,
         source=source,

@@ -1,6 +1,23 @@
 """The tasks: arguments in, one call, an exit status out. `fab --list` shows them."""
 
 from aideploy.tasks.deploying import deploy, rollback
-from aideploy.tasks.preparing import setup
+from aideploy.tasks.looking import check, history, logs, plan, releases, status
+from aideploy.tasks.operating import exec_, lock, unlock
+from aideploy.tasks.preparing import init, schema, setup
 
-__all__ = ["deploy", "rollback", "setup"]
+__all__ = [
+    "check",
+    "deploy",
+    "exec_",
+    "history",
+    "init",
+    "lock",
+    "logs",
+    "plan",
+    "releases",
+    "rollback",
+    "schema",
+    "setup",
+    "status",
+    "unlock",
+]

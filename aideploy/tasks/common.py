@@ -13,7 +13,10 @@ from typing import TYPE_CHECKING, Any
 from invoke.context import Context
 from invoke.exceptions import Exit
 
+from aideploy.errors import AideployError, ExitStatus, UsageError
+
 if TYPE_CHECKING:
+    from aideploy.report.choose import Shown
     from aideploy.running import Run
     from aideploy.settings import Settings
 
@@ -31,16 +34,15 @@ def options(**more: str) -> dict[str, str]:
 
 
 def read_settings(
-    c: Context, task: str, *, env: str | None, config: str | None, only: str | None
+    c: Context | None, task: str, *, env: str | None, config: str | None, only: str | None
 ) -> Settings:
     """Return the settings that the command line asks for, or leave with what is wrong with them.
 
     Args:
-        c: the context that Invoke gave the task.
+        c: the context that Invoke gave the task; None outside of a task.
         task: the name of the task, for what to type instead.
         env, config, only: as typed.
     """
-    from aideploy.errors import AideployError
     from aideploy.running import complain
     from aideploy.settings import load
     from aideploy.settings.loading import find
@@ -51,6 +53,23 @@ def read_settings(
         return settings.only(_names(only)) if only is not None else settings
     except AideployError as error:
         raise complain(error) from None
+    except KeyboardInterrupt:
+        raise Exit("interrupted; nothing was begun", code=ExitStatus.INTERRUPTED) from None
+
+
+@contextmanager
+def on_this_machine(c: Context, task: str) -> Iterator[None]:
+    """Run the body of a task that opens no session; an error of ours becomes its exit status."""
+    from aideploy.running import complain
+
+    if _is_connection(c):
+        raise Exit(f"fab {task} works on this machine: leave out -H", code=ExitStatus.USAGE)
+    try:
+        yield
+    except AideployError as error:
+        raise complain(error) from None
+    except KeyboardInterrupt:
+        raise Exit("interrupted", code=ExitStatus.INTERRUPTED) from None
 
 
 @contextmanager
@@ -62,13 +81,26 @@ def command(
     config: str | None,
     only: str | None,
     json: bool = False,
+    shown: Shown | None = None,
 ) -> Iterator[Run]:
     """Run the body as one command with these options; see `aideploy.running.running`."""
     from aideploy.running import running
 
     settings = read_settings(c, task, env=env, config=config, only=only)
-    with running(task, settings, config=c.config, json=json) as run:
+    with running(task, settings, config=c.config, json=json, shown=shown) as run:
         yield run
+
+
+def whole_number(option: str, typed: str) -> int:
+    """Return the number that was typed: Invoke itself would show a traceback for one that is none.
+
+    Raises:
+        UsageError: it is no whole number.
+    """
+    try:
+        return int(typed)
+    except ValueError:
+        raise UsageError(f"{option} takes a whole number, not {typed!r}") from None
 
 
 def _names(only: str) -> list[str]:
@@ -77,11 +109,19 @@ def _names(only: str) -> list[str]:
 
 def _refuse_connection(c: Any, task: str) -> None:
     """`fab -H HOST task` would run it once for each host, one after the other: say what to type."""
-    import fabric
+    from fabric.main import program
 
-    if isinstance(c, fabric.Connection):
+    if _is_connection(c):
+        # The connection knows only the first of several hosts; `fab` itself, where it runs, all.
+        named = program.args.hosts.value if hasattr(program, "core") else None
         raise Exit(
             f"aideploy takes its hosts from hosts.toml. Instead of -H type:\n"
-            f"    fab {task} --only {c.original_host}",
-            code=2,
+            f"    fab {task} --only {named or c.original_host}",
+            code=ExitStatus.USAGE,
         )
+
+
+def _is_connection(c: Any) -> bool:
+    import fabric
+
+    return isinstance(c, fabric.Connection)

@@ -1,11 +1,20 @@
-"""The tasks that change what hosts run: deploy, rollback, and the phases one by one."""
+"""The tasks that change what hosts run: deploy and rollback."""
 
 from __future__ import annotations
+
+import sys
 
 from fabric import task
 from invoke.context import Context
 
 from aideploy.tasks.common import command, options
+
+
+def _agrees(what: str) -> bool:
+    """Ask, where there is somebody to ask; elsewhere what was typed is what is meant."""
+    if not sys.stdin.isatty():
+        return True
+    return input(f"{what}. Deploy it? [y/N] ").strip().lower() in ("y", "yes")
 
 
 @task(
@@ -28,13 +37,19 @@ def deploy(
     yes: bool = False,
     json: bool = False,
 ) -> None:
-    """Deliver a revision: fetch, install, test, train, prove, switch, watch; or go back."""
-    from aideploy.deployment import Deployment
+    """Put a revision live: train it, prove it, switch, watch."""
+    from aideploy.story import Deployment
+    from aideploy.tasks.looking import show_plan
 
+    if dry_run:
+        show_plan(c, revision, scripts=False, env=env, config=config, only=only, json=json)
+        return
     with command(c, "deploy", env=env, config=config, only=only, json=json) as run:
         deployment = Deployment(run.settings, run.fleet, run.events, who=run.who)
         try:
-            release = deployment.run(revision, wait_lock=wait_lock)
+            release = deployment.run(
+                revision, wait_lock=wait_lock, confirm=_agrees if not yes else lambda _: True
+            )
         finally:
             run.hosts = deployment.states
         run.headline = f"{release} is live on {len(run.hosts)} hosts"
@@ -56,7 +71,7 @@ def rollback(
     wait_lock: bool = False,
     json: bool = False,
 ) -> None:
-    """Go back to the last good release, on every host, at once. Needs no argument."""
+    """Go back to the last good release, on every host, at once."""
     from aideploy.commands.rollback import roll_back
 
     with command(c, "rollback", env=env, config=config, only=only, json=json) as run:

@@ -53,7 +53,6 @@ class Answer(BaseHTTPRequestHandler):
                 "reads": {
                     "own environment": can_read(f"{os.environ['RELEASE_DIR']}/.aideploy/env"),
                     "homes": can_read("/home/deploy/.profile"),
-                    "disks": can_read("/dev/loop0") or os.path.exists("/dev/console"),
                 },
             }
         ).encode()

@@ -5,17 +5,16 @@ from __future__ import annotations
 
 import base64
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any, Self
 
 import fabric
 
-from aideploy.errors import AideployError
 from aideploy.events import Events, Phase
+from aideploy.phases import facts
 from aideploy.phases.setup import SetUp, set_up, setup
 from aideploy.remote.result import Result
-from aideploy.remote.script import Script
 from aideploy.remote.session import Lock, Session
 from aideploy.services.manager import libraries
 from aideploy.services.release import release_files
@@ -64,18 +63,22 @@ class Served:
         user: str = "deploy",
         top: str = "",
     ) -> None:
-        self.lab, self.host, self.folder, self.app, self.user, self.top = (
-            lab, host, folder, app, user, top,
-        )  # fmt: skip
+        self.host = host
+        self.app = app
+        self._lab = lab
+        self._folder = folder
+        self._user = user
+        self._top = top
         self.settings = self.configure(serve)
 
     def configure(self, serve: str) -> Settings:
         """Write other settings; they count from now on."""
-        file = self.folder / "hosts.toml"
+        file = self._folder / "hosts.toml"
         file.write_text(
-            f"[app]\nname = '{self.app}'\nrepository = '/unused'\n{self.top}\n"
-            f"[ssh]\nuser = '{self.user}'\nkey = '{self.lab.key}'\n"
-            f"known_hosts = '{self.lab.known_hosts}'\n"
+            f"[app]\nname = '{self.app}'\nrepository = '/unused'\n{self._top}\n"
+            # A busy machine boots and greets slowly; how slowly is not what is tested here.
+            f"[ssh]\nconnect_timeout = '60s'\nuser = '{self._user}'\nkey = '{self._lab.key}'\n"
+            f"known_hosts = '{self._lab.known_hosts}'\n"
             f"[serve]\ncommand = '{COMMAND}'\n{serve}\n"
             f"[environments.test.hosts.{self.host.name}]\n"
             f"address = '{self.host.address}'\nroles = ['serve']\n"
@@ -86,15 +89,15 @@ class Served:
     def __enter__(self) -> Self:
         root = str(self.settings.app.deploy_to)
         self.session = Session(self.settings.hosts[0], root, "a test", Events(), fabric.Config())
-        facts = self.session.open(Lock.NONE, Script("open", (root, "python3", "1")))
-        self.root = PurePosixPath(facts.text("root"))
+        said = self.session.open(Lock.NONE, facts.script(self.settings))
+        self.root = PurePosixPath(said.text("root"))
         return self
 
     def __exit__(self, *_: object) -> None:
         self.session.close()
 
     def set_up(self) -> SetUp:
-        script = setup(self.settings, self.settings.hosts[0], root=self.root, user=self.user)
+        script = setup(self.settings, self.settings.hosts[0], root=self.root, user=self._user)
         return set_up(self.session.run(Phase.SETUP, script)[0])
 
     def call(self, body: str) -> Result:
@@ -114,11 +117,8 @@ class Served:
         """Put a release there, and let the slot point to it."""
         serve = self.settings.serve
         assert serve is not None
-        settings = self.settings
         files = release_files(
-            settings.__class__(
-                **{**vars(settings), "serve": serve.model_copy(update={"command": command})}
-            ),
+            replace(self.settings, serve=serve.model_copy(update={"command": command})),
             root=self.root,
             release=release,
             revision=REVISION,
@@ -146,17 +146,10 @@ class Served:
 
     def ask(self, port: int = 8000, path: str = "/") -> Answer:
         """Ask the service; waits up to ten seconds until it listens."""
-        url = f"http://127.0.0.1:{port}{path}"
-        said: Any = json.loads(
-            self.host.exec(f"curl -sS --retry 40 --retry-connrefused --retry-delay 0 "
-                           f"--retry-max-time 10 --max-time 10 {url}").stdout
-        )  # fmt: skip
+        patient = "--retry 100 --retry-connrefused --retry-delay 0 --retry-max-time 10"
+        answer = self.host.exec(f"curl -sS {patient} --max-time 10 http://127.0.0.1:{port}{path}")
+        said: Any = json.loads(answer.stdout)
         return Answer(**said)
-
-
-def failure(error: AideployError) -> tuple[str, str]:
-    """What happened and what to do, as the last words on the screen have it."""
-    return error.what, error.next_step
 
 
 def _packed(text: str) -> str:

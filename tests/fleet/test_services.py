@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import pytest
 
 from aideploy.remote.result import ScriptFailed
-from tests.fleet.served import Served
-from tests.lab.hosts import Host, Lab, Sudo
+from tests.fleet.served import REVISION, Served
+from tests.lab.hosts import Bind, Host, Lab, Sudo
+from tests.lab.wheels import wheelhouse
 
 pytestmark = pytest.mark.fleet
 
 LARGEST_EXPOSURE = 2.5
+EXAMPLES = Path(__file__).parents[2] / "examples"
+EXAMPLE = PurePosixPath("/opt/example")
+WHEELS = PurePosixPath("/opt/wheels")
+# The next test wants the ports. Only what setup installs lies here as a plain file.
+STOP_ALL_OF_OURS = """
+cd /etc/systemd/system
+find . -maxdepth 1 -type f -name '*.socket' -printf '%f\\n' | xargs -r systemctl stop
+systemctl stop '*@live.service' '*@staged.service'
+"""
 
 
 @pytest.fixture
@@ -25,9 +36,7 @@ def host(lab3: Lab) -> Iterator[Host]:
     host = lab3.hosts[1]
     yield host
     host.grant(Sudo.ALL)
-    # The next test wants the ports. Only what setup installs lies here as a plain file.
-    host.exec("cd /etc/systemd/system; find . -maxdepth 1 -type f -name '*.socket' -printf '%f\\n' | "
-              "xargs -r systemctl stop; systemctl stop '*@live.service' '*@staged.service'")  # fmt: skip
+    host.exec(STOP_ALL_OF_OURS)
 
 
 def only_its_own_rights(host: Host) -> None:
@@ -90,11 +99,11 @@ def test_the_service_is_confined_and_gets_every_character_of_its_secrets(
         assert said.folder == "/srv/confined/releases/1"
         assert said.uid == int(host.exec("id -u confined").stdout)
         assert said.writes == {"data": True, "release": False, "home": True, "tmp": True}
-        assert said.reads == {"own environment": True, "homes": False, "disks": False}
+        assert said.reads == {"own environment": True, "homes": False}
         arguments = host.exec("cat /proc/[0-9]*/cmdline", check=False).stdout
         assert "$(id)`id`" not in arguments
-        others = host.exec("runuser -u stranger -- cat /srv/confined/releases/1/.aideploy/env",
-                           check=False)  # fmt: skip
+        theirs = "runuser -u stranger -- cat /srv/confined/releases/1/.aideploy/env"
+        others = host.exec(theirs, check=False)
         assert others.returncode != 0
         assert exposure(host, "confined@live.service") <= LARGEST_EXPOSURE
 
@@ -236,12 +245,30 @@ def test_what_is_live_comes_back_with_the_host_and_an_empty_host_boots_without_f
             assert app.state("staged") == "inactive"
 
 
+def test_following_the_log_shows_what_comes_and_leaves_nothing_behind_when_stopped(
+    lab3: Lab, host: Host, tmp_path: Path
+) -> None:
+    with Served(lab3, host, tmp_path, app="follow") as app:
+        app.set_up()
+        only_its_own_rights(host)
+        app.put("1")
+        app.call("service_start live")
+        stop = threading.Timer(2, app.session.cancel)
+        stop.start()
+        with pytest.raises(ScriptFailed) as caught:
+            app.ask()
+            app.call("service_follow live")
+        assert "GET / HTTP" in "\n".join(caught.value.tail)
+        assert (
+            host.exec("cat /proc/[0-9]*/comm 2>/dev/null | grep -x journalctl", check=False).stdout
+            == ""
+        )
+
+
 def test_a_host_that_was_not_set_up_says_so(lab3: Lab, host: Host, tmp_path: Path) -> None:
     with Served(lab3, host, tmp_path, app="early") as app:
         assert app.state() == "missing"
-        app.call('mkdir -p /tmp/early/slots/live/release/.aideploy; '
-                 'touch /tmp/early/slots/live/release/.aideploy/serve; '
-                 'chmod +x /tmp/early/slots/live/release/.aideploy/serve')  # fmt: skip
+        app.call("install -D /dev/null /tmp/early/slots/live/release/.aideploy/serve")
         with pytest.raises(ScriptFailed) as caught:
             app.call("root=/tmp/early; service_start live")
         assert (caught.value.code, caught.value.next_step) == ("not-set-up", "fab setup")
@@ -261,3 +288,39 @@ def test_without_the_sudoers_file_the_error_is_about_rights(
         with pytest.raises(ScriptFailed) as caught:
             app.call("service_start live")
         assert (caught.value.code, caught.value.next_step) == ("no-sudo", "fab setup")
+
+
+def test_the_example_app_really_works_inside_the_sandbox(tmp_path: Path) -> None:
+    example = EXAMPLES / "ranker"
+    wheels = wheelhouse(example / "requirements.txt")
+    binds = [Bind(wheels, WHEELS), Bind(example, EXAMPLE)]
+    with Lab(1, sudo=Sudo.ALL, binds=binds) as lab:
+        host = lab.hosts[0]
+        with Served(lab, host, tmp_path, app="ranker", serve="strategy = 'socket'") as app:
+            app.set_up()
+            only_its_own_rights(host)
+            command = 'gunicorn app:app --bind "$BIND:$PORT" --workers 2 --threads 4'
+            app.put("1", command=command, MODEL_DIR="/srv/ranker/releases/1/model")
+            app.call(
+                f"""
+                cd "$root/releases/1"
+                cp -r {EXAMPLE}/. .
+                python3 -m venv .venv
+                .venv/bin/pip install -q --no-index --find-links {WHEELS} -r requirements.txt
+                RANKER_ROWS=20000 .venv/bin/python train.py
+                service_start live
+                """
+            )
+            said = host.exec("curl -sS -m 20 http://127.0.0.1:8000/healthz").stdout
+            assert json.loads(said)["revision"] == REVISION
+            assert "model_info" in host.exec("curl -sS -m 20 http://127.0.0.1:8000/metrics").stdout
+            app.call("service_restart live")
+            assert (
+                "200"
+                in host.exec(
+                    "curl -sS -m 20 -o /dev/null -w '%{http_code}' http://127.0.0.1:8000/healthz"
+                ).stdout
+            )
+            assert exposure(host, "ranker@live.service") <= LARGEST_EXPOSURE
+            log = "\n".join(app.call("service_log live 20").tail)
+            assert "Operation not permitted" not in log

@@ -3,6 +3,7 @@ it may not do before it does anything."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,10 @@ from tests.fleet.served import Served
 from tests.lab.hosts import Host, Lab, Sudo
 
 pytestmark = pytest.mark.fleet
+
+
+def refused(match: str) -> pytest.RaisesExc[AideployError]:
+    return pytest.raises(AideployError, match=re.escape(match))
 
 
 @pytest.fixture
@@ -30,10 +35,13 @@ def test_a_bare_host_becomes_ready_and_a_second_run_changes_nothing(
         assert "/etc/systemd/system/bare@.service" in first.changed
         assert "user bare" in first.changed
         assert "missing" in first.notices[0] and "/srv/bare/shared/.env" in first.notices[0]
-        assert host.exec("stat -c '%U:%G %a' /srv/bare /srv/bare/releases /srv/bare/shared/data "
-                         "/etc/sudoers.d/aideploy-bare").stdout.splitlines() == [
-            "deploy:deploy 755", "deploy:bare 2755", "deploy:bare 2770", "root:root 440",
-        ]  # fmt: skip
+        made = "/srv/bare /srv/bare/releases /srv/bare/shared/data /etc/sudoers.d/aideploy-bare"
+        assert host.exec(f"stat -c '%U:%G %a' {made}").stdout.splitlines() == [
+            "deploy:deploy 755",
+            "deploy:bare 2755",
+            "deploy:bare 2770",
+            "root:root 440",
+        ]
         assert "nologin" in host.exec("getent passwd bare").stdout
         assert host.exec("systemctl is-enabled bare@live.service").stdout == "enabled\n"
         assert app.set_up().changed == ()
@@ -47,7 +55,7 @@ def test_what_setup_left_is_found_whole_after_the_rights_are_withdrawn(
         host.grant(Sudo.NONE)
         assert app.set_up().changed == ()
         host.exec("rm /etc/systemd/system/withdrawn@.service")
-        with pytest.raises(AideployError, match="may not act as root"):
+        with refused("may not act as root"):
             app.set_up()
 
 
@@ -55,13 +63,13 @@ def test_without_sudo_nothing_is_changed_and_the_error_says_what_to_do(
     lab3: Lab, host: Host, tmp_path: Path
 ) -> None:
     host.grant(Sudo.NONE)
-    with Served(lab3, host, tmp_path, app="powerless") as app:
-        with pytest.raises(AideployError) as caught:
-            app.set_up()
+    powerless = Served(lab3, host, tmp_path, app="powerless")
+    with powerless as app, refused("may not act as root") as caught:
+        app.set_up()
     assert caught.value.what == "deploy may not act as root here: sudo -n says no"
     assert "run fab setup as root" in caught.value.next_step
-    assert host.exec("ls -d /srv/powerless /etc/*/*/powerless* || getent passwd powerless",
-                     check=False).stdout == ""  # fmt: skip
+    left = "ls -d /srv/powerless /etc/*/*/*powerless* || getent passwd powerless"
+    assert host.exec(left, check=False).stdout == ""
 
 
 def test_root_needs_no_sudo_rights_and_gets_no_sudoers_file(
@@ -80,9 +88,8 @@ def test_root_needs_no_sudo_rights_and_gets_no_sudoers_file(
 
 def test_a_folder_of_somebody_else_is_not_taken_over(lab3: Lab, host: Host, tmp_path: Path) -> None:
     host.exec("install -d -o stranger /srv/foreign")
-    with Served(lab3, host, tmp_path, app="foreign") as app:
-        with pytest.raises(AideployError, match="belongs to stranger, not to deploy"):
-            app.set_up()
+    with Served(lab3, host, tmp_path, app="foreign") as app, refused("belongs to stranger"):
+        app.set_up()
     assert host.exec("ls -A /srv/foreign").stdout == ""
 
 
@@ -96,7 +103,7 @@ def test_a_template_that_systemd_refuses_does_not_replace_the_old_unit(
         own = tmp_path / "templates" / "systemd" / "service.j2"
         own.parent.mkdir(parents=True)
         own.write_text("[Service]\nExecStart=/bin/true\nRestrat=always\n")
-        with pytest.raises(AideployError, match="Restrat"):
+        with refused("Restrat"):
             app.set_up()
         assert unit.read_text() == before
 
@@ -107,13 +114,11 @@ def test_a_full_disk_leaves_the_old_file(lab3: Lab, host: Host, tmp_path: Path) 
         host.exec("cp -a /etc/systemd/system /root/units")
         host.fill_disk("/etc/systemd/system", 64 * 1024)
         try:
-            host.exec("cp -a /root/units/full* /root/units/*.wants /etc/systemd/system/; "
-                      "dd if=/dev/zero of=/etc/systemd/system/filler bs=1k", check=False)  # fmt: skip
+            host.exec("cp -a /root/units/full@.service /root/units/*.wants /etc/systemd/system")
+            host.exec("dd if=/dev/zero of=/etc/systemd/system/filler bs=1k", check=False)
             before = host.exec("cat /etc/systemd/system/full@.service").stdout
             app.configure("stop_timeout = '77s'")
-            with pytest.raises(
-                AideployError, match="cannot write /etc/systemd/system/full@.service"
-            ):
+            with refused("cannot write /etc/systemd/system/full@.service"):
                 app.set_up()
             assert host.exec("cat /etc/systemd/system/full@.service").stdout == before
             assert ".new." not in host.exec("ls /etc/systemd/system").stdout
@@ -157,10 +162,8 @@ def test_a_user_scope_service_needs_no_root_at_all_once_it_may_linger(
 ) -> None:
     host.grant(Sudo.NONE)
     host.exec("loginctl enable-linger deploy")
-    with Served(
-        lab3, host, tmp_path, app="homely", serve="manager = 'systemd-user'\nport = 8020",
-        top="deploy_to = '/home/deploy/homely'",
-    ) as app:  # fmt: skip
+    serve, top = "manager = 'systemd-user'\nport = 8020", "deploy_to = '/home/deploy/homely'"
+    with Served(lab3, host, tmp_path, app="homely", serve=serve, top=top) as app:
         app.set_up()
         assert app.set_up().changed == ()
         assert app.state() == "inactive"
@@ -180,10 +183,8 @@ def test_without_lingering_the_error_says_who_has_to_allow_it(
 ) -> None:
     host.grant(Sudo.NONE)
     host.exec("loginctl disable-linger stranger", check=False)
-    with Served(
-        lab3, host, tmp_path, app="shy", user="stranger",
-        serve="manager = 'systemd-user'", top="deploy_to = '/home/stranger/shy'",
-    ) as app:  # fmt: skip
-        with pytest.raises(AideployError) as caught:
-            app.set_up()
+    serve, top = "manager = 'systemd-user'", "deploy_to = '/home/stranger/shy'"
+    shy = Served(lab3, host, tmp_path, app="shy", user="stranger", serve=serve, top=top)
+    with shy as app, refused("without a login") as caught:
+        app.set_up()
     assert caught.value.next_step == "as root on that host: loginctl enable-linger stranger"

@@ -17,6 +17,8 @@ import pytest
 from aideploy.sandbox.layout import Host
 from aideploy.sandbox.lifecycle import Sandbox, Status
 
+from .small_project import SmallProject
+
 SECRET_OF_THE_USER = "not-for-the-hosts"
 
 
@@ -46,6 +48,27 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Status]:
             yield sandbox.up(3)
     finally:
         del os.environ["SECRET_OF_THE_USER"]
+
+
+@pytest.fixture(scope="module")
+def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SmallProject]:
+    """A small project that is live on three hosts, for the tests of a module."""
+    # supervisor takes no paths with spaces on a host; the project's own folder has one.
+    with Sandbox(tmp_path_factory.mktemp("sandbox")) as sandbox:
+        up = sandbox.up(3)
+        project = SmallProject(tmp_path_factory.mktemp("pro ject"), up, up.free_port())
+        for command in ("setup", "deploy"):
+            ran = project.fab(command)
+            assert ran.status == 0, ran.text
+        yield project
+
+
+@pytest.fixture
+def project(deployed: SmallProject) -> SmallProject:
+    """That project, with the settings it had at first."""
+    deployed.git("checkout", "--quiet", "main")
+    deployed.settle()
+    return deployed
 
 
 @pytest.fixture

@@ -52,7 +52,8 @@ def root(tmp_path: Path) -> Path:
 
 
 def fetch(root: Path, repository: Path, revision: str, *, live: str = "", folder: str = "") -> Ran:
-    return run(Script("fetch", (str(root), "pull", str(repository), revision, folder, STAMP, live)))
+    words = (str(root), "pull", str(repository), revision, folder, STAMP, live)
+    return run(Script("fetch", words, libraries=("commits",)))
 
 
 # -- fetch -------------------------------------------------------------------------------------
@@ -150,7 +151,8 @@ def test_push_needs_no_repository_on_the_host(root: Path, repository: Path) -> N
         return base64.b64encode(packed.stdout).decode()
 
     def push(data: str, commit_id: str) -> Ran:
-        return run(Script("fetch", (str(root), "push", data, commit_id, "", STAMP, "")))
+        words = (str(root), "push", data, commit_id, "", STAMP, "")
+        return run(Script("fetch", words, libraries=("commits",)))
 
     assert push(pack(f"{first}\n"), first).status == 0
     done = push(pack(f"{second}\n^{first}\n"), second)
@@ -165,7 +167,8 @@ def test_push_needs_no_repository_on_the_host(root: Path, repository: Path) -> N
 
 def install(root: Path, release: str, *files: str, tool: str = "pip", tree: str = "tree") -> Ran:
     words = (str(root), release, tree, tool, sys.executable, "", "", str(len(files)), *files)
-    return run(Script("install", words), environment={"PIP_NO_INDEX": "1", "UV_OFFLINE": "1"})
+    script = Script("install", words, libraries=("dependencies",))
+    return run(script, environment={"PIP_NO_INDEX": "1", "UV_OFFLINE": "1"})
 
 
 def release(root: Path, name: str = "20260101T000000Z-aaaaaaa", **files: str) -> Path:
@@ -184,6 +187,18 @@ def test_an_environment_is_built_once_for_the_same_requirements(root: Path) -> N
     assert [ran.result.text("reused") for ran in (built, reused)] == ["no", "yes"]
     assert (second / ".venv/bin/python").resolve() == (first / ".venv/bin/python").resolve()
     assert (first / ".venv").resolve() == root / "venvs" / built.result.text("hash")
+
+
+def test_a_project_without_requirements_has_its_python_too(root: Path) -> None:
+    place = release(root)
+    assert install(root, place.name).result.text("reused") == "no"
+    said = subprocess.run(
+        [place / ".venv/bin/python", "-c", "import sys; print(sys.prefix != sys.base_prefix)"],
+        capture_output=True,
+        text=True,
+    )
+    assert said.stdout == "True\n"
+    assert install(root, place.name).result.text("reused") == "yes"
 
 
 def test_the_hash_follows_included_files_and_not_their_order_on_disk(root: Path) -> None:
@@ -324,6 +339,7 @@ service_restart() { echo "restart $1 $(readlink "$root/current")" >>"$root/told"
 service_stop() { echo "stop $1" >>"$root/told"; }
 service_state() { echo inactive; }
 service_pid() { echo ''; }
+service_moment() { :; }
 service_log() { echo "the last line of $1"; }
 """
 

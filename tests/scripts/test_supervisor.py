@@ -11,7 +11,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from getpass import getuser
 from pathlib import Path, PurePosixPath
 
@@ -81,7 +81,7 @@ class Home:
         assert self.settings.serve is not None
         serve = self.settings.serve.model_copy(update={"command": command})
         files = release_files(
-            Settings(**{**vars(self.settings), "serve": serve}),
+            replace(self.settings, serve=serve),
             root=PurePosixPath(self.root),
             release=release,
             revision="0" * 40,

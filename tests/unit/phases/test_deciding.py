@@ -10,7 +10,6 @@ from pathlib import PurePosixPath
 import pytest
 
 from aideploy.commands.rollback import previous
-from aideploy.deployment import ReleaseFailed, judged
 from aideploy.errors import ExitStatus, HostNotReady, Unreachable, UsageError
 from aideploy.events import Phase
 from aideploy.phases import facts as looking
@@ -21,6 +20,7 @@ from aideploy.remote.fleet import FleetError
 from aideploy.remote.result import Result, ScriptFailed
 from aideploy.settings import Host
 from aideploy.settings.health import Health
+from aideploy.story import ReleaseFailed, judged
 
 
 def facts(
@@ -36,6 +36,7 @@ def facts(
         "writable": True,
         "git": "git version 2",
         "python": "/usr/bin/python3 Python 3.11",
+        "python_version": (3, 11),
         "current": live,
         "releases": names,
         "journal": Journal(tuple(Entry(Verdict.GOOD, name, at) for name in names)),
@@ -53,7 +54,8 @@ def host(**values: object) -> Host:
         ({"writable": False}, "may not write"),
         ({"free": 10**6}, "MB free"),
         ({"git": ""}, "git"),
-        ({"python": ""}, "Python"),
+        ({"python": "", "python_version": ()}, "Python 3.8 or later"),
+        ({"python_version": (3, 7)}, "too old"),
     ],
 )
 def test_a_host_that_lacks_something_is_refused_with_what_to_do(
@@ -74,7 +76,8 @@ def test_a_host_with_fewer_gpus_than_promised_is_refused() -> None:
 
 
 def test_what_a_host_says_becomes_typed_facts() -> None:
-    entry = Entry(Verdict.LIVE, "r2", datetime(2026, 1, 1, tzinfo=UTC), revision="abc")
+    older, newer = "20260101T000000Z-aaaaaaa", "20260102T000000Z-bbbbbbb"
+    entry = Entry(Verdict.LIVE, newer, datetime(2026, 1, 1, tzinfo=UTC), revision="abc")
     said = Result(
         "open",
         (
@@ -83,15 +86,16 @@ def test_what_a_host_says_becomes_typed_facts() -> None:
             ("free", "123"),
             ("writable", "yes"),
             ("file", "missing /etc/a file"),
-            ("release", "r2"),
-            ("release", "r1"),
+            ("release", newer),
+            ("release", older),
+            ("release", "lost+found"),
             ("model", "m1"),
-            ("current", "r2"),
+            ("current", newer),
             ("journal", base64.b64encode(entry.line().encode()).decode()),
         ),
     )
     known = looking.read("web1", said)
-    assert known.releases == ("r1", "r2")
+    assert known.releases == (older, newer)
     assert known.files == {"/etc/a file": "missing"}
     assert known.current_revision == "abc"
     assert known.uid == -1

@@ -1,6 +1,6 @@
 """The configuration files of a host, case by case: settings in, files out, and the programs that
-read them accept them. A case is a folder in `rendered/`: a hosts.toml whose first line says what the
-host said of itself, and the files, with `!` for `/` in their paths."""
+read them accept them. A case is a folder in `rendered/`: a hosts.toml whose first line says what
+the host said of itself, and the files, with `!` for `/` in their paths."""
 
 from __future__ import annotations
 
@@ -95,7 +95,9 @@ def test_where_the_files_lie_is_known_before_the_host_is() -> None:
     }
 
 
-def test_a_file_differs_when_its_text_does_or_it_is_missing_but_not_when_it_cannot_be_read() -> None:
+def test_a_file_differs_when_its_text_does_or_it_is_missing_but_not_when_it_cannot_be_read() -> (
+    None
+):
     files = render("systemd")
     same, other, missing, secret, *_ = files
     checksums = {
@@ -126,7 +128,14 @@ def test_what_is_on_the_host_is_told_apart_from_what_may_not_be_read() -> None:
     same, unreadable, missing, *_ = render("systemd")
     result = Result(
         "read_files",
-        (("state.1", "there"), ("content.1", "w6QK"), ("state.2", "unreadable"), ("state.3", "missing")),
+        (
+            ("state.1", "there"),
+            ("content.1", "w6QK"),
+            ("state.2", "unreadable"),
+            ("state.3", "missing"),
+        ),
     )
-    found = {file.path: file.content for file in installed_files((same, unreadable, missing), result)}
+    found = {
+        file.path: file.content for file in installed_files((same, unreadable, missing), result)
+    }
     assert found == {same.path: "ä\n", unreadable.path: None}

@@ -11,7 +11,7 @@ import pytest
 from aideploy.errors import SettingsError
 from aideploy.settings import Settings, load
 from aideploy.settings.app import Source
-from aideploy.settings.first_file import first_file
+from aideploy.settings.first_file import first_file, look
 
 FLASK = """\
 import flask
@@ -43,20 +43,26 @@ def git(folder: Path, *arguments: str) -> None:
 
 
 def accepted(repo: Path, where: Path) -> Settings:
-    """What `load` makes of the file once the address is in it."""
-    text = first_file(repo)
+    """What `load` makes of the file with the address of a host."""
     path = where / "hosts.toml"
-    path.write_text(text.replace('address = ""', 'address = "gpu1"'), encoding="utf-8")
+    path.write_text(first_file(look(repo), "gpu1"), encoding="utf-8")
     return load(path, None)
 
 
-def test_the_first_file_lacks_the_address_and_nothing_else(tmp_path: Path) -> None:
+def test_the_first_file_lacks_a_host_and_nothing_else(tmp_path: Path) -> None:
     path = tmp_path / "hosts.toml"
-    path.write_text(first_file(project(tmp_path / "ranker", {"train.py": ""})))
+    text = first_file(look(project(tmp_path / "ranker", {"train.py": ""})))
+    path.write_text(text)
     with pytest.raises(SettingsError) as caught:
         load(path, None)
     (problem,) = caught.value.problems
-    assert ".address: found '' (an empty text)" in problem
+    assert "environments: missing; expected one host at least" in problem
+
+    for line in ("[environments.production.hosts.host1]", 'address = "host1.example"'):
+        text = text.replace(f"# {line}", line)
+    path.write_text(text)
+    (host,) = load(path, None).hosts
+    assert host.address == "host1.example"
 
 
 def test_an_empty_folder_gives_a_file_that_says_what_to_fill_in(tmp_path: Path) -> None:
@@ -67,7 +73,7 @@ def test_an_empty_folder_gives_a_file_that_says_what_to_fill_in(tmp_path: Path) 
     assert settings.train is None
     assert settings.test is None
     assert settings.serve
-    text = first_file(repo)
+    text = first_file(look(repo))
     assert "No git repository" in text
     assert "No web service" in text
 

@@ -61,7 +61,10 @@ def test_a_value_is_read_as_what_it_means(kind: Any, text: str, meaning: object)
             (values.HostFolder, v)
             for v in ("/srv/a b", "/srv/a\n", "/srv//a", "/srv/$(id)", "/srv/ä")
         ),
-        *((values.HostFolder, v) for v in ("/srv/.", "/srv/ä", "/srv/%i", "/srv/-a", "~/app")),
+        *(
+            (values.HostFolder, v)
+            for v in ("/srv/.", "/srv/ä", "/srv/%i", "/srv/-a", "~", "~ann/app", "~/../app")
+        ),
         *(
             (values.ProjectPath, v)
             for v in ("", ".", "..", "/a", "a/../b", "-a", "a b", "./a", "a//b")

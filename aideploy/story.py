@@ -17,6 +17,7 @@ from aideploy.errors import (
     ExitStatus,
     HostNotReady,
     Interrupted,
+    Locked,
     PhaseFailed,
     Refused,
     UsageError,
@@ -47,8 +48,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_STAMP = "%Y%m%dT%H%M%SZ"
-_INLINE_PACK_BYTES = 4 * 1024 * 1024
+INLINE_PACK_BYTES = 4 * 1024 * 1024
 # What a script says when the host, not the release, is the reason; otherwise the release failed.
 _HOST_CODES = frozenset(
     [
@@ -82,6 +82,7 @@ class Progress:
     trained: Trained | None = None
     trained_on: str = ""
     archive: str = ""
+    staged: Target | None = None
 
 
 class Deployment:
@@ -102,23 +103,34 @@ class Deployment:
         self._who = who
         self._progress = Progress()
         self._rollout: Rollout | None = None
+        self._finished = False
         self._hosts = {host.name: host for host in settings.hosts}
         self._secrets: Mapping[str, str] = {}
 
     # -- the story ------------------------------------------------------------------------------
 
-    def run(self, revision: str | None = None, *, wait_lock: bool = False) -> str:
+    def run(
+        self,
+        revision: str | None = None,
+        *,
+        wait_lock: bool = False,
+        confirm: Callable[[str], bool] = lambda _: True,
+    ) -> str:
         """Deploy a revision and return the id of the new release.
 
         Args:
             revision: a branch, a tag or a commit; None for [app] branch.
             wait_lock: wait for a lock that somebody else holds.
+            confirm: asked whether to go on when the revision is older than what is live.
 
         Raises:
             AideployError: it did not succeed; `status` says how it stands.
         """
+        wanted = fetch.wanted_revision(self.settings, revision)
+        self._require_roles()
+        self._notice(self.plan(wanted))
         self.open(wait_lock=wait_lock)
-        self.fetch(revision)
+        self._say_the_way(self.fetch(wanted), confirm)
         self.install()
         self.test()
         self.train()
@@ -129,7 +141,12 @@ class Deployment:
         """Connect to every host, take the locks, look around; nobody may be unready."""
         if self.settings.serve:
             self._secrets = resolve(self.settings.serve, os.environ, self.settings.path.parent)
-        results = self._fleet.open(Lock.HELD, looking.script(self.settings), wait_lock=wait_lock)
+        try:
+            results = self._fleet.open(
+                Lock.HELD, looking.script(self.settings), wait_lock=wait_lock
+            )
+        except FleetError as error:
+            raise judged(error) from error
         self.facts = {name: looking.read(name, result) for name, result in results.items()}
         refusals = [
             refusal
@@ -137,12 +154,12 @@ class Deployment:
             if (refusal := looking.refusal(known, self._hosts[name]))
         ]
         if refusals:
-            raise FleetError(Phase.OPEN, tuple(refusals))
+            raise judged(FleetError(Phase.OPEN, tuple(refusals)))
         return self.facts
 
     def fetch(self, revision: str | None = None) -> Fetched:
         """Bring the same commit to every host that trains or serves."""
-        wanted = revision or self.settings.app.branch
+        wanted = fetch.wanted_revision(self.settings, revision)
         stamp = self._stamp()
         if self.settings.app.source is Source.PUSH:
             fetched = self._push(wanted, stamp)
@@ -194,8 +211,11 @@ class Deployment:
             return train.read(results[0])
 
         self._progress.trained_on = name
-        self._progress.trained = self._each(Phase.TRAIN, work, [name])[name]
-        return self._progress.trained
+        trained = self._each(Phase.TRAIN, work, [name])[name]
+        self._progress.trained = trained
+        for notice in trained.notices:
+            self._notice(notice, host=name, level="warning")
+        return trained
 
     def distribute(self) -> None:
         """Put the model on every serve host that has not got it, and verify it there."""
@@ -226,16 +246,30 @@ class Deployment:
             )
             return service.read_health(session.run(Phase.STAGE, script)[0])
 
+        if not self._progress.installed:
+            raise _too_early("nothing was installed yet", "install()")
+        if self.settings.train and self._progress.trained is None:
+            raise _too_early("nothing was trained yet", "train()")
         note = "" if service.proven_beside(self.settings) else "not started beside: one model a GPU"
-        return self._each(Phase.STAGE, work, self._names(Role.SERVE), note=note)
+        health = self._each(Phase.STAGE, work, self._names(Role.SERVE), note=note)
+        self._progress.staged = Target(self.release, self.revision, self._model)
+        return health
+
+    def take_up(self) -> Target:
+        """Go on with the newest release that an earlier run staged on every serve host.
+
+        Raises:
+            UsageError: there is none that is newer than what is live.
+        """
+        self._progress.staged = service.newest_staged(
+            [self.facts[name] for name in self._names(Role.SERVE)]
+        )
+        return self._progress.staged
 
     def switch(self) -> None:
-        """Switch every serve host, watch it, and confirm; if one is not well, all go back."""
-        target = Target(
-            self.release,
-            self.revision,
-            self._progress.trained.model if self._progress.trained else "",
-        )
+        """Switch every serve host and watch it; if one is not well, all go back."""
+        if self._progress.staged is None:
+            raise _too_early("nothing was staged yet", "stage()")
         serve = self._names(Role.SERVE)
         self._rollout = Rollout(
             self.settings,
@@ -244,30 +278,43 @@ class Deployment:
             self._events,
             who=self._who,
         )
-        self._rollout.run(dict.fromkeys(serve, target), watch=True)
+        bakes = self.settings.rollout.bake > timedelta(0)
+        self._rollout.run(dict.fromkeys(serve, self._progress.staged), watch=bakes)
 
     def finish(self) -> None:
-        """Write the last word to the journals, tell Prometheus, make room.
+        """Confirm the switch, write the last word to the journals, tell Prometheus, make room.
 
         Raises:
-            NeedsPerson: a host did not get so far; what it serves does not change any more.
+            RolledBack, NeedsPerson: a host did not confirm, and so every host went back.
+            NeedsPerson: a host did not get to the end; what it serves does not change any more.
         """
+        if self._rollout is None:
+            raise _too_early("nothing was switched yet", "switch()")
 
         def work(session: Session) -> None:
-            name = session.host.name
-            known = self.facts[name]
+            known = self.facts[session.host.name]
             keep = service.kept(known, self.release, self.settings.app.keep_releases)
-            session.run(
-                Phase.FINISH,
-                service.finish(
-                    known,
-                    (self._entry(Verdict.GOOD),),
-                    keep,
-                    targets_file(self.settings, session.host),
-                ),
-            )
+            entries = (self._entry(Verdict.GOOD),)
+            targets = targets_file(self.settings, session.host)
+            session.run(Phase.FINISH, service.finish(known, entries, keep, targets))
 
+        self._rollout.confirm()
+        self._finished = True
         conclude(self._fleet, self._events, work, self._fleet.names)
+
+    def withdraw(self, error: AideployError) -> AideployError:
+        """Take every host back that switched and was not finished.
+
+        Args:
+            error: why.
+
+        Returns:
+            the error to raise: this one where nothing had switched, else one that says where the
+            hosts are now.
+        """
+        if self._rollout is None or not self._rollout.unconfirmed:
+            return error
+        return self._rollout.go_back(error)
 
     def rollout(self) -> None:
         """Distribute, stage, switch, watch and finish."""
@@ -276,22 +323,54 @@ class Deployment:
         self.switch()
         self.finish()
 
+    def plan(self, revision: str | None = None) -> str:
+        """Return in one line what `run` is about to do."""
+        settings = self.settings
+        names = {role: self._names(role) for role in Role}
+        phases = [
+            ("fetch", "install"),
+            ("test",) if settings.test else (),
+            (f"train on {names[Role.TRAIN][0]}", "distribute") if settings.train else (),
+            ("stage", "switch", f"watch {settings.rollout.bake.total_seconds():g}s", "finish"),
+        ]
+        return (
+            f"plan: {revision or settings.app.branch} to {len(names[Role.SERVE])} serving hosts: "
+            + ", ".join(word for words in phases for word in words)
+        )
+
     # -- what it says of itself -----------------------------------------------------------------
 
     @property
     def release(self) -> str:
         """The id of the release that is on its way."""
-        return self._fetched.release
+        staged = self._progress.staged
+        return staged.release if staged and staged.release else self._fetched.release
 
     @property
     def revision(self) -> str:
         """The full commit that is on its way."""
-        return self._fetched.commit
+        staged = self._progress.staged
+        return staged.revision if staged else self._fetched.commit
+
+    @property
+    def is_live(self) -> bool:
+        """Whether the release is live and confirmed."""
+        return self._finished
+
+    @property
+    def is_unconfirmed(self) -> bool:
+        """Whether a host is switched that goes back unless finish() confirms it."""
+        return self._rollout is not None and self._rollout.unconfirmed
 
     @property
     def states(self) -> tuple[HostState, ...]:
-        """The state of every host that was reached, as it is now."""
-        known = {name: untouched(facts) for name, facts in self.facts.items()}
+        """The state of every host, as it is now."""
+        known = {
+            name: untouched(self.facts[name])
+            if name in self.facts
+            else HostState(host=name, state="as it was (nothing was begun)")
+            for name in self._hosts
+        }
         if self._rollout:
             known |= self._rollout.states
         return tuple(known.values())
@@ -299,12 +378,28 @@ class Deployment:
     # -- inside ---------------------------------------------------------------------------------
 
     @property
+    def _model(self) -> str:
+        progress = self._progress
+        if progress.staged:
+            return progress.staged.model
+        return progress.trained.model if progress.trained else ""
+
+    @property
     def _fetched(self) -> Fetched:
         if not self._progress.fetched:
-            raise UsageError(
-                "nothing was fetched yet", next_step="call open() and fetch() before this phase"
-            )
+            raise _too_early("nothing was fetched yet", "fetch()")
         return self._progress.fetched[self._deployed_names()[0]]
+
+    def _require_roles(self) -> None:
+        """The settings have a host for every role; a selection of hosts may lack one."""
+        needed = {Role.TRAIN: self.settings.train, Role.SERVE: self.settings.serve}
+        for role, table in needed.items():
+            if table is not None and not self._names(role):
+                raise UsageError(
+                    f"none of the chosen hosts has the role {role}",
+                    why=f"chosen: {', '.join(self._hosts)}",
+                    next_step=f"add a host with the role {role} to --only, or leave --only out",
+                )
 
     def _names(self, role: Role) -> tuple[str, ...]:
         return tuple(host.name for host in self.settings.hosts if role in host.roles)
@@ -316,11 +411,9 @@ class Deployment:
     def _stamp(self) -> str:
         """Return the time for the release's id: later than that of any release on any host."""
         now = datetime.now(UTC)
-        newest = max((name for known in self.facts.values() for name in known.releases), default="")
-        if newest and newest.partition("-")[0] >= now.strftime(_STAMP):
-            last = datetime.strptime(newest.partition("-")[0], _STAMP).replace(tzinfo=UTC)
-            now = last + timedelta(seconds=1)
-        return now.strftime(_STAMP)
+        names = (name for known in self.facts.values() for name in known.releases)
+        after = (time + timedelta(seconds=1) for time in map(looking.release_time, names) if time)
+        return max([now, *after]).strftime(looking.RELEASE_STAMP)
 
     def _pull(self, revision: str, stamp: str) -> Mapping[str, Fetched]:
         def from_repository(wanted: str, hosts: Iterable[str]) -> Mapping[str, Fetched]:
@@ -350,7 +443,7 @@ class Deployment:
         def work(session: Session) -> Fetched:
             known = self.facts[session.host.name]
             pack = packs[known.have]
-            if len(pack) > _INLINE_PACK_BYTES:
+            if len(pack) > INLINE_PACK_BYTES:
                 transfer.send(Phase.FETCH, pack, {session: transfer.take_pack(str(known.root))})
                 pack = b""
             script = fetch.push(self.settings, pack, commit, stamp, known.current_revision)
@@ -378,19 +471,18 @@ class Deployment:
 
     def _staging(self, name: str) -> Staging:
         known = self.facts[name]
-        model = self._progress.trained.model if self._progress.trained else ""
         files = release_files(
             self.settings,
             root=known.root,
             release=self.release,
             revision=self.revision,
-            model=model,
+            model=self._model,
             secrets=self._secrets,
         )
         return Staging(
             release=self.release,
             revision=self.revision,
-            model=model,
+            model=self._model,
             environment=files.environment,
             serve=files.serve,
             record=self._record(name),
@@ -428,7 +520,7 @@ class Deployment:
             at=datetime.now(UTC),
             who=self._who,
             revision=self.revision,
-            model=self._progress.trained.model if self._progress.trained else "",
+            model=self._model,
         )
 
     def _each(
@@ -445,8 +537,33 @@ class Deployment:
         except Interrupted as error:
             raise Interrupted("interrupted; nothing was switched", phase=error.phase) from error
 
-    def _notice(self, text: str, host: str | None = None) -> None:
-        self._events.publish(Notice(text=text, host=host))
+    def _say_the_way(self, fetched: Fetched, confirm: Callable[[str], bool]) -> None:
+        """Say how far the revision is from what is live; going back is asked for."""
+        if fetched.ahead is None or fetched.behind is None:
+            return
+        if fetched.ahead == 0 and fetched.behind > 0:
+            older = _commits(fetched.behind)
+            question = f"{fetched.commit[:7]} is {older} older than what is live"
+            if not confirm(question):
+                raise UsageError(
+                    f"{question}: not deployed",
+                    next_step="to go back to a release that was good: fab rollback",
+                )
+        elif fetched.ahead == 0:
+            self._notice(f"{fetched.commit[:7]} is live already; it is deployed anew")
+        else:
+            self._notice(f"{_commits(fetched.ahead)} since what is live")
+
+    def _notice(self, text: str, host: str | None = None, level: str = "info") -> None:
+        self._events.publish(Notice(text=text, host=host, level=level))
+
+
+def _too_early(what: str, first: str) -> UsageError:
+    return UsageError(what, next_step=f"call {first} before this phase")
+
+
+def _commits(number: int) -> str:
+    return f"{number} commit" + "s" * (number != 1)
 
 
 def judged(error: FleetError) -> AideployError:
@@ -454,11 +571,16 @@ def judged(error: FleetError) -> AideployError:
     kind: type[AideployError] = ReleaseFailed
     next_step = error.next_step
     codes = {cause.code for cause in error.causes if isinstance(cause, ScriptFailed)}
-    if any(isinstance(cause, HostNotReady) for cause in error.causes) or codes & _HOST_CODES:
+    if error.phase == Phase.OPEN:
+        # Nothing of the release has been seen yet.
+        kind = HostNotReady
+    if any(isinstance(cause, Locked) for cause in error.causes):
+        kind = Locked
+    elif any(isinstance(cause, HostNotReady) for cause in error.causes) or codes & _HOST_CODES:
         kind = HostNotReady
     elif codes & _USAGE_CODES:
         kind = UsageError
-    elif "tests-failed" in codes:
+    elif "tests-failed" in codes or (error.phase == Phase.TEST and "timeout" in codes):
         kind = Refused
     return kind(
         _headline(error),

@@ -1,0 +1,91 @@
+"""Asking all hosts for facts, of which some may not answer: what `status` and its like share.
+
+A host that is down must not hide what the others say. What is known is shown, the hosts that are
+missing are named with the reason, and the command ends with status 3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+from aideploy.errors import AideployError, HostNotReady
+from aideploy.phases import facts as looking
+from aideploy.phases.facts import HostFacts
+from aideploy.remote.result import Result
+from aideploy.remote.script import Script
+from aideploy.remote.session import Lock
+from aideploy.running import Run
+from aideploy.settings import Host, Role, Settings
+
+_NAMED = 5
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Absent:
+    """A host that did not answer."""
+
+    host: str
+    what: str
+    why: str
+    next_step: str
+
+
+def ask(
+    run: Run, scripts: Callable[[Host], Iterable[Script]]
+) -> tuple[Mapping[str, list[Result]], tuple[Absent, ...]]:
+    """Open every host that can be opened, run its scripts there, and return what came back.
+
+    Those that cannot are named in `run.failure`, too.
+    """
+    outcomes = run.fleet.open_reachable(Lock.NONE, scripts)
+    missing(run, outcomes.errors)
+    return outcomes.results, absent(outcomes.errors)
+
+
+def missing(
+    run: Run, errors: Mapping[str, AideployError], what: str = "there is no answer from"
+) -> None:
+    """Let the command end, after it showed what it could, with what it could not.
+
+    Args:
+        run: the command.
+        errors: of each host that failed; where there are none, nothing is missing.
+        what: the beginning of a sentence that the names of these hosts end.
+    """
+    if errors:
+        names = named(tuple(errors), len(run.settings.hosts))
+        run.failure = HostNotReady(f"{what} {names}", causes=tuple(errors.values()))
+
+
+def absent(errors: Mapping[str, AideployError]) -> tuple[Absent, ...]:
+    """Return the same errors as facts."""
+    return tuple(
+        Absent(name, error.what, error.why, error.next_step) for name, error in errors.items()
+    )
+
+
+def ask_for_facts(
+    run: Run, *, journal_lines: int = looking.JOURNAL_LINES
+) -> tuple[Mapping[str, HostFacts], tuple[Absent, ...]]:
+    """Return the facts of every host that answers, by name, and who does not."""
+    script = looking.script(run.settings, journal_lines=journal_lines)
+    results, gone = ask(run, lambda _: (script,))
+    return {name: looking.read(name, result[0]) for name, result in results.items()}, gone
+
+
+def of_serving(settings: Settings, by_host: Mapping[str, T]) -> dict[str, T]:
+    """Return those of hosts that serve."""
+    serving = {host.name for host in settings.with_role(Role.SERVE)}
+    return {name: value for name, value in by_host.items() if name in serving}
+
+
+def named(hosts: tuple[str, ...], of: int) -> str:
+    """Return hosts for a table or a sentence: `all 3 hosts`, or their names, or the first few."""
+    if len(hosts) == of and of > 1:
+        return f"all {of} hosts"
+    rest = f" and {len(hosts) - _NAMED} more" if len(hosts) > _NAMED else ""
+    return ", ".join(hosts[:_NAMED]) + rest

@@ -1,0 +1,117 @@
+"""`fab check`: whether a deploy would find what it needs, as far as one can say beforehand."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from aideploy.commands.asking import ask
+from aideploy.errors import AideployError, HostNotReady
+from aideploy.events import Phase
+from aideploy.phases import facts as looking
+from aideploy.phases import readiness
+from aideploy.phases.facts import HostFacts
+from aideploy.phases.readiness import Problem
+from aideploy.remote.script import Script
+from aideploy.remote.session import Session
+from aideploy.report.facts import Table, Text
+from aideploy.repository import Repository
+from aideploy.running import Run
+from aideploy.services.files import managed_files
+from aideploy.settings import Host, Settings
+from aideploy.settings.app import Source
+from aideploy.settings.secrets import resolve
+
+HERE = "this machine"
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What is in the way of a deploy; nothing at all when `problems` is empty.
+
+    Args:
+        app, environment: of which.
+        hosts: every host that was checked.
+        problems: what is wrong, on a host or on this machine.
+    """
+
+    app: str
+    environment: str
+    hosts: tuple[str, ...]
+    problems: tuple[Problem, ...]
+
+    def shown(self) -> tuple[Table | Text, ...]:
+        """Return the table: a line for each host that is ready, and for each problem."""
+        return (Table(("", "HOST", "WHAT", "NEXT"), tuple(self._rows())),)
+
+    def _rows(self) -> Iterator[tuple[str, ...]]:
+        for name in (HERE, *self.hosts):
+            wrong = [problem for problem in self.problems if problem.host == name]
+            if not wrong:
+                yield "✓", name, "ready", ""
+            for problem in wrong:
+                yield "✗", name, problem.what, problem.next_step
+
+
+def check(run: Run) -> Checked:
+    """Look at this machine and at every host, and return all that is wrong.
+
+    The command ends with status 3 when something is.
+    """
+    settings = run.settings
+
+    def scripts(host: Host) -> tuple[Script]:
+        files = [str(file.path) for file in managed_files(settings, host, user="")]
+        return (looking.script(settings, files),)
+
+    results, absent = ask(run, scripts)
+    facts = {name: looking.read(name, result[0]) for name, result in results.items()}
+    outcomes = run.fleet.attempt(
+        Phase.LOOK,
+        lambda session: _looked(settings, session, facts[session.host.name]),
+        facts,
+        stop_at_failure=False,
+    )
+    problems = (
+        *_here(settings),
+        *(Problem(one.host, f"{one.what}: {one.why}", one.next_step) for one in absent),
+        *(Problem(name, error.what, error.next_step) for name, error in outcomes.errors.items()),
+        *(problem for found in outcomes.results.values() for problem in found),
+    )
+    if problems:
+        places = tuple(dict.fromkeys(problem.host for problem in problems))
+        run.failure = HostNotReady(
+            f"{len(problems)} {'problem' if len(problems) == 1 else 'problems'} "
+            f"on {', '.join(places[:5])}{' and others' if len(places) > 5 else ''}",
+            why="the table says what to do about each",
+            next_step="fab check again, when that is done",
+        )
+    return Checked(
+        settings.app.name,
+        settings.environment,
+        tuple(host.name for host in settings.hosts),
+        problems,
+    )
+
+
+def _looked(settings: Settings, session: Session, facts: HostFacts) -> tuple[Problem, ...]:
+    script = readiness.script(settings, session.host, facts)
+    found = session.run(Phase.LOOK, script)[0]
+    return readiness.problems(settings, session.host, facts, found, datetime.now(UTC))
+
+
+def _here(settings: Settings) -> Iterator[Problem]:
+    """Yield what is wrong on this machine."""
+    folder = settings.path.parent
+    try:
+        if settings.serve:
+            resolve(settings.serve, os.environ, folder)
+    except AideployError as error:
+        yield Problem(HERE, f"{error.what}: {error.why}", error.next_step)
+    try:
+        if settings.app.source is Source.PUSH:
+            Repository(folder / str(settings.app.repository)).commit(settings.app.branch)
+    except AideployError as error:
+        yield Problem(HERE, error.what, error.next_step)

@@ -1,0 +1,292 @@
+"""`fab plan` and `fab deploy --dry-run`: what a deploy would do, and nothing of it done."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from aideploy.commands import planned_scripts
+from aideploy.commands.asking import named
+from aideploy.errors import UsageError
+from aideploy.events import Phase
+from aideploy.phases import facts as looking
+from aideploy.phases import planning, service
+from aideploy.phases.facts import HostFacts
+from aideploy.phases.fetch import wanted_revision
+from aideploy.phases.planning import Coming
+from aideploy.remote.fleet import FleetError
+from aideploy.remote.script import Script
+from aideploy.remote.session import Lock, Session
+from aideploy.report.facts import Table, Text
+from aideploy.repository import Repository
+from aideploy.running import Run
+from aideploy.services.files import RenderedFile, installed_files, rendered_files
+from aideploy.settings import Role, Settings
+from aideploy.settings.app import Source
+from aideploy.story import INLINE_PACK_BYTES, judged
+
+
+@dataclass(frozen=True)
+class FileChange:
+    """A configuration file that is not as the settings want it; `fab setup` would change it."""
+
+    path: str
+    diff: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class HostPlan:
+    """What a deploy would bring to one host.
+
+    Args:
+        host: its name.
+        release: what is live there now.
+        commits, leaving: those that are new, and those that would be gone; newest first.
+        comparable: whether the repository knows the commit that is live.
+        environment: the hash of the environment; "none" where no dependencies are named.
+        reused: whether that is there already.
+        files: configuration files that differ.
+    """
+
+    host: str
+    release: str | None
+    commits: tuple[str, ...]
+    leaving: tuple[str, ...]
+    comparable: bool
+    environment: str
+    reused: bool
+    files: tuple[FileChange, ...]
+
+
+@dataclass(frozen=True)
+class PlannedPhase:
+    """One phase of the deploy: on which hosts, and what it does there. Without hosts: skipped."""
+
+    phase: str
+    hosts: tuple[str, ...]
+    what: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A deploy as it would be now.
+
+    Args:
+        app, environment: of what.
+        wanted: the revision that was asked for.
+        revision, subject, author: the commit that it is.
+        phases: in their order.
+        hosts: those that would get it.
+        scripts: what would run, as text; empty unless asked for.
+    """
+
+    app: str
+    environment: str
+    wanted: str
+    revision: str
+    subject: str
+    author: str
+    phases: tuple[PlannedPhase, ...]
+    hosts: tuple[HostPlan, ...]
+    scripts: tuple[str, ...]
+
+    def shown(self) -> tuple[Table | Text, ...]:
+        """Return what a person wants to know, the most important last."""
+        everybody = len({host for phase in self.phases for host in phase.hosts})
+        return (
+            Text("", self.scripts),
+            Text("", (self._headline(),)),
+            Table(
+                ("PHASE", "HOSTS", "WHAT"),
+                tuple((one.phase, named(one.hosts, everybody), one.what) for one in self.phases),
+            ),
+            Table(("HOST", "LIVE", "CHANGE", "ENVIRONMENT"), tuple(map(_row, self.hosts))),
+            *self._groups("new", {one.host: one.commits for one in self.hosts}),
+            *self._groups("gone", {one.host: one.leaving for one in self.hosts}),
+            *self._diffs(),
+            Text("nothing was changed; next:", ("  fab deploy",)),
+        )
+
+    def _headline(self) -> str:
+        commit = f"{self.revision[:7]} {self.subject} ({self.author})"
+        return f"{self.wanted} of {self.app} to {self.environment}: {commit}"
+
+    def _groups(self, word: str, lines: Mapping[str, tuple[str, ...]]) -> Iterator[Text]:
+        """Yield the commits, those that are the same for several hosts once."""
+        hosts: dict[tuple[str, ...], list[str]] = {}
+        for host, commits in lines.items():
+            hosts.setdefault(commits, []).append(host)
+        for commits, who in hosts.items():
+            title = f"commits that are {word} on {named(tuple(who), len(self.hosts))}:"
+            yield Text(title, tuple(f"  {commit}" for commit in commits))
+
+    def _diffs(self) -> Iterator[Text]:
+        hosts: dict[FileChange, list[str]] = {}
+        for one in self.hosts:
+            for change in one.files:
+                hosts.setdefault(change, []).append(one.host)
+        for change, who in hosts.items():
+            title = f"{change.path} on {named(tuple(who), len(self.hosts))} differs (fab setup):"
+            yield Text(title, change.diff)
+
+
+def plan(run: Run, revision: str | None, *, scripts: bool = False) -> Plan:
+    """Find out what a deploy of this revision would do on each host.
+
+    Args:
+        run: the command.
+        revision: a branch, a tag or a commit; None for [app] branch.
+        scripts: whether to give the text of the scripts, too.
+
+    Raises:
+        FleetError: a host is unreachable, or not ready for a deploy.
+        UsageError: there is no such revision.
+    """
+    settings = run.settings
+    wanted = wanted_revision(settings, revision)
+    results = run.fleet.open(Lock.NONE, looking.script(settings))
+    facts = {name: looking.read(name, result) for name, result in results.items()}
+    refusals = [
+        refusal
+        for host in settings.hosts
+        if (refusal := looking.refusal(facts[host.name], host)) is not None
+    ]
+    if refusals:
+        raise judged(FleetError(Phase.OPEN, tuple(refusals)))
+    deployed = [host.name for host in settings.hosts if host.roles & {Role.TRAIN, Role.SERVE}]
+    if not deployed:
+        raise UsageError("no host trains or serves", next_step="correct the roles in hosts.toml")
+    asking = _scripts(settings, wanted, {name: facts[name] for name in deployed})
+
+    def work(session: Session) -> tuple[Coming, tuple[FileChange, ...]]:
+        name = session.host.name
+        files = rendered_files(settings, session.host, root=facts[name].root, user=facts[name].user)
+        reading = Script("read_files", tuple(str(file.path) for file in files), ("files",))
+        coming, there = session.run(Phase.LOOK, asking[name], reading)
+        installed = {file.path: file.content for file in installed_files(files, there)}
+        changes = (_change(file, installed.get(file.path, "")) for file in files)
+        return planning.read(coming), tuple(change for change in changes if change)
+
+    try:
+        found = run.fleet.each(Phase.LOOK, work, deployed)
+    except FleetError as error:
+        raise judged(error) from error
+    fetched = found[deployed[0]][0].fetched
+    coming = {name: one for name, (one, _) in found.items()}
+    return Plan(
+        app=settings.app.name,
+        environment=settings.environment,
+        wanted=wanted,
+        revision=fetched.commit,
+        subject=fetched.subject,
+        author=fetched.author,
+        phases=tuple(_phases(settings, coming)),
+        hosts=tuple(
+            HostPlan(
+                host=name,
+                release=facts[name].current,
+                commits=one.commits,
+                leaving=one.leaving,
+                comparable=one.fetched.ahead is not None,
+                environment=one.installed.hash,
+                reused=one.installed.reused,
+                files=changes,
+            )
+            for name, (one, changes) in found.items()
+        ),
+        scripts=planned_scripts.shown(settings, facts, coming, wanted, run.who) if scripts else (),
+    )
+
+
+def _scripts(
+    settings: Settings, wanted: str, facts: Mapping[str, HostFacts]
+) -> Mapping[str, Script]:
+    """Return for each host the script that finds out."""
+    if settings.app.source is Source.PULL:
+        return {
+            name: planning.pull(settings, wanted, known.current_revision)
+            for name, known in facts.items()
+        }
+    repository = Repository(settings.path.parent / str(settings.app.repository))
+    commit = repository.commit(wanted)
+    packs = {have: repository.pack(commit, have) for have in {one.have for one in facts.values()}}
+    largest = max(map(len, packs.values()))
+    if largest > INLINE_PACK_BYTES:
+        raise UsageError(
+            f"the commits that the hosts lack are too many for a plan ({largest // 2**20} MB)",
+            next_step="fab step.fetch brings them there and changes nothing that users see",
+        )
+    return {
+        name: planning.push(settings, packs[known.have], commit, known.current_revision)
+        for name, known in facts.items()
+    }
+
+
+def _change(file: RenderedFile, there: str | None) -> FileChange | None:
+    """Return how the file would change; None where it stays, or may not be read."""
+    if there is None or there == file.content:
+        return None
+    lines = difflib.unified_diff(
+        there.splitlines(), file.content.splitlines(), "on the host", "as it should be", lineterm=""
+    )
+    return FileChange(str(file.path), tuple(lines))
+
+
+def _phases(settings: Settings, coming: Mapping[str, Coming]) -> Iterator[PlannedPhase]:
+    def of(role: Role) -> tuple[str, ...]:
+        return tuple(host.name for host in settings.with_role(role))
+
+    def phase(phase: Phase, hosts: Iterable[str], what: str) -> PlannedPhase:
+        return PlannedPhase(phase.value, tuple(hosts), what)
+
+    everybody = tuple(host.name for host in settings.hosts)
+    serve, trainer = of(Role.SERVE), of(Role.TRAIN)[:1]
+    receivers = tuple(name for name in serve if name not in trainer) if settings.train else ()
+    yield phase(Phase.OPEN, everybody, "connect, take the lock, look around")
+    pulled = settings.app.source is Source.PULL
+    yield phase(Phase.FETCH, coming, "from the repository" if pulled else "sent by this machine")
+    yield phase(Phase.INSTALL, coming, _installing(coming))
+    tester = (trainer or tuple(coming)[:1]) if settings.test else ()
+    yield phase(
+        Phase.TEST, tester, settings.test.command if settings.test else "there is no [test]"
+    )
+    yield phase(
+        Phase.TRAIN,
+        trainer if settings.train else (),
+        f"anew: {settings.train.command}" if settings.train else "there is no [train]",
+    )
+    yield phase(Phase.DISTRIBUTE, receivers, "the model" if receivers else "nobody else needs it")
+    if serve and settings.serve:
+        beside = service.proven_beside(settings)
+        proof = f"proven on port {settings.serve.slot_port}" if beside else "one model a GPU: not"
+        yield phase(Phase.STAGE, serve, f"{proof} beside what is live")
+        yield phase(Phase.SWITCH, serve, f"strategy {settings.serve.strategy}, then asked")
+        bake = settings.rollout.bake.total_seconds()
+        yield phase(Phase.WATCH, serve, f"for {bake:g} s; if it is not well, all go back")
+    yield phase(Phase.FINISH, everybody, f"keep {settings.app.keep_releases} good releases")
+
+
+def _installing(coming: Mapping[str, Coming]) -> str:
+    installed = [one.installed for one in coming.values()]
+    if all(one.hash == "none" for one in installed):
+        return "no dependencies are named"
+    built = sum(not one.reused for one in installed)
+    return f"built on {built}, reused on {len(installed) - built}"
+
+
+def _row(one: HostPlan) -> tuple[str, ...]:
+    more = "+" if len(one.commits) == planning.MOST_COMMITS else ""
+    words = [f"{len(one.commits)}{more} new"] if one.commits else []
+    words += [f"{len(one.leaving)} gone"] if one.leaving else []
+    if one.release is None:
+        words = ["the first release"]
+    elif not one.comparable:
+        words = ["the repository does not know the commit that is live"]
+    environment = f"{one.environment[:7]} {'reused' if one.reused else 'built'}"
+    return (
+        one.host,
+        one.release or "nothing",
+        ", ".join(words) or "the same commit",
+        "" if one.environment == "none" else environment,
+    )

@@ -1,0 +1,163 @@
+"""The scripts of a deploy as they would run, for `fab plan --scripts`. Secrets are masked.
+
+What only the deploy itself finds out stands in angle brackets. What several scripts share is shown
+once, in front of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from aideploy.commands.asking import named
+from aideploy.events import Phase
+from aideploy.monitoring.targets import targets_file
+from aideploy.phases import fetch, install, service, test, train
+from aideploy.phases.facts import HostFacts
+from aideploy.phases.journal import Entry, Verdict
+from aideploy.phases.planning import Coming
+from aideploy.phases.service import Direction, Staging, Target
+from aideploy.remote.script import Script, source
+from aideploy.services.release import release_files
+from aideploy.settings import Host, Role, Settings
+from aideploy.settings.app import Source
+
+if TYPE_CHECKING:
+    from aideploy.settings.serve import Serve
+
+_STAMP = "<time>"
+_MODEL = "<sha256 of the model>"
+
+
+def shown(
+    settings: Settings,
+    facts: Mapping[str, HostFacts],
+    coming: Mapping[str, Coming],
+    wanted: str,
+    who: str,
+) -> tuple[str, ...]:
+    """Return the lines of all scripts, in the order of the phases.
+
+    Args:
+        settings: of the environment.
+        facts: of every host.
+        coming: what would come to each that trains or serves.
+        wanted: the revision that was asked for.
+        who: who would deploy.
+    """
+    by_phase: dict[Phase, dict[str, Script]] = {}
+    for host in settings.hosts:
+        if host.name not in coming:
+            continue
+        planned = _Planned(settings, host, facts[host.name], coming[host.name], wanted, who)
+        for phase, script in planned.scripts():
+            by_phase.setdefault(phase, {})[host.name] = script
+    scripts = [script for one in by_phase.values() for script in one.values()]
+    shared = dict.fromkeys(name for script in scripts for name in script.libraries)
+    lines = _titled("in front of every script", source("prelude"))
+    for name in shared:
+        lines += _titled(f"in front of those that need it: {name}", source(name))
+    for phase, by_host in by_phase.items():
+        lines += _one_phase(phase, by_host, len(settings.hosts))
+    return tuple(lines)
+
+
+def _one_phase(phase: Phase, by_host: Mapping[str, Script], everybody: int) -> list[str]:
+    """Return the script once, and the arguments of each host where they differ."""
+    first = next(iter(by_host.values()))
+    lines = _titled(f"{phase} on {named(tuple(by_host), everybody)}", first.shown())
+    for host, script in by_host.items():
+        if script.shown_arguments() != first.shown_arguments():
+            lines += _titled(f"{phase} on {host}: the same with", script.shown_arguments())
+    return lines
+
+
+def _titled(title: str, text: str) -> list[str]:
+    return [f"##### {title}", *text.rstrip("\n").split("\n"), ""]
+
+
+class _Planned:
+    """The deploy to one host, as far as it is known now."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        host: Host,
+        facts: HostFacts,
+        coming: Coming,
+        wanted: str,
+        who: str,
+    ) -> None:
+        self._settings = settings
+        self._host = host
+        self._facts = facts
+        self._coming = coming
+        self._wanted = wanted
+        self._who = who
+        self._revision = coming.fetched.commit
+        self._release = f"{_STAMP}-{self._revision[:7]}"
+        self._model = _MODEL if settings.train else ""
+
+    def scripts(self) -> Iterator[tuple[Phase, Script]]:
+        settings, facts = self._settings, self._facts
+        trainers = [*settings.with_role(Role.TRAIN), *settings.hosts]
+        leads = trainers[0].name == self._host.name
+        yield Phase.FETCH, self._fetch()
+        yield Phase.INSTALL, install.script(settings, self._release, self._coming.fetched.tree)
+        if settings.test and leads:
+            yield Phase.TEST, test.script(settings, settings.test, self._release)
+        if settings.train and leads:
+            how = settings.train
+            yield Phase.TRAIN, train.script(settings, how, self._release, self._revision)
+        elif settings.train and Role.SERVE in self._host.roles:
+            yield Phase.DISTRIBUTE, train.write_model(settings, self._model, "<the model>")
+        if settings.serve and Role.SERVE in self._host.roles:
+            yield from self._serving(settings.serve)
+        keep = service.kept(facts, self._release, settings.app.keep_releases)
+        targets = targets_file(settings, self._host)
+        yield Phase.FINISH, service.finish(facts, (self._entry(Verdict.GOOD),), keep, targets)
+
+    def _fetch(self) -> Script:
+        live = self._facts.current_revision
+        if self._settings.app.source is Source.PULL:
+            return fetch.pull(self._settings, self._wanted, _STAMP, live)
+        return fetch.push(self._settings, b"", self._revision, _STAMP, live)
+
+    def _serving(self, serve: Serve) -> Iterator[tuple[Phase, Script]]:
+        settings, host, facts = self._settings, self._host, self._facts
+        target = Target(self._release, self._revision, self._model)
+        yield Phase.STAGE, service.stage(settings, host, facts, self._staging(serve))
+        entries = (self._entry(Verdict.LIVE),)
+        yield Phase.SWITCH, service.switch(settings, host, facts, target, Direction.ON, entries)
+        yield Phase.WATCH, service.watch(settings, host, facts, self._revision)
+
+    def _staging(self, serve: Serve) -> Staging:
+        files = release_files(
+            self._settings,
+            root=self._facts.root,
+            release=self._release,
+            revision=self._revision,
+            model=self._model,
+            # The whole file is masked, so that no value is needed here.
+            secrets=dict.fromkeys(serve.secrets, ""),
+        )
+        return Staging(
+            release=self._release,
+            revision=self._revision,
+            model=self._model,
+            environment=files.environment,
+            serve=files.serve,
+            record={"<what release.json says>": "<of this host>"},
+            entry=self._entry(Verdict.PREPARED),
+        )
+
+    def _entry(self, verdict: Verdict) -> Entry:
+        return Entry(
+            verdict=verdict,
+            release=self._release,
+            at=datetime.now(UTC),
+            who=self._who,
+            revision=self._revision,
+            model=self._model,
+        )

@@ -1,0 +1,179 @@
+"""`fab status`: what each host serves, since when and by whom, how it is, and what differs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from aideploy.commands.asking import Absent, ask, named, of_serving
+from aideploy.phases import condition
+from aideploy.phases import facts as looking
+from aideploy.phases.condition import Condition
+from aideploy.phases.facts import HostFacts
+from aideploy.phases.journal import Verdict
+from aideploy.remote.script import Script
+from aideploy.report.facts import Table, Text
+from aideploy.running import Run
+from aideploy.services.files import differing, managed_files, rendered_files
+from aideploy.settings import Host, Settings
+
+_COLUMNS = ("HOST", "LIVE", "SINCE (UTC)", "BY", "SERVICE", "HEALTH", "MODEL", "FREE")
+
+
+@dataclass(frozen=True)
+class HostStatus:
+    """One host that answered.
+
+    Args:
+        host: its name.
+        set_up: whether the app's folder is there and ours.
+        release: what is live, if anything is.
+        since, by: when and by whom it was put live, as far as the journal knows.
+        condition: what the host said of itself just now.
+        free: bytes free where the app lives.
+        stale_files: configuration files that are not as the settings want them.
+    """
+
+    host: str
+    set_up: bool
+    release: str | None
+    since: datetime | None
+    by: str
+    condition: Condition
+    free: int
+    stale_files: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Status:
+    """The fleet as it is now.
+
+    Args:
+        app, environment: whose.
+        last_good: the release that was judged good last; the one that every host should serve.
+        hosts: those that answered.
+        absent: those that did not.
+        differing: the hosts that serve something else than `last_good`.
+    """
+
+    app: str
+    environment: str
+    last_good: str | None
+    hosts: tuple[HostStatus, ...]
+    absent: tuple[Absent, ...]
+    differing: tuple[str, ...]
+
+    def shown(self) -> tuple[Table | Text, ...]:
+        """Return the table, and what a person should know besides."""
+        rows = [*map(_row, self.hosts), *((one.host, "does not answer") for one in self.absent)]
+        padded = tuple((*row, *[""] * (len(_COLUMNS) - len(row))) for row in rows)
+        return Table(_COLUMNS, padded), Text("", self._folded_remarks())
+
+    def _folded_remarks(self) -> tuple[str, ...]:
+        """Return what there is to say, and of which hosts."""
+        hosts: dict[str, list[str]] = {}
+        for host, text in self._remarks():
+            hosts.setdefault(text, []).append(host)
+        everybody = len(self.hosts) + len(self.absent)
+        return tuple(f"{named(tuple(who), everybody)}: {text}" for text, who in hosts.items())
+
+    def _remarks(self) -> Iterable[tuple[str, str]]:
+        for one in self.hosts:
+            now = one.condition
+            if now.lock:
+                yield one.host, f"locked by {now.lock}"
+            if now.held:
+                yield one.host, f"locked on purpose by {now.held} (fab unlock)"
+            if not one.set_up:
+                yield one.host, "not set up (fab setup)"
+            elif one.stale_files:
+                yield (
+                    one.host,
+                    f"not as the settings want it: {', '.join(one.stale_files)} "
+                    "(fab plan shows how, fab setup corrects it)",
+                )
+            if now.healthy is False:
+                yield one.host, now.health
+            if one.host in self.differing:
+                yield (
+                    one.host,
+                    f"serves {one.release or 'nothing'}, "
+                    f"the last good release is {self.last_good} (fab deploy)",
+                )
+
+
+def status(run: Run) -> Status:
+    """Ask every host, in one round trip, and return what those that answer say."""
+    settings = run.settings
+
+    def scripts(host: Host) -> tuple[Script, Script]:
+        # Who we are there is not known yet: asked for are also files that root does without.
+        files = [str(file.path) for file in managed_files(settings, host, user="")]
+        return looking.script(settings, files), condition.script(settings, host)
+
+    results, absent = ask(run, scripts)
+    facts = {name: looking.read(name, result[0]) for name, result in results.items()}
+    conditions = {name: condition.read(result[1]) for name, result in results.items()}
+    hosts = {host.name: host for host in settings.hosts}
+    serving = of_serving(settings, facts)
+    good = last_good(serving)
+    return Status(
+        app=settings.app.name,
+        environment=settings.environment,
+        last_good=good,
+        hosts=tuple(
+            _host_status(settings, hosts[name], facts[name], conditions[name]) for name in facts
+        ),
+        absent=absent,
+        differing=tuple(
+            name for name, known in serving.items() if good is not None and known.current != good
+        ),
+    )
+
+
+def last_good(serving: Mapping[str, HostFacts]) -> str | None:
+    """Return the release that was judged good last, on any host: after a rollback an older one."""
+    entries = [
+        entry
+        for known in serving.values()
+        for entry in known.journal.entries
+        if entry.verdict is Verdict.GOOD
+    ]
+    return max(entries, key=lambda entry: entry.at).release if entries else None
+
+
+def _host_status(settings: Settings, host: Host, known: HostFacts, now: Condition) -> HostStatus:
+    entries = reversed(known.journal.entries)
+    live = next(
+        (one for one in entries if one.verdict is Verdict.LIVE and one.release == known.current),
+        None,
+    )
+    wanted = (
+        rendered_files(settings, host, root=known.root, user=known.user) if known.writable else ()
+    )
+    return HostStatus(
+        host=known.host,
+        set_up=known.writable,
+        release=known.current,
+        since=live.at if live else None,
+        by=live.who if live else "",
+        condition=now,
+        free=known.free,
+        stale_files=tuple(str(file.path) for file in differing(wanted, known.files)),
+    )
+
+
+def _row(one: HostStatus) -> tuple[str, ...]:
+    now = one.condition
+    health = {True: "healthy", False: "not healthy", None: ""}[now.healthy]
+    return (
+        one.host,
+        one.release or "nothing",
+        f"{one.since:%Y-%m-%d %H:%M}" if one.since else "",
+        one.by,
+        now.service,
+        health,
+        now.model[:7],
+        f"{one.free / 1024**3:.1f} GB" if one.free else "",
+    )

@@ -1,0 +1,82 @@
+"""The condition of a host right now: what it serves, since when, how it is, and who holds its lock.
+
+Pure: which script to run and what its answer means. Used by `fab status`.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from aideploy.phases import health
+from aideploy.phases.service import bind
+from aideploy.remote.result import Result
+from aideploy.remote.script import Script
+from aideploy.services.manager import libraries
+from aideploy.settings.hosts import Role
+
+if TYPE_CHECKING:
+    from aideploy.settings import Host, Settings
+
+
+@dataclass(frozen=True)
+class Condition:
+    """What one host said of itself just now.
+
+    Args:
+        revision, subject, model: of the live release, as its release.json says.
+        service: active, activating, failed, inactive or missing; empty where nothing is served.
+        healthy: None where nobody could be asked.
+        health: in words.
+        lock: who holds the lock since when, when it is held.
+        held: who locked it on purpose since when and why, when somebody did.
+    """
+
+    revision: str = ""
+    subject: str = ""
+    model: str = ""
+    service: str = ""
+    healthy: bool | None = field(default=None)
+    health: str = ""
+    lock: str = ""
+    held: str = ""
+
+
+def script(settings: Settings, host: Host) -> Script:
+    """Return the script that asks, in the one round trip that opens the session."""
+    serve = settings.serve if Role.SERVE in host.roles else None
+    request = health.asked_once(settings.health, bind(settings, host), serve.port) if serve else ""
+    return Script(
+        "status",
+        (
+            str(settings.app.deploy_to),
+            settings.app.name,
+            "yes" if serve else "no",
+            settings.install.python,
+            health.program(),
+            request,
+        ),
+        libraries=("release", *libraries(serve.manager)) if serve else (),
+    )
+
+
+def read(result: Result) -> Condition:
+    """Make a typed answer of what the script emitted."""
+    try:
+        record = json.loads(result.data("record") or b"{}")
+    except ValueError:
+        record = {}
+    if not isinstance(record, dict):
+        record = {}
+    answer = result.text("healthy")
+    return Condition(
+        revision=str(record.get("revision") or ""),
+        subject=str(record.get("subject") or ""),
+        model=str(record.get("model") or ""),
+        service=result.text("service"),
+        healthy=answer == "yes" if answer else None,
+        health=result.text("health").removeprefix("not healthy after 0 s: "),
+        lock=result.text("lock"),
+        held=result.text("held"),
+    )

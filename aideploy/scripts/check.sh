@@ -1,0 +1,81 @@
+# shellcheck shell=bash
+# Whether a deploy would find here what it needs. Changes nothing.
+#
+#   check.sh ROOT APP SERVES MANAGER PYTHON REPOSITORY BRANCH ADDRESS LIVE_PORT STAGED_PORT COUNT LINKED… COMMAND…
+#
+# SERVES: "yes" where a service runs. REPOSITORY: empty where the host need not read it. LINKED: COUNT files that
+# have to lie below shared/. COMMANDs: what we have to be allowed as root. Emits a fact for each
+# thing that is missing, and the time.
+
+# shellcheck disable=SC2034  # app is for the service manager's functions
+root=$(expand "$1") app=$2 serves=$3 manager=$4 python=$5 repository=$6 branch=$7 address=$8
+live_port=$9 staged_port=${10} count=${11}
+shift 11
+linked=("${@:1:count}")
+shift "$count"
+
+step "look for what builds environments"
+has_uv() {
+  local place
+  for place in "$(command -v uv || true)" "$HOME/.local/bin/uv" "$HOME/.cargo/bin/uv" "$root/tools/bin/uv"; do
+    [ -x "$place" ] && return
+  done
+  return 1
+}
+if ! has_uv && ! "$python" -c 'import venv, ensurepip' 2>/dev/null; then emit no-venv yes; fi
+
+step "ask for the rights"
+for command in "$@"; do
+  read -ra words <<<"$command"
+  sudo -n -l "${words[@]}" >/dev/null 2>&1 </dev/null || emit no-right "$command"
+done
+
+for name in "${linked[@]}"; do
+  [ -e "$root/shared/$name" ] || emit no-linked-file "$root/shared/$name"
+done
+
+# is_our_socket SLOT: whether systemd holds the address of that slot for us.
+is_our_socket() {
+  [ "$1" = live ] && [ "$manager" != supervisor ] && ask is-active --quiet "$app.socket" 2>/dev/null
+}
+
+# listens PORT: whether somebody listens there.
+listens() {
+  # shellcheck disable=SC2016  # the inner shell fills these in
+  timeout 5 bash -c 'exec 3<>"/dev/tcp/$0/$1"' "$address" "$1" 2>/dev/null
+}
+
+if [ "$serves" = yes ]; then
+  step "look at the service"
+  case $manager in
+    supervisor) program=supervisorctl ;;
+    *) program=systemctl ;;
+  esac
+  if ! command -v "$program" >/dev/null; then
+    emit no-manager "$program"
+  else
+    for slot in live staged; do
+      state=$(service_state "$slot")
+      [ "$state" != missing ] || emit no-program "$app $slot"
+      port=${slot}_port
+      if [ "$state" != active ] && ! is_our_socket "$slot" && listens "${!port}"; then
+        emit port-taken "${!port}"
+      fi
+    done
+  fi
+fi
+
+if [ -n "$repository" ] && command -v git >/dev/null; then
+  step "read the repository"
+  export GIT_TERMINAL_PROMPT=0 GIT_SSH_COMMAND="${GIT_SSH_COMMAND:-ssh -o BatchMode=yes -o ConnectTimeout=10}"
+  status=0
+  answer=$(timeout 30 git ls-remote "$repository" "refs/heads/$branch" 2>&1) || status=$?
+  if ((status == 124)); then
+    emit no-repository "no answer within 30 s"
+  elif ((status != 0)); then
+    emit no-repository "$answer"
+  elif [ -z "$answer" ]; then
+    emit no-branch "$branch"
+  fi
+fi
+emit clock "$(date -u +%s)"

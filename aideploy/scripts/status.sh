@@ -1,0 +1,30 @@
+# shellcheck shell=bash
+# What this host serves right now, and who holds its lock. Changes nothing.
+#
+#   status.sh ROOT APP SERVES PYTHON PROBE REQUEST
+#
+# SERVES: "yes" where a service runs. REQUEST is for probe.py; its $REVISION is filled in with the commit
+# that is live.
+
+root=$(expand "$1") app=$2 serves=$3 python=$4 probe=$5 request=$6
+
+[ ! -s "$root/held" ] || emit held "$(head -n 1 -- "$root/held")"
+# Shared, so that two who ask are not in each other's way.
+if [ -r "$root/lock" ] && ! flock -s -n "$root/lock" true; then
+  emit lock "$(head -n 1 -- "$root/lock")"
+fi
+
+record=$root/current/release.json
+revision=''
+if [ -r "$record" ]; then
+  emit_file record <"$record"
+  revision=$(sed -nE 's/^ *"revision": "([0-9a-f]+)",?$/\1/p' "$record")
+fi
+[ "$serves" = yes ] || exit 0
+
+emit service "$(service_state live)"
+if [ -n "$revision" ]; then
+  step "ask the service"
+  if probe "$python" "$probe" "${request//\$REVISION/$revision}"; then emit healthy yes; else emit healthy no; fi
+  emit health "$health"
+fi

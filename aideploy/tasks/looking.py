@@ -1,0 +1,183 @@
+"""The tasks that ask the hosts and change nothing: status, releases, history, logs, check, plan."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fabric import task
+from invoke.context import Context
+
+from aideploy.tasks.common import command, options
+
+if TYPE_CHECKING:
+    from aideploy.report.facts import Facts
+    from aideploy.services.manager import Slot
+
+
+@task(auto_shortflags=False, help=options())
+def status(
+    c: Context,
+    env: str | None = None,
+    config: str | None = None,
+    only: str | None = None,
+    json: bool = False,
+) -> None:
+    """Show what every host serves and how it is."""
+    from aideploy.commands.status import status as ask
+    from aideploy.report.choose import Shown
+
+    with command(c, "status", env=env, config=config, only=only, shown=Shown.NOTHING) as run:
+        _show(ask(run), json=json)
+
+
+@task(auto_shortflags=False, help=options())
+def releases(
+    c: Context,
+    env: str | None = None,
+    config: str | None = None,
+    only: str | None = None,
+    json: bool = False,
+) -> None:
+    """Show which releases there are, and where rollback would go."""
+    from aideploy.commands.releases import releases as ask
+    from aideploy.report.choose import Shown
+
+    with command(c, "releases", env=env, config=config, only=only, shown=Shown.NOTHING) as run:
+        _show(ask(run), json=json)
+
+
+@task(auto_shortflags=False, help=options(limit="show at most so many events (30)"))
+def history(
+    c: Context,
+    limit: str = "30",
+    env: str | None = None,
+    config: str | None = None,
+    only: str | None = None,
+    json: bool = False,
+) -> None:
+    """Show what was live when, by whom and why."""
+    from aideploy.commands.history import history as ask
+    from aideploy.report.choose import Shown
+
+    with command(c, "history", env=env, config=config, only=only, shown=Shown.NOTHING) as run:
+        _show(ask(run, whole_number("--limit", limit, most=10_000)), json=json)
+
+
+@task(
+    auto_shortflags=False,
+    help=options(
+        lines="show at most so many lines of each host (100)",
+        slot="whose: live, or staged, where a release is proven before it is live",
+        follow="go on showing what comes, until Ctrl-C",
+    ),
+)
+def logs(
+    c: Context,
+    lines: str = "100",
+    slot: str = "live",
+    follow: bool = False,
+    env: str | None = None,
+    config: str | None = None,
+    only: str | None = None,
+    json: bool = False,
+) -> None:
+    """Show what the service wrote last on every host."""
+    from aideploy.commands import logs as reading
+    from aideploy.report.choose import Shown
+
+    shown = Shown.OUTPUT if follow else Shown.NOTHING
+    with command(c, "logs", env=env, config=config, only=only, shown=shown) as run:
+        count = whole_number("--lines", lines, most=reading.MOST_LINES)
+        if follow:
+            reading.follow(run, _slot(slot), count)
+        else:
+            _show(reading.logs(run, _slot(slot), count), json=json)
+
+
+@task(auto_shortflags=False, help=options())
+def check(
+    c: Context,
+    env: str | None = None,
+    config: str | None = None,
+    only: str | None = None,
+    json: bool = False,
+) -> None:
+    """Check everything that a deploy needs, and change nothing."""
+    from aideploy.commands.check import check as ask
+    from aideploy.report.choose import Shown
+
+    with command(c, "check", env=env, config=config, only=only, shown=Shown.NOTHING) as run:
+        _show(ask(run), json=json)
+
+
+@task(
+    auto_shortflags=False,
+    help=options(
+        revision="the branch, tag or commit (default: [app] branch)",
+        scripts="show the scripts, too, as they would run",
+    ),
+)
+def plan(
+    c: Context,
+    revision: str | None = None,
+    scripts: bool = False,
+    env: str | None = None,
+    config: str | None = None,
+    only: str | None = None,
+    json: bool = False,
+) -> None:
+    """Show what a deploy would do, and change nothing."""
+    show_plan(c, revision, scripts=scripts, env=env, config=config, only=only, json=json)
+
+
+def show_plan(
+    c: Context,
+    revision: str | None,
+    *,
+    scripts: bool,
+    env: str | None,
+    config: str | None,
+    only: str | None,
+    json: bool,
+) -> None:
+    """Show the plan of a deploy: `fab plan` and `fab deploy --dry-run`."""
+    from aideploy.commands.plan import plan as ask
+    from aideploy.report.choose import Shown
+
+    with command(c, "plan", env=env, config=config, only=only, shown=Shown.NOTHING) as run:
+        _show(ask(run, revision, scripts=scripts), json=json)
+
+
+def whole_number(option: str, text: str, *, most: int) -> int:
+    """Return the number from 1 to `most` that was typed.
+
+    Raises:
+        UsageError: it is none.
+    """
+    from aideploy.errors import UsageError
+
+    if text.isascii() and text.isdecimal() and 1 <= int(text[:9]) <= most:
+        return int(text)
+    raise UsageError(f"{option} takes a whole number from 1 to {most}, not {text!r}")
+
+
+def _slot(text: str) -> Slot:
+    from aideploy.errors import UsageError
+    from aideploy.services.manager import Slot
+
+    try:
+        return Slot(text)
+    except ValueError:
+        choice = " or ".join(Slot)
+        raise UsageError(f"--slot takes {choice}, not {text!r}") from None
+
+
+def _show(facts: Facts, *, json: bool) -> None:
+    import os
+
+    from aideploy.report.facts import print_json, show
+
+    if json:
+        print_json(facts)
+    else:
+        show(facts, os.environ)
