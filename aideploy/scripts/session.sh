@@ -106,6 +106,15 @@ supervise() {
   mark idle
 }
 
+# take BYTES: that many bytes of our input into `taken`. Returns 1 where the input ends before: half a
+# script must never run.
+take() {
+  local LC_ALL=C
+  taken=$(head -c "$1"; printf .)
+  taken=${taken%.}
+  ((${#taken} == $1))
+}
+
 job=''
 # A pipe, both ends of which are ours, without a name on the disk.
 exec 7<> <(:)
@@ -144,12 +153,16 @@ while IFS= read -r -t "$idle" frame; do
       count=$2 scripts=() seconds=()
       while ((count-- > 0)); do
         read -r -t "$idle" _ length limit || break 2
-        scripts+=("$(head -c "$length")") seconds+=("$limit")
+        take "$length" || break 2
+        scripts+=("$taken") seconds+=("$limit")
       done
       start
       ;;
     cancel) [ -n "$job" ] && kill -TERM "$job" 2>/dev/null ;;
-    arm) armed=$(head -c "$2") ;;
+    arm)
+      take "$2" || break
+      armed=$taken
+      ;;
     disarm)
       armed=''
       mark disarmed
