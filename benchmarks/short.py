@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 from benchmarks.contenders import Aideploy, cost
@@ -100,7 +101,7 @@ def measure_rollback(
         folder = scene.project(contender.app, Tool.UV, hosts)
         with distance(scene, round_trip):
             restarted.append(timed(lambda: ssh_everywhere(scene, hosts, restart))[0])
-            rolled_back.append(timed(lambda f=folder: run([*FAB, "rollback"], f))[0])
+            rolled_back.append(timed(partial(run, [*FAB, "rollback"], folder))[0])
     counted = cost(folder)
     beyond = statistics.median(rolled_back) - statistics.median(restarted)
     return Table(

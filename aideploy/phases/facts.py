@@ -56,7 +56,7 @@ class HostFacts:
 
     host: str
     root: PurePosixPath
-    home: PurePosixPath
+    home: PurePosixPath = field(default_factory=PurePosixPath)
     user: str = ""
     uid: int = -1
     machine: str = ""

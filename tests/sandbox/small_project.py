@@ -235,7 +235,7 @@ def _toml(name: str, keys: Mapping[str, Any]) -> list[str]:
 def _value(value: Any) -> str:
     if isinstance(value, Mapping):
         return "{" + ", ".join(f"{json.dumps(k)} = {_value(v)}" for k, v in value.items()) + "}"
-    return json.dumps(value).replace("\\u007f", "\\u007F")
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _is_free(lock: Path) -> bool:

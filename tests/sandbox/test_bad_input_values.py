@@ -1,4 +1,4 @@
-"""Hostile names and values are data wherever they come: they arrive whole, and nothing runs them."""
+"""Hostile names and values are data: they arrive whole, and nothing runs them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import threading
-import time
 import urllib.request
 from pathlib import Path
 
@@ -71,15 +70,17 @@ def test_files_with_hostile_names_are_unpacked_as_they_are(project: SmallProject
     for name in names:
         (project.repository / os.fsdecode(name)).write_text("kept")
     project.commit({})
-    project.settle(app={"branch": "names"}, train={"command": "mkdir model; cp -- * model/"})
+    project.settle(
+        app={"branch": "names"}, train={"command": "mkdir ../odd; cp -- * ../odd/; mv ../odd model"}
+    )
 
     ran = project.fab("deploy")
 
     assert ran.status == ExitStatus.DONE, ran.text
     for host in project.hosts:
-        current = bytes(project.root(host.name) / "current")
-        assert set(names) <= set(os.listdir(current))
-        assert set(names) <= set(os.listdir(os.path.join(current, b"model")))
+        current = project.root(host.name) / "current"
+        for folder in (current, current / "model"):
+            assert set(names) <= {os.fsencode(path.name) for path in folder.iterdir()}
     assert _nothing_ran(project)
 
 
@@ -127,21 +128,20 @@ def test_values_and_secrets_reach_the_service_whole_and_secrets_are_seen_nowhere
 
 
 @pytest.mark.parametrize(
-    "flood",
+    ("flood", "piece", "times"),
     [
-        "head -c 52428800 /dev/zero | tr '\\0' x",
-        "yes | head -n 1000000",
-        "i=0; while [ $i -lt 3000 ]; do printf '\\r%d%%' $i; i=$((i+1)); done",
-        "head -c 2000000 /dev/urandom",
+        ("head -c 52428800 /dev/zero | tr '\\0' x", b"x" * 1024, 51200),
+        ("yes | head -n 1000000", b"| y\n", 1_000_000),
+        ("for i in {1..3000}; do printf '%d%%\\r' $i; done", b"%\n", 3000),
+        ("head -c 2000000 /dev/urandom", b"", 0),
     ],
     ids=["50 MB on one line", "a million lines", "progress bar", "noise"],
 )
 def test_a_flood_of_output_is_logged_whole_and_costs_little_memory(
-    project: SmallProject, flood: str
+    project: SmallProject, flood: str, piece: bytes, times: int
 ) -> None:
     project.settle(train={"command": f"{flood}; echo; echo the end; exit 1"})
     before = set(_logs(project))
-    began = time.monotonic()
     with (project.folder / "screen").open("w+b") as screen:
         running = subprocess.Popen(
             project.command(*ONLY), cwd=project.folder, stdout=screen, stderr=screen
@@ -153,17 +153,13 @@ def test_a_flood_of_output_is_logged_whole_and_costs_little_memory(
 
     assert running.returncode == ExitStatus.ROLLED_BACK
     assert "│ the end" in text
-    assert "\x1b" not in text
-    assert "\r" not in text
+    assert not {"\x1b", "\r"} & set(text)
     assert usage.ru_maxrss < 250_000  # kilobytes
-    assert time.monotonic() - began < 100
     (log,) = set(_logs(project)) - before
-    expected = {"head -c 5": 50 * 1024 * 1024, "yes": 1_000_000, "i=0": 2990, "head -c 2": 1}
-    least = next(size for start, size in expected.items() if flood.startswith(start))
     content = log.read_bytes()
-    found = {"head -c 5": content.count(b"x"), "yes": content.count(b"| y\n")}
-    assert next((n for start, n in found.items() if flood.startswith(start)), least) >= least
-    assert b"the end" in content
+    assert b"| the end\n" in content
+    # A very long line comes in pieces of 8 KiB, so that these never straddle two.
+    assert not piece or content.count(piece) >= times
 
 
 def _logs(project: SmallProject) -> list[Path]:

@@ -20,6 +20,7 @@ def facts(said: str, *, live: str | None = None) -> HostFacts:
     return HostFacts(
         host="web1",
         root=PurePosixPath("/srv/app"),
+        home=PurePosixPath("/home/deploy"),
         current=live,
         releases=tuple(sorted({release for release, _ in words})),
         journal=Journal(
