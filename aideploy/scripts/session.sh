@@ -85,6 +85,8 @@ supervise() {
     set -m
     bash --norc --noprofile /dev/fd/3 3< <(exec 7>&- 9>&-; printf 'mark_token=%s\n%s\n' "$mark_token" "${scripts[index]}") </dev/null 2>&1 7>&- 9>&- &
     child=$!
+    # The word to end may have come before there was anything to end.
+    [ -z "$verdict" ] || end_group "$child"
     if ((seconds[index] > 0)); then
       (exec >/dev/null 2>&1 7>&- 9>&-; sleep "${seconds[index]}"; kill -USR1 "$self") &
       clock=$!

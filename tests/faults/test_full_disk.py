@@ -88,6 +88,11 @@ def test_a_full_disk_is_named_and_nothing_changes_until_there_is_room_again(
             command.wait_for_phase("train")
         case "switch":
             command.wait_for("stage +h2 +done")
+            # The last block of the journal is full as well.
+            full.exec(
+                "cd /srv/cramped && printf '%*s' $((4096 - $(stat -c %s journal.jsonl) % 4096)) ''"
+                " | tr ' ' '\\n' >> journal.jsonl"
+            )
     time.sleep(0.2)
     if phase == "stage":
         full.exec(f'nohup python3 -c "{FILL_AFTER_THE_MODEL}" >/dev/null 2>&1 &')
