@@ -69,7 +69,10 @@ def _nothing_half_done(story: Deployment, run: Run) -> Iterator[None]:
         if story.is_unconfirmed:
             raise RolledBack("left after switch() without finish()")
     except AideployError as error:
-        raise story.withdraw(error) from error
+        told = story.withdraw(error)
+        if told is error:
+            raise
+        raise told from error
     except KeyboardInterrupt:
         raise story.withdraw(Interrupted("interrupted; nothing was switched")) from None
     except BaseException as error:

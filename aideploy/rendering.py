@@ -8,6 +8,7 @@ what the format cannot hold. This module writes no file and knows no settings.
 
 from __future__ import annotations
 
+import json
 import shlex
 import traceback
 from collections.abc import Mapping
@@ -20,21 +21,23 @@ from aideploy.errors import SettingsError
 from aideploy.services.environment import environment_file
 
 
-def render(template: str, values: Mapping[str, Any], *, folder: Path) -> str:
+def render(template: str, values: Mapping[str, Any], *, folder: Path | None = None) -> str:
     """Return the text of a configuration file.
 
     Args:
         template: its path below `templates/`, such as "systemd/service.j2".
         values: the variables of the template. `managed` is added: the line that says where the
             file comes from.
-        folder: the folder of hosts.toml; its `templates/` folder wins over the packaged one.
+        folder: the folder of hosts.toml; its `templates/` folder wins over the packaged one. None
+            where there is no such folder to ask.
 
     Raises:
         SettingsError: the template cannot be read or rendered; names it, and the line.
     """
     managed = f"managed by aideploy from templates/{template}; changes will be overwritten"
+    own = [folder / "templates"] if folder else []
     environment = jinja2.Environment(  # noqa: S701  # no HTML; each format has its own filter
-        loader=jinja2.FileSystemLoader([folder / "templates", _packaged()]),
+        loader=jinja2.FileSystemLoader([*own, _packaged()]),
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -46,6 +49,9 @@ def render(template: str, values: Mapping[str, Any], *, folder: Path) -> str:
         sudoers_user=sudoers_user,
         supervisor=supervisor,
         shell=shell,
+        percent=percent,
+        ssh_word=ssh_word,
+        toml=toml,
         environment=environment_file,
     )
     try:
@@ -113,6 +119,21 @@ def supervisor(value: object) -> str:
     if shlex.quote(plain) != plain:
         raise SettingsError(f"{text!r} cannot stand in the configuration of supervisor")
     return text.replace("%", "%%")
+
+
+def percent(value: object) -> str:
+    """Escape a value that stands alone where `%` begins an expansion (supervisord's own table)."""
+    return _one_line(value, "the configuration of supervisor").replace("%", "%%")
+
+
+def ssh_word(value: object) -> str:
+    """Quote one argument of ssh_config(5), in which `%` begins a token."""
+    return '"' + _one_line(value, "ssh_config").replace("%", "%%") + '"'
+
+
+def toml(value: object) -> str:
+    """Write a text, a number or a list of them: what JSON writes for these is TOML too."""
+    return json.dumps(value, ensure_ascii=False, default=str)
 
 
 def shell(value: object) -> str:

@@ -249,9 +249,7 @@ class Rollout:
 
     def _reverting(self, name: str, target: Target, why: str) -> Script:
         known = self._facts[name]
-        previous = Target(None)
-        if known.previous:
-            previous = Target(known.previous, *known.journal.origin(known.previous))
+        previous = service.known_target(known, known.previous)
         entries = [self._entry(Verdict.REVERTED, target, why)]
         if previous.release:
             entries.append(self._entry(Verdict.LIVE, previous, why))

@@ -167,7 +167,7 @@ def _last_word(
         status=error.status,
         headline=error.what,
         seconds=seconds,
-        failures=tuple(_failure(cause) for cause in error.causes or (error,)),
+        failures=_failures(error),
         hosts=run.hosts,
         next_step=error.next_step or next((c.next_step for c in error.causes if c.next_step), ""),
         log=log,
@@ -184,6 +184,15 @@ def _ended_by(foreign: BaseException, run: Run, seconds: float, log: Path | None
         hosts=run.hosts,
         log=log,
     )
+
+
+def _failures(error: AideployError) -> tuple[Failure, ...]:
+    if error.causes:
+        return tuple(_failure(cause) for cause in error.causes)
+    if error.host:
+        return (_failure(error),)
+    # The headline says it; only what it does not say follows.
+    return (Failure(what=error.why, tail=error.tail),) if error.why or error.tail else ()
 
 
 def _failure(error: AideployError) -> Failure:

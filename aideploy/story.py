@@ -278,7 +278,8 @@ class Deployment:
             self._events,
             who=self._who,
         )
-        self._rollout.run(dict.fromkeys(serve, self._progress.staged), watch=True)
+        bakes = self.settings.rollout.bake > timedelta(0)
+        self._rollout.run(dict.fromkeys(serve, self._progress.staged), watch=bakes)
 
     def finish(self) -> None:
         """Confirm the switch, write the last word to the journals, tell Prometheus, make room.
@@ -461,7 +462,12 @@ class Deployment:
                 StepStarted(phase=Phase.DISTRIBUTE, host=name, text="receive the model")
             )
         outlet = transfer.send_model(str(self.facts[self._progress.trained_on].root), model)
-        transfer.relay(Phase.DISTRIBUTE, source, outlet, targets)
+        try:
+            transfer.relay(Phase.DISTRIBUTE, source, outlet, targets)
+        except KeyboardInterrupt as error:
+            raise Interrupted(
+                "interrupted; nothing was switched", phase=Phase.DISTRIBUTE
+            ) from error
 
     def _staging(self, name: str) -> Staging:
         known = self.facts[name]
@@ -536,7 +542,8 @@ class Deployment:
         if fetched.ahead is None or fetched.behind is None:
             return
         if fetched.ahead == 0 and fetched.behind > 0:
-            question = f"{fetched.commit[:7]} is {fetched.behind} commits older than what is live"
+            older = _commits(fetched.behind)
+            question = f"{fetched.commit[:7]} is {older} older than what is live"
             if not confirm(question):
                 raise UsageError(
                     f"{question}: not deployed",
@@ -545,7 +552,7 @@ class Deployment:
         elif fetched.ahead == 0:
             self._notice(f"{fetched.commit[:7]} is live already; it is deployed anew")
         else:
-            self._notice(f"{fetched.ahead} commits since what is live")
+            self._notice(f"{_commits(fetched.ahead)} since what is live")
 
     def _notice(self, text: str, host: str | None = None, level: str = "info") -> None:
         self._events.publish(Notice(text=text, host=host, level=level))
@@ -553,6 +560,10 @@ class Deployment:
 
 def _too_early(what: str, first: str) -> UsageError:
     return UsageError(what, next_step=f"call {first} before this phase")
+
+
+def _commits(number: int) -> str:
+    return f"{number} commit" + "s" * (number != 1)
 
 
 def judged(error: FleetError) -> AideployError:

@@ -22,6 +22,8 @@ from tests.lab.needs import missing
 
 REAL_HOSTS = (*Work, "trivial", "rollback")
 EVERYTHING = (*REAL_HOSTS, "start", "crowd")
+# Fractions of a second, which other work on the machine disturbs: many, for they are cheap.
+START_ROUNDS = 15
 
 
 def main() -> None:
@@ -41,7 +43,7 @@ def _measure(options: argparse.Namespace, folder: Path, console: Console) -> Ite
     what = options.what or EVERYTHING
     rounds = options.rounds or (1 if options.quick else 3)
     if "start" in what:
-        yield short.measure_start(_made(folder / "start"), 3 * rounds)
+        yield short.measure_start(_made(folder / "start"), START_ROUNDS)
     if "crowd" in what:
         yield crowd.measure(_made(folder / "crowd"), (5, 10) if options.quick else crowd.CROWDS)
     real = [each for each in what if each in REAL_HOSTS]

@@ -11,11 +11,12 @@ import shlex
 import subprocess
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from aideploy.services.release import release_files
+from aideploy.services.release import ReleaseFiles, release_files
 from aideploy.settings import load
 from benchmarks.scene import FAB, REPOSITORY, ROWS, WHEELS, App, Order, Scene, run
 from tests.lab.hosts import Host
@@ -75,60 +76,54 @@ class Raw:
         self._train_everywhere = train_everywhere
 
     def prepare(self, order: Order) -> None:
-        files = _files(self._scene, self.app, order)
-        self._arguments = (
-            [
-                *(
-                    str(self.app.root),
-                    self.app.name,
-                    str(REPOSITORY),
-                    order.revision,
-                    order.release,
-                ),
-                *(order.tool, str(WHEELS)),
-            ],
-            [str(self.app.port), files.environment, files.serve],
-        )
+        self._files = _files(self._scene, self.app, order)
 
     def deploy(self, order: Order) -> Cost:
         first, *others = order.hosts
-        alone = self._train_everywhere or not others
-        trains = self._start(first, "keep" if alone else "make")
-        takes = [self._start(host, "keep" if alone else "take") for host in others]
-        if not alone:
-            assert trains.stdout is not None
-            # A model is small; a `tee` would do the same for a large one.
-            model = trains.stdout.read()
-            for process in takes:
-                assert process.stdin is not None
-                process.stdin.write(model)
-        with ThreadPoolExecutor(len(order.hosts)) as pool:
-            for host, (_, said) in zip(
-                order.hosts,
-                pool.map(lambda process: process.communicate(), [trains, *takes]),
-                strict=True,
-            ):
-                lines = said.decode(errors="replace").splitlines()[-20:]
-                for process in (trains, *takes):
-                    if process.poll():
-                        raise RuntimeError(
-                            "\n".join([f"{self.name} failed on {host.name}", *lines])
-                        )
+        if self._train_everywhere or not others:
+            processes = [self._start(order, host, "keep") for host in order.hosts]
+        else:
+            processes = [
+                self._start(order, first, "make"),
+                *(self._start(order, host, "take") for host in others),
+            ]
+            _pipe(processes[0], processes[1:])
+        with ThreadPoolExecutor(len(processes)) as pool:
+            said = list(pool.map(lambda process: process.communicate()[1], processes))
+        for host, process, lines in zip(order.hosts, processes, said, strict=True):
+            if process.returncode != 0:
+                tail = lines.decode(errors="replace").splitlines()[-20:]
+                raise RuntimeError("\n".join([f"{self.name} failed on {host.name}:", *tail]))
         return Cost(connections=1, channels=1)
 
-    def _start(self, host: Host, model: str) -> subprocess.Popen[bytes]:
-        before, after = self._arguments
-        script = RAW_SCRIPT.read_text()
-        environment = f"RANKER_ROWS={ROWS}"
-        command = shlex.join(
-            ["env", environment, "bash", "-c", script, "raw_deploy.sh", *before, model, *after]
-        )
+    def _start(self, order: Order, host: Host, model: str) -> subprocess.Popen[bytes]:
+        arguments = [
+            *(str(self.app.root), self.app.name, str(REPOSITORY), order.revision, order.release),
+            *(order.tool, str(WHEELS), model, str(self.app.port)),
+            *(self._files.environment, self._files.serve),
+        ]
+        script = ["bash", "-c", RAW_SCRIPT.read_text(), RAW_SCRIPT.name, *arguments]
+        command = shlex.join(["env", f"RANKER_ROWS={ROWS}", *script])
         return subprocess.Popen(
             ["ssh", "-F", str(self._scene.lab.ssh_config), *self._options, host.name, command],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
         )
+
+
+def _pipe(source: subprocess.Popen[bytes], targets: Sequence[subprocess.Popen[bytes]]) -> None:
+    """Give the model that the source writes to all targets; it is small."""
+    assert source.stdout is not None
+    # "ID SIZE"; nothing when it failed before it had a model.
+    title = source.stdout.readline()
+    model = title + source.stdout.read(int(title.split()[1]) if title else 0)
+    for target in targets:
+        assert target.stdin is not None
+        # A target that has failed says why in its own words.
+        with suppress(BrokenPipeError):
+            target.stdin.write(model)
+            target.stdin.flush()
 
 
 class Plain:
@@ -190,7 +185,7 @@ def cost(project: Path) -> Cost:
     return Cost(*max(found, key=lambda numbers: numbers[2]))
 
 
-def _files(scene: Scene, app: App, order: Order):
+def _files(scene: Scene, app: App, order: Order) -> ReleaseFiles:
     folder = scene.project(app, order.tool, order.hosts)
     return release_files(
         load(folder / "hosts.toml", "bench"),

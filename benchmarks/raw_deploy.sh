@@ -49,7 +49,7 @@ model_id() {
 
 # test and train, or take the model of the host that did
 if [ "$model" = take ]; then
-  read -r id
+  read -r id _
   new=$root/models/.incoming-$id
   mkdir -p "$new"
   tar -x -C "$new"
@@ -62,11 +62,12 @@ else
   rm -rf "$new"
   cp -a model "$new"
   if [ "$model" = make ]; then
-    printf '%s\n' "$id" >&8
-    tar -c -C model . >&8
+    # Its size goes before it: the others need not wait for the end of this script.
+    tar -c -f "$root/model.tar" -C model .
+    printf '%s %s\n' "$id" "$(stat -c %s "$root/model.tar")" >&8
+    cat "$root/model.tar" >&8
   fi
 fi
-exec 8>&-
 rm -rf model "$root/models/$id"
 mv -T "$new" "$root/models/$id"
 ln -s "$root/models/$id" model

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 from benchmarks.contenders import Aideploy, cost
@@ -22,9 +23,15 @@ CURVE = ("-o", "KexAlgorithms=curve25519-sha256")
 ROLLBACK_SECONDS = 2.0
 FAB_LIST_RATIO = 1.5
 TRIVIAL_FABFILE = Path(__file__).with_name("trivial_fabfile.py")
+# Who restarts as often as a benchmark does is taken for a crash loop, unless that is forgotten.
 RESTART = """
+sudo -n systemctl reset-failed {app}@live.service
 sudo -n systemctl restart {app}@live.service
-until curl --silent --fail http://127.0.0.1:{port}/healthz >/dev/null; do sleep 0.05; done
+for try in $(seq 600); do
+  curl --silent --fail http://127.0.0.1:{port}/healthz >/dev/null && exit
+  sleep 0.05
+done
+exit 1
 """
 
 
@@ -94,7 +101,7 @@ def measure_rollback(
         folder = scene.project(contender.app, Tool.UV, hosts)
         with distance(scene, round_trip):
             restarted.append(timed(lambda: ssh_everywhere(scene, hosts, restart))[0])
-            rolled_back.append(timed(lambda f=folder: run([*FAB, "rollback"], f))[0])
+            rolled_back.append(timed(partial(run, [*FAB, "rollback"], folder))[0])
     counted = cost(folder)
     beyond = statistics.median(rolled_back) - statistics.median(restarted)
     return Table(

@@ -11,7 +11,6 @@ from aideploy.phases import facts as looking
 from aideploy.phases import service
 from aideploy.phases.facts import HostFacts
 from aideploy.phases.journal import Entry, Verdict
-from aideploy.phases.service import Target
 from aideploy.remote.fleet import FleetError
 from aideploy.remote.session import Lock, Session
 from aideploy.rollout import Rollout, conclude, untouched
@@ -44,7 +43,7 @@ def roll_back(run: Run, to: str | None, *, wait_lock: bool = False) -> None:
     serve = {host.name: known[host.name] for host in settings.with_role(Role.SERVE)}
     run.hosts = tuple(untouched(facts) for facts in serve.values())
     release = previous(serve) if to is None else _named(to, serve)
-    targets = {name: _target(release, facts) for name, facts in serve.items()}
+    targets = {name: service.known_target(facts, release) for name, facts in serve.items()}
     for facts in serve.values():
         _say_what_is_lost(run, facts, release)
     rollout = Rollout(
@@ -100,10 +99,6 @@ def _named(release: str, serve: Mapping[str, HostFacts]) -> str:
     )
 
 
-def _target(release: str, facts: HostFacts) -> Target:
-    return Target(release, *facts.journal.origin(release))
-
-
 def _say_what_is_lost(run: Run, facts: HostFacts, release: str) -> None:
     live = facts.journal.last(facts.current) if facts.current else None
     if facts.current == release or live is None:
@@ -122,7 +117,8 @@ def _verdicts(run: Run, facts: HostFacts, release: str) -> tuple[Entry, ...]:
     why = "rolled back by hand"
 
     def entry(verdict: Verdict, of: str) -> Entry:
-        return Entry(verdict, of, now, run.who, why, *facts.journal.origin(of))
+        said = facts.journal
+        return Entry(verdict, of, now, run.who, why, said.revision(of), said.model(of))
 
     entries = [entry(Verdict.GOOD, release)]
     if facts.current and facts.current > release:

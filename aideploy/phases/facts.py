@@ -56,7 +56,7 @@ class HostFacts:
 
     host: str
     root: PurePosixPath
-    home: PurePosixPath
+    home: PurePosixPath = field(default_factory=PurePosixPath)
     user: str = ""
     uid: int = -1
     machine: str = ""
@@ -85,7 +85,7 @@ class HostFacts:
     @property
     def current_revision(self) -> str:
         """The full commit of the live release, as far as the journal knows."""
-        return self.journal.origin(self.current)[0] if self.current else ""
+        return self.journal.revision(self.current) if self.current else ""
 
 
 def script(

@@ -50,16 +50,20 @@ def address(bind: str) -> str:
 def _request(
     health: Health, bind: str, port: int, revision: str, limit: timedelta, *, steady: bool
 ) -> str:
-    place = address(bind)
-    if ":" in place:
-        place = f"[{place}]"
+    reached = address(bind)
+    place = f"[{reached}]" if ":" in reached else reached
     fields = {
         name: value.replace("$REVISION", revision) if isinstance(value, str) else value
         for name, value in health.json_fields.items()
+        # Of a release whose commit nobody knows any more it cannot be asked.
+        if revision or "$REVISION" not in str(value)
     }
     return json.dumps(
         {
             "url": f"http://{place}:{port}{health.path}",
+            "host": reached,
+            "port": port,
+            "path": health.path,
             "status": health.status,
             "fields": fields,
             "command": health.command or "",

@@ -82,11 +82,18 @@ class Journal:
         """Return the good releases older than this one (all, if nothing is live), newest first."""
         return tuple(name for name in reversed(self.good()) if release is None or name < release)
 
-    def origin(self, release: str) -> tuple[str, str]:
-        """Return revision and model of the release, each empty when nothing was said of it."""
-        said = [entry for entry in reversed(self.entries) if entry.release == release]
-        revision = next((entry.revision for entry in said if entry.revision), "")
-        return revision, next((entry.model for entry in said if entry.model), "")
+    def revision(self, release: str) -> str:
+        """Return the full commit of the release; empty when the journal does not know it."""
+        return self._known("revision", release)
+
+    def model(self, release: str) -> str:
+        """Return the sha256 of the release's model; empty when the journal knows of none."""
+        return self._known("model", release)
+
+    def _known(self, name: str, release: str) -> str:
+        # Not every verdict repeats it.
+        said = (getattr(entry, name) for entry in self.entries if entry.release == release)
+        return next((value for value in said if value), "")
 
     def last(self, release: str) -> Entry | None:
         """Return what was said last about the release."""

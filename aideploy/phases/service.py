@@ -50,6 +50,13 @@ class Target:
     model: str = ""
 
 
+def known_target(facts: HostFacts, release: str | None) -> Target:
+    """Return a release that is on the host, with what its journal says of it; None for nothing."""
+    if release is None:
+        return Target(None)
+    return Target(release, facts.journal.revision(release), facts.journal.model(release))
+
+
 @dataclass(frozen=True)
 class Staging:
     """What a release is made whole with on one host.
@@ -209,8 +216,7 @@ def newest_staged(serve: Sequence[HostFacts]) -> Target:
             next_step="fab step.stage",
         )
     release = max(common)
-    entry = serve[0].journal.last(release)
-    return Target(release, entry.revision if entry else "", entry.model if entry else "")
+    return known_target(serve[0], release)
 
 
 def kept_now(facts: HostFacts, keep_releases: int) -> tuple[str, ...]:

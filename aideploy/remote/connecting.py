@@ -234,8 +234,6 @@ def _unreachable(host: Host, connection: fabric.Connection, error: Exception) ->
             why = f"{where} does not answer as an SSH server should: {why}"
         case EOFError():
             why = f"{where} closed the connection during the handshake"
-    if hop is not connection:
-        why = f"on the way through the jump host {host.gateway}: {why}"
     return Unreachable(
         f"cannot connect to {host.name}", why=why, next_step=next_step, host=host.name, phase="open"
     )

@@ -48,7 +48,7 @@ class Result:
 
 # ENOSPC in the words of the C library.
 _NO_SPACE = "No space left on device"
-_STOPPED = ("cancelled", "timeout")
+_SAID_WELL = ("cancelled", "timeout", "no-space")
 
 
 class ScriptFailed(AideployError):
@@ -57,7 +57,7 @@ class ScriptFailed(AideployError):
     def __init__(self, code: str, result: Result, *, host: str, phase: str) -> None:
         what = result.text("fail.message") or _how(code, result)
         next_step = result.text("fail.next")
-        if code not in _STOPPED and any(_NO_SPACE in line for line in result.tail):
+        if code not in _SAID_WELL and any(_NO_SPACE in line for line in result.tail):
             # Whatever failed first, and however it put it: that is why.
             code, what = "no-space", f"no room on the disk of {host}: {what}"
             next_step = "make room there, then run the same command again"

@@ -243,8 +243,8 @@ def _line(event: Event) -> Text | None:
             return Text(harmless(what), "bold").append(f"  {names}", "dim")
         case Notice():
             host = f"{harmless(event.host)}: " if event.host else ""
-            style = "yellow" if event.level == "warning" else ""
-            return Text(f"! {host}{first_line(event.text)}", style)
+            mark, style = ("!", "yellow") if event.level == "warning" else ("·", "")
+            return Text(f"{mark} {host}{first_line(event.text)}", style)
     return None
 
 

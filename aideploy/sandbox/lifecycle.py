@@ -39,7 +39,7 @@ from aideploy.sandbox.layout import (
 
 DEFAULT_FOLDER = Path(".aideploy/sandbox")
 
-_MOST_HOSTS = 500
+MOST_HOSTS = 500
 _START_LIMIT = timedelta(seconds=60)
 _SERVICE_PORTS = range(8000, 8100)
 _TO_SLOT_PORT = 10_000  # the distance that `[serve] slot_port` has by default
@@ -129,8 +129,8 @@ class Sandbox:
             UsageError: the count is not between 1 and 500, or the sandbox is up with another one.
             HostNotReady: the server did not start.
         """
-        if not 1 <= count <= _MOST_HOSTS:
-            raise UsageError(f"a sandbox has 1 to {_MOST_HOSTS} hosts, not {count}")
+        if not 1 <= count <= MOST_HOSTS:
+            raise UsageError(f"a sandbox has 1 to {MOST_HOSTS} hosts, not {count}")
         self.layout.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with self._changing():
             if self._condition() is not Condition.UP:

@@ -2,7 +2,12 @@
 # Commits in a bare repository on the host: how they get there, and which one is meant. A library. A
 # script sets `repo`, the repository, before it calls a function of it.
 
-export GIT_TERMINAL_PROMPT=0 GIT_SSH_COMMAND="${GIT_SSH_COMMAND:-ssh -o BatchMode=yes}"
+# A server that says nothing for so long is given up: less than a byte a second over HTTP, no word
+# at all over SSH.
+silence=20
+ssh_silence=(-o "ConnectTimeout=$silence" -o ServerAliveInterval=10 -o ServerAliveCountMax=3)
+export GIT_TERMINAL_PROMPT=0 GIT_HTTP_LOW_SPEED_LIMIT=1 GIT_HTTP_LOW_SPEED_TIME=$silence
+export GIT_SSH_COMMAND="${GIT_SSH_COMMAND:-ssh -o BatchMode=yes ${ssh_silence[*]}}"
 git_() { git --git-dir="$repo" "$@"; }
 
 # fetch_from REPOSITORY: all branches and tags, as they are there now.
@@ -17,6 +22,9 @@ fetch_from() {
       *"Host key verification failed"*)
         fail no-access "the host does not know the host key of the repository $repository" \
           "add it to known_hosts of the user $(id -un) on the host, or use [app] source = \"push\"" ;;
+      *"Operation too slow"* | *"timed out"* | *"Timeout, server"*)
+        fail no-repository "the server of the repository $repository did not answer in time" \
+          "see whether the host reaches it, then run the same command again" ;;
       *"No space left"*) fail no-space "no room for the repository" "make room on the disk of the host" ;;
       *) fail no-repository "cannot fetch from $repository" "check [app] repository, and that the host reaches it" ;;
     esac

@@ -19,6 +19,19 @@ fi
 # We hold the lock of the app: a lock file of git's own is what a power cut left.
 find "$repo" -name '*.lock' -type f -delete
 
+# drop_halves: what a fetch or an unpacking that failed left; it may be what fills the disk.
+drop_halves() {
+  local old
+  find "$repo/objects" -name 'tmp_*' -type f -delete
+  for old in "$root"/releases/[12]*T*Z-*; do
+    # It never became whole, and nothing points to it.
+    [ -d "$old" ] && [ ! -e "$old/release.json" ] && rm -rf -- "$old"
+  done
+  return 0
+}
+drop_halves
+trap '[ $? = 0 ] || drop_halves' EXIT
+
 if [ "$source" = pull ]; then
   step "fetch $revision"
   fetch_from "$repository"
@@ -41,10 +54,6 @@ find_tree "$subdirectory"
 
 release=$stamp-${commit:0:7}
 step "unpack ${commit:0:7}"
-# What a deploy that died left: it never became whole, and nothing points to it.
-for old in "$root"/releases/[12]*T*Z-*; do
-  [ -d "$old" ] && [ ! -e "$old/release.json" ] && rm -rf -- "$old"
-done
 mkdir -p -- "$root/releases/$release"
 git_ archive --format=tar "$tree" | tar -x -C "$root/releases/$release" --no-same-owner ||
   fail no-space "cannot unpack the commit" "make room on the disk of the host"

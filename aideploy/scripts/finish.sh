@@ -17,7 +17,7 @@ shift
 targets_file=$1 targets=$2
 
 [ -z "$line" ] || journal "$line" ||
-  fail no-space "cannot write the journal" "make room on the disk of the host"
+  fail no-space "no room on the disk for the journal" "make room on the disk of the host"
 if [ -n "$targets_file" ]; then
   mkdir -p -- "$(dirname -- "$targets_file")"
   printf '%s' "$targets" | replace_file "$targets_file" 644

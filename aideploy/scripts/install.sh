@@ -42,6 +42,8 @@ complete_environment() {
 }
 
 rm -rf -- "$venv"
+# Half of one is of no use, and may be what fills the disk.
+trap '[ -e "$venv/.complete" ] || rm -rf -- "$venv"' EXIT
 if ((count == 0)); then
   # Without packages too: `python` means the same to every project, also where there is only python3.
   step "make an environment without packages"

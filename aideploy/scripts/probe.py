@@ -4,51 +4,91 @@ Runs on the hosts, by their Python (3.8 or later, standard library only):
 
     python3 -c "$(cat probe.py)" REQUEST [PID]
 
-REQUEST is JSON: url, status, fields (name -> value that the JSON answer must hold), command (asked
-instead of the url), timeout and interval in seconds, steady. Not steady: until the service is
-well, at most `timeout`.
-Steady: for `timeout` long it must stay well; two bad answers in a row end it. PID is the
-service's main process: when it is gone there is nothing to wait for.
+REQUEST is JSON: url, and host, port and path apart, status, fields (name -> value that the JSON
+answer must hold), command (asked instead of the url), timeout and interval in seconds, steady. Not
+steady: until the service is well, at most `timeout`. Steady: for `timeout` long it must stay well;
+two bad answers in a row end it. PID is the service's main process: when it is gone there is
+nothing to wait for.
 
 The last line that it prints is the result in words. Exit status 0: well.
 """
 
 from __future__ import annotations
 
-import http.client
 import json
 import os
-import subprocess
+import socket
 import sys
 import time
-import urllib.parse
-from typing import Any
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 ANSWER_SECONDS = 5.0
+MOST_BYTES = 1 << 20
 TOLERATED = 1
 
 
 def ask_url(request: dict[str, Any]) -> str | None:
     """Return None when the answer is right, otherwise what is wrong with it."""
-    url = urllib.parse.urlsplit(request["url"])
-    connection = http.client.HTTPConnection(url.hostname, url.port, timeout=ANSWER_SECONDS)
+    url = request["url"]
     try:
-        connection.request("GET", url.path + ("?" + url.query if url.query else ""))
-        answer = connection.getresponse()
-        body = answer.read(1 << 20)
+        head, body = get(request["host"], request["port"], request["path"])
     except ConnectionRefusedError:
-        return f"nothing listens on {url.hostname}:{url.port} (does the command use $PORT?)"
+        return (
+            f"nothing listens on {request['host']}:{request['port']} (does the command use $PORT?)"
+        )
     except OSError as error:
-        return f"no answer from {request['url']}: {error or type(error).__name__}"
-    except http.client.HTTPException as error:
-        return f"{request['url']} does not speak HTTP: {error!r}"
-    finally:
-        connection.close()
-    if answer.status != request["status"]:
-        moved = answer.headers.get("Location")
+        return f"no answer from {url}: {error or type(error).__name__}"
+    lines = head.decode("latin-1").splitlines()
+    words = lines[0].split(None, 2) if lines else []
+    if len(words) < 2 or not words[0].startswith("HTTP/") or not words[1].isdigit():
+        return f"{url} does not speak HTTP: {head[:80]!r}"
+    if int(words[1]) != request["status"]:
+        moved = header(lines, "location")
         where = ", a redirect to " + moved if moved else ""
-        return f"{request['url']} answered {answer.status}{where}, expected {request['status']}"
+        return f"{url} answered {words[1]}{where}, expected {request['status']}"
     return wrong_fields(request, body)
+
+
+def get(host: str, port: int, path: str) -> tuple[bytes, bytes]:
+    """Return the head and the body of the answer.
+
+    By hand: importing http.client takes longer than the service takes to answer, on every host at
+    once. The request is HTTP/1.0, so that the answer ends with the connection and is in one piece
+    (RFC 9112, sections 6.3 and 7.1); a server that keeps the line open says how long its answer is.
+    """
+    where = f"[{host}]" if ":" in host else host
+    deadline = time.monotonic() + ANSWER_SECONDS
+    with socket.create_connection((host, port), ANSWER_SECONDS) as connection:
+        connection.sendall(f"GET {path} HTTP/1.0\r\nHost: {where}:{port}\r\n\r\n".encode())
+        answer = b""
+        while len(answer) < MOST_BYTES:
+            # The whole answer has to be there in time; a socket's own timeout is about each part.
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise TimeoutError(f"not all of it came within {ANSWER_SECONDS:g} s")
+            connection.settimeout(left)
+            part = connection.recv(1 << 16)
+            if not part:
+                break
+            answer += part
+            head, end, body = answer.partition(b"\r\n\r\n")
+            length = header(head.decode("latin-1").splitlines(), "content-length") if end else ""
+            if length.isdigit() and len(body) >= int(length):
+                break
+    head, _, body = answer.partition(b"\r\n\r\n")
+    return head, body
+
+
+def header(lines: list[str], name: str) -> str:
+    """Return the value of a header, or nothing."""
+    for line in lines[1:]:
+        key, _, value = line.partition(":")
+        if key.strip().lower() == name:
+            return value.strip()
+    return ""
 
 
 def wrong_fields(request: dict[str, Any], body: bytes) -> str | None:
@@ -66,6 +106,8 @@ def wrong_fields(request: dict[str, Any], body: bytes) -> str | None:
 
 
 def ask_command(request: dict[str, Any]) -> str | None:
+    import subprocess
+
     try:
         done = subprocess.run(
             ["bash", "-c", request["command"]],

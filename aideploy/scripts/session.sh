@@ -85,6 +85,8 @@ supervise() {
     set -m
     bash --norc --noprofile /dev/fd/3 3< <(exec 7>&- 9>&-; printf 'mark_token=%s\n%s\n' "$mark_token" "${scripts[index]}") </dev/null 2>&1 7>&- 9>&- &
     child=$!
+    # The word to end may have come before there was anything to end.
+    [ -z "$verdict" ] || end_group "$child"
     if ((seconds[index] > 0)); then
       (exec >/dev/null 2>&1 7>&- 9>&-; sleep "${seconds[index]}"; kill -USR1 "$self") &
       clock=$!
@@ -104,6 +106,15 @@ supervise() {
     [ "$status" = 0 ] || break
   done
   mark idle
+}
+
+# take BYTES: that many bytes of our input into `taken`. Returns 1 where the input ends before: half a
+# script must never run.
+take() {
+  local LC_ALL=C
+  taken=$(head -c "$1"; printf .)
+  taken=${taken%.}
+  ((${#taken} == $1))
 }
 
 job=''
@@ -144,12 +155,16 @@ while IFS= read -r -t "$idle" frame; do
       count=$2 scripts=() seconds=()
       while ((count-- > 0)); do
         read -r -t "$idle" _ length limit || break 2
-        scripts+=("$(head -c "$length")") seconds+=("$limit")
+        take "$length" || break 2
+        scripts+=("$taken") seconds+=("$limit")
       done
       start
       ;;
     cancel) [ -n "$job" ] && kill -TERM "$job" 2>/dev/null ;;
-    arm) armed=$(head -c "$2") ;;
+    arm)
+      take "$2" || break
+      armed=$taken
+      ;;
     disarm)
       armed=''
       mark disarmed

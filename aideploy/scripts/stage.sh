@@ -48,4 +48,4 @@ fi
 
 # Written last: a release with this file is whole and does not change any more.
 printf '%s' "$release_json" | replace_file "$place/release.json" 644
-journal "$line" || fail no-space "cannot write the journal" "make room on the disk of the host"
+journal "$line" || fail no-space "no room on the disk for the journal" "make room on the disk of the host"

@@ -12,7 +12,7 @@ root=$(expand "$1") app=$2 release=$3 direction=$4 line=$5 python=$6 probe=$7 re
 [ -z "$release" ] || [ -e "$root/releases/$release/release.json" ] ||
   fail no-release "the host has no whole release $release" "fab releases"
 journal "$line" || [ "$direction" = back ] ||
-  fail no-space "cannot write the journal" "make room on the disk of the host"
+  fail no-space "no room on the disk for the journal" "make room on the disk of the host"
 
 if [ -z "$release" ]; then
   step "stop the service"

@@ -7,7 +7,6 @@ address of a host) is left out, so that no command runs before a person has put 
 from __future__ import annotations
 
 import ast
-import json
 import re
 import subprocess
 import tomllib
@@ -17,7 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit, urlunsplit
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from aideploy.rendering import render
 
 _SERVICE_FILES = ("app", "main", "serve", "server", "api", "wsgi", "asgi")
 _TEST_FOLDERS = ("tests", "test")
@@ -26,9 +25,6 @@ _ASGI = ("FastAPI", "Starlette", "Litestar", "Quart")
 _WSGI = ("Flask",)
 _PYTEST = re.compile(r"(?<![\w-])pytest(?![\w-])")
 _LONGEST_NAME = 31
-_ROOM = Path(__file__).parent
-# In an installed package the templates are part of it; in a checkout they stand beside it.
-_TEMPLATES = (_ROOM.parent / "templates", _ROOM.parents[1] / "templates")
 
 
 @dataclass(frozen=True)
@@ -54,17 +50,7 @@ def first_file(found: Found, address: str | None = None) -> str:
         found: what the project's folder says.
         address: of the first host.
     """
-    # This is TOML, where HTML's escapes would do harm.
-    environment = Environment(  # noqa: S701
-        loader=FileSystemLoader(_TEMPLATES),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    # What JSON writes for a text or a list of texts is TOML too.
-    environment.filters["toml"] = lambda value: json.dumps(value, ensure_ascii=False)
-    return environment.get_template("hosts.toml.j2").render(asdict(found), address=address)
+    return render("hosts.toml.j2", {**asdict(found), "address": address})
 
 
 def look(repo: Path) -> Found:

@@ -91,16 +91,15 @@ def command(
         yield run
 
 
-def whole_number(option: str, typed: str) -> int:
-    """Return the number that was typed: Invoke itself would show a traceback for one that is none.
+def whole_number(option: str, text: str, *, most: int) -> int:
+    """Return the number from 1 to `most` that was typed; Invoke would show a traceback for others.
 
     Raises:
-        UsageError: it is no whole number.
+        UsageError: it is none.
     """
-    try:
-        return int(typed)
-    except ValueError:
-        raise UsageError(f"{option} takes a whole number, not {typed!r}") from None
+    if text.isascii() and text.isdecimal() and 1 <= int(text[:9]) <= most:
+        return int(text)
+    raise UsageError(f"{option} takes a whole number from 1 to {most}, not {text!r}")
 
 
 def _names(only: str) -> list[str]:

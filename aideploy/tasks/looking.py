@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from fabric import task
 from invoke.context import Context
 
-from aideploy.tasks.common import command, options
+from aideploy.tasks.common import command, options, whole_number
 
 if TYPE_CHECKING:
     from aideploy.report.facts import Facts
@@ -38,7 +38,7 @@ def releases(
     only: str | None = None,
     json: bool = False,
 ) -> None:
-    """Show which releases there are, and where rollback would go."""
+    """Show which releases there are, and where rollback goes."""
     from aideploy.commands.releases import releases as ask
     from aideploy.report.choose import Shown
 
@@ -146,19 +146,6 @@ def show_plan(
 
     with command(c, "plan", env=env, config=config, only=only, shown=Shown.NOTHING) as run:
         _show(ask(run, revision, scripts=scripts), json=json)
-
-
-def whole_number(option: str, text: str, *, most: int) -> int:
-    """Return the number from 1 to `most` that was typed.
-
-    Raises:
-        UsageError: it is none.
-    """
-    from aideploy.errors import UsageError
-
-    if text.isascii() and text.isdecimal() and 1 <= int(text[:9]) <= most:
-        return int(text)
-    raise UsageError(f"{option} takes a whole number from 1 to {most}, not {text!r}")
 
 
 def _slot(text: str) -> Slot:

@@ -22,7 +22,10 @@ def exec_(
     only: str | None = None,
     json: bool = False,
 ) -> None:
-    """Run a command on every host, in the live release's folder and environment."""
+    """Run a command on every host, in the live release's folder.
+
+    The environment is the release's own too. Ends with status 3 when it fails somewhere.
+    """
     from aideploy.commands.execute import execute
     from aideploy.report.choose import Shown
     from aideploy.report.facts import print_json

@@ -22,8 +22,9 @@ def up(c: Context, count: str = "3", config: str | None = None, write: bool = Fa
     """Bring hosts up on this machine to try things out with."""
     with on_this_machine(c, "sandbox.up"):
         from aideploy.commands.sandbox import bring_up
+        from aideploy.sandbox.lifecycle import MOST_HOSTS
 
-        bring_up(config, whole_number("--count", count), write=write)
+        bring_up(config, whole_number("--count", count, most=MOST_HOSTS), write=write)
 
 
 @task(auto_shortflags=False, help={**_CONFIG, "json": OPTIONS["json"]})

@@ -1,4 +1,4 @@
-"""Fixtures for the stories of tests/fleet and tests/faults: hosts, and the small app set up on them.
+"""Fixtures for the stories of tests/fleet and tests/faults: hosts, and the small app on them.
 
 Loaded by tests/conftest.py. The hosts and the app are shared by all tests of a run; each test gets
 them on, reachable and with one good release live everywhere.

@@ -44,9 +44,10 @@ tool = "pip"
 environment = {{ PIP_NO_INDEX = "1" }}
 {tables}
 [train]
-command = "python3 train.py"
+command = "{train}"
+environment = {train_environment}
 [serve]
-command = "exec python3 serve.py"
+command = "{command}"
 port = {port}
 {serve}
 [health]
@@ -55,6 +56,7 @@ timeout = "8s"
 interval = "200ms"
 [rollout]
 bake = "{bake}"
+{more}
 {hosts}
 """
 
@@ -140,7 +142,9 @@ class Project:
         folder: an empty folder for hosts.toml, fabfile.py and the repository.
         hosts: the hosts that take part; all by default.
         roles: of hosts that have not both the roles train and serve.
-        serve, app_table, tables: more lines of [serve] and of [app], and more tables.
+        serve, app_table, tables: more lines of [serve], of [app] and of [install].
+        command, train, train_environment: of an app that is not the small one.
+        more: more tables.
         repository: how the hosts reach it, when not as a folder that the lab has bound in.
         bake: how long the watch is.
         app, port, keep_releases: its name, the port that it listens on, how many releases stay.
@@ -161,6 +165,10 @@ class Project:
         app: str = APP,
         port: int = PORT,
         keep_releases: int = 5,
+        command: str = "exec python3 serve.py",
+        train: str = "python3 train.py",
+        train_environment: str = "{}",
+        more: str = "",
     ) -> None:
         self.lab, self.folder, self.app, self.port = lab, folder, app, port
         self.hosts = tuple(hosts or lab.hosts)
@@ -181,6 +189,10 @@ class Project:
             "bake": bake,
             "port": str(port),
             "keep_releases": str(keep_releases),
+            "command": command,
+            "train": train,
+            "train_environment": train_environment,
+            "more": more,
         }
         self.configure()
         (folder / "fabfile.py").write_text("from aideploy.tasks import *\n")
@@ -206,6 +218,9 @@ class Project:
     def commit(self, **behaviour: object) -> str:
         """Push a commit whose service behaves like this; its full hash."""
         behaviour["commit"] = time.time_ns()
+        if behaviour.get("another_environment"):
+            requirements = self.source / "requirements.txt"
+            requirements.write_text(requirements.read_text() + "# another\n")
         (self.source / "behaviour.json").write_text(json.dumps(behaviour))
         git("-C", str(self.source), "add", "--all")
         git("-C", str(self.source), "commit", "--quiet", "--message=A change")

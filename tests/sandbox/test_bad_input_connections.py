@@ -69,7 +69,7 @@ def test_a_changed_host_key_is_told_with_both_fingerprints(
         ({"port": 1}, "nothing listens on"),
         ({"address": "nosuch.invalid"}, "the name nosuch.invalid does not resolve"),
         ({"gateway": "nosuch.invalid"}, "the name nosuch.invalid does not resolve"),
-        ({"gateway": "root@127.0.0.1:1"}, "jump host root@127.0.0.1:1: nothing listens on 127."),
+        ({"gateway": "root@127.0.0.1:1"}, "nothing listens on the jump host 127.0.0.1:1"),
     ],
     ids=lambda value: str(value) if isinstance(value, dict) else "",
 )

@@ -267,7 +267,7 @@ def test_the_tables_for_hosts_toml_name_every_host(sandbox: Sandbox) -> None:
 
     environment = tables["environments"]["sandbox"]
     assert environment["app"]["deploy_to"] == "~/ranker"
-    assert environment["serve"] == {"manager": "supervisor", "port": 8123}
+    assert environment["serve"] == {"manager": "supervisor", "strategy": "recreate", "port": 8123}
     assert environment["ssh"]["key"] == str(sandbox.layout.client_key)
     assert environment["ssh"]["known_hosts"] == str(sandbox.layout.known_hosts)
     assert [

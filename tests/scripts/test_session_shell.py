@@ -239,3 +239,21 @@ def test_a_host_that_was_not_set_up_says_so(tmp_path: Path) -> None:
     shell = Shell(tmp_path / "nothing")
     assert shell.until("refused")[-1] == Mark("refused", f"missing {tmp_path}/nothing")
     shell.process.wait(SECONDS)
+
+
+def test_half_a_script_never_runs(tmp_path: Path) -> None:
+    whole = source("prelude") + f"touch {tmp_path}/ran\n# the rest, which never came"
+    for frame in ("run 1\nscript {} 0\n", "arm {}\n"):
+        shell = Shell(tmp_path)
+        shell.until("ready")
+        shell.send(frame.format(len(whole)).encode() + whole[:-10].encode())
+        shell.close()
+        assert not (tmp_path / "ran").exists()
+
+
+def test_a_cancel_that_follows_at_once_is_heard(shell: Shell) -> None:
+    shell.until("ready")
+    for _ in range(20):
+        data = (source("prelude") + "sleep 60").encode()
+        shell.send(f"run 1\nscript {len(data)} 0\n".encode() + data + b"cancel\n")
+        assert Mark("end", "0 cancelled") in shell.until("idle")

@@ -47,10 +47,12 @@ def test_without_anything_live_the_newest_good_release_is_the_first_choice() -> 
     assert journal("r1:good", "r2:good").good_before(None) == ("r2", "r1")
 
 
-def test_where_a_release_came_from_is_known_even_if_not_every_line_says_it() -> None:
-    entries = (
-        Entry(Verdict.LIVE, "r1", AT, revision="abc", model="def"),
-        Entry(Verdict.GOOD, "r1", AT),
+def test_the_commit_of_a_release_is_known_whoever_judged_it_last() -> None:
+    known = Journal(
+        (
+            Entry(Verdict.PREPARED, "r1", AT, revision="abc", model="def"),
+            Entry(Verdict.BAD, "r1", AT, why="rolled back by hand"),
+        )
     )
-    assert Journal(entries).origin("r1") == ("abc", "def")
-    assert Journal(entries).origin("r2") == ("", "")
+    assert (known.revision("r1"), known.model("r1")) == ("abc", "def")
+    assert known.revision("r2") == ""

@@ -1,0 +1,160 @@
+"""The controller dies, is stopped or interrupted in the middle: what the hosts make of it."""
+
+from __future__ import annotations
+
+import signal
+import time
+
+import pytest
+
+from aideploy.errors import ExitStatus
+from tests.fleet.project import Command, Project, eventually, watched
+
+pytestmark = pytest.mark.fleet
+
+PHASES = ["fetch", "install", "train", "distribute", "stage", "switch", "watch"]
+# The silence after which a host ends a session, and the time for what runs there to end.
+FREED_WITHIN_SECONDS = 35
+
+
+def of_which_always(phase: str, *others: str) -> list[object]:
+    """Every phase as a parameter; all but these few only with the slow tests."""
+    quick = (phase, *others)
+    return [
+        name if name in quick else pytest.param(name, marks=pytest.mark.slow) for name in PHASES
+    ]
+
+
+def begin_slow_deploy(project: Project, phase: str) -> Command:
+    """A deploy that stays for seconds in each phase, and is now in this one."""
+    everywhere = {host.name: 3 for host in project.hosts}
+    project.configure(bake="4s")
+    for host in project.hosts:
+        project.slow_git(host, seconds=3 if phase == "fetch" else 0)
+    project.commit(
+        trains_for=3 if phase == "train" else 0,
+        model_megabytes=64 if phase == "distribute" else 0,
+        staged_starts_after=everywhere if phase == "stage" else {},
+        live_starts_after=everywhere if phase == "switch" else {},
+        another_environment=phase == "install",
+    )
+    command = project.start("deploy")
+    command.wait_for_phase(phase)
+    time.sleep(0.1 if phase == "distribute" else 0.7)
+    return command
+
+
+@pytest.mark.parametrize("phase", of_which_always("fetch", "switch"))
+def test_a_deploy_that_was_killed_is_finished_by_the_same_command(
+    project: Project, phase: str
+) -> None:
+    before = project.all_serve()
+    with watched(project):
+        begin_slow_deploy(project, phase).kill()
+
+        for host in project.hosts:
+            assert eventually(lambda host=host: not project.is_locked(host), within=20)
+            assert eventually(lambda host=host: project.processes(host) == [], within=10)
+        # Hosts that had switched are back without anybody's help.
+        assert eventually(lambda: project.all_serve() == before, within=15)
+
+        project.configure(bake="1s")
+        project.fab("deploy")
+    assert len(project.all_serve()) == 1
+    assert project.all_serve() != before
+
+
+@pytest.mark.parametrize("phase", of_which_always("stage", "switch"))
+def test_ctrl_c_leaves_nothing_behind_and_says_how_each_host_is(
+    project: Project, phase: str
+) -> None:
+    before = project.all_serve()
+    with watched(project):
+        command = begin_slow_deploy(project, phase)
+        command.signal(signal.SIGINT)
+        finished = command.finish(within=30)
+
+    assert finished.status == ExitStatus.INTERRUPTED, finished.output
+    assert "Traceback" not in finished.output
+    assert project.all_serve() == before
+    switched = phase in ("switch", "watch")
+    assert "interrupted; " in finished.last_words
+    assert ("back on 2" if switched else "(untouched)") in finished.last_words
+    for host in project.hosts:
+        assert project.processes(host) == []
+        assert not project.is_locked(host)
+        assert host.exec("systemctl is-active small@staged", check=False).stdout == "inactive\n"
+
+
+def test_a_second_ctrl_c_ends_it_at_once_and_the_hosts_go_back_by_themselves(
+    project: Project,
+) -> None:
+    before = project.all_serve()
+    command = begin_slow_deploy(project, "switch")
+    command.signal(signal.SIGINT)
+    command.wait_for("revert ")
+    command.signal(signal.SIGINT)
+    command.wait_for("warning: the hosts are going back")
+    command.signal(signal.SIGINT)
+    finished = command.finish(within=30)
+
+    assert finished.status == ExitStatus.INTERRUPTED
+    assert "Traceback" not in finished.output
+    assert eventually(lambda: project.all_serve() == before, within=20)
+    assert eventually(lambda: not any(map(project.is_locked, project.hosts)), within=20)
+
+
+def test_sigterm_is_heard_like_ctrl_c(project: Project) -> None:
+    before = project.all_serve()
+    command = begin_slow_deploy(project, "watch")
+    command.process.terminate()
+    finished = command.finish(within=30)
+
+    assert finished.status == ExitStatus.INTERRUPTED
+    assert "interrupted; every host that had switched is back" in finished.last_words
+    assert project.all_serve() == before
+
+
+@pytest.mark.parametrize("silenced", ["stopped", pytest.param("cut", marks=pytest.mark.slow)])
+def test_a_controller_that_falls_silent_loses_its_locks_and_its_release(
+    project: Project, silenced: str
+) -> None:
+    before = project.all_serve()
+    command = begin_slow_deploy(project, "watch")
+    began = time.monotonic()
+    if silenced == "stopped":
+        command.process.send_signal(signal.SIGSTOP)
+    else:
+        for host in project.hosts:
+            host.drop()
+    try:
+        within = FREED_WITHIN_SECONDS
+        assert eventually(lambda: not any(map(project.is_locked, project.hosts)), within=within)
+        assert time.monotonic() - began > 5
+        assert eventually(lambda: project.all_serve() == before)
+    finally:
+        for host in project.hosts:
+            host.undrop()
+        command.process.send_signal(signal.SIGCONT)
+    finished = command.finish(within=90)
+
+    # When it wakes up it finds that its sessions are over.
+    assert finished.status in (ExitStatus.ROLLED_BACK, ExitStatus.NEEDS_PERSON)
+    assert "lost the connection" in finished.last_words
+    assert project.all_serve() == before
+
+
+@pytest.mark.slow
+def test_a_silent_controller_loses_its_lock_even_while_a_program_floods_the_line(
+    project: Project,
+) -> None:
+    project.commit(trains_for=100, floods=True)
+    command = project.start("deploy")
+    command.wait_for("h1 . training")
+    command.process.send_signal(signal.SIGSTOP)
+    trainer, *_ = project.hosts
+    try:
+        assert eventually(lambda: not project.is_locked(trainer), within=FREED_WITHIN_SECONDS + 5)
+        assert project.processes(trainer) == []
+    finally:
+        command.kill()

@@ -1,0 +1,63 @@
+"""The contenders of the benchmarks: what is compared has to be the same work, really done."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Iterator
+
+import pytest
+
+from benchmarks.contenders import Contender
+from benchmarks.deploys import contenders
+from benchmarks.scene import Scene, Tool, scene
+from tests.lab.hosts import Host
+
+pytestmark = pytest.mark.fleet
+
+
+@pytest.fixture(scope="module")
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+    with scene(1, tmp_path_factory.mktemp("benchmarks")) as made:
+        yield made
+
+
+def health(host: Host, contender: Contender) -> dict[str, str]:
+    said = host.exec(f"curl --silent --fail http://127.0.0.1:{contender.app.port}/healthz").stdout
+    answer: dict[str, str] = json.loads(said)
+    return answer
+
+
+def test_every_contender_puts_the_same_revision_and_model_live(stage: Scene) -> None:
+    (host,) = stage.lab.hosts
+    order = stage.order(Tool.UV, 1, new_dependencies=True)
+    answers = []
+    for contender in contenders(stage):
+        stage.set_up(contender.app)
+        contender.prepare(order)
+        cost = contender.deploy(order)
+
+        answer = health(host, contender)
+        assert answer["revision"] == order.revision, contender.name
+        assert cost.connections == 1, contender.name
+        verdicts = host.exec(
+            f"grep --count good {shlex.quote(str(contender.app.root / 'journal.jsonl'))}"
+        )
+        assert verdicts.stdout == "1\n", contender.name
+        answers.append(answer["model"])
+    assert len(set(answers)) == 1
+
+
+def test_a_contender_that_fails_is_not_counted_as_fast(stage: Scene) -> None:
+    first, *_ = contenders(stage)
+    order = stage.order(Tool.UV, 1, new_dependencies=False)
+    first.prepare(order)
+    # The folder of the app is not there: nothing can be deployed.
+    (host,) = stage.lab.hosts
+    root = first.app.root
+    host.exec(f"mv {root} {root}.away")
+    try:
+        with pytest.raises(RuntimeError, match="failed on h1"):
+            first.deploy(order)
+    finally:
+        host.exec(f"mv {root}.away {root}")

@@ -1,0 +1,90 @@
+"""Hosts that train, hosts that serve, and a host that monitors; and how commits and models come."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from aideploy.errors import ExitStatus
+from tests.fleet.project import Project, bound_repositories, eventually
+from tests.lab.git_server import GitServer
+from tests.lab.hosts import Lab
+
+pytestmark = pytest.mark.fleet
+
+ROLES = {"h1": ["train"], "h2": ["serve"], "h3": ["serve", "monitor"]}
+TARGETS = "/etc/prometheus/file_sd"
+
+
+@pytest.fixture(scope="module")
+def parted(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """An app that trains on one host, is served by two, and is pulled over HTTP."""
+    project = Project(
+        lab,
+        tmp_path_factory.mktemp("parted"),
+        app="parted",
+        port=8400,
+        roles=ROLES,
+        more=f"[monitoring]\nfile_sd = '{TARGETS}'",
+    )
+    project.set_up()
+    return project
+
+
+@pytest.fixture
+def served(parted: Project, lab: Lab) -> Iterator[Project]:
+    with GitServer(bound_repositories(lab), lab.address) as server:
+        parted.configure(repository=server.url(parted.bare.name))
+        yield parted
+
+
+def test_each_host_does_its_part_and_a_large_model_reaches_those_that_serve(
+    served: Project, lab: Lab
+) -> None:
+    train, serve, monitor = lab.hosts
+    large = served.deploy(model_megabytes=20)
+    assert served.all_serve() == {large}
+    assert served.current(train) == ""
+    targets = json.loads(monitor.exec(f"cat {TARGETS}/parted-test.json").stdout)
+    assert {entry["labels"]["host"] for entry in targets} == {"h2", "h3"}
+    assert serve.exec(f"ls {TARGETS}", check=False).returncode != 0
+
+    small = served.deploy()
+    assert served.all_serve() == {small}
+    assert {cost.channels for cost in served.costs().values()} == {1}
+
+
+def test_a_model_that_is_cut_off_on_its_way_is_never_served(served: Project, lab: Lab) -> None:
+    before = served.deploy()
+    served.commit(model_megabytes=200)
+    command = served.start("deploy")
+    command.wait_for("distribute +h2 +… receive")
+    serve = lab.hosts[1]
+    folder = f"{served.root}/models"
+    assert eventually(lambda: "incoming" in serve.exec(f"ls -A {folder}").stdout)
+    serve.exec("pkill -u deploy -x tar")
+    finished = command.finish()
+
+    assert finished.status == ExitStatus.NOT_READY, finished.output
+    assert "the transfer with h2 broke off" in finished.last_words
+    assert served.all_serve() == {before}
+    served.fab("deploy")
+    assert len(served.all_serve() - {before}) == 1
+    assert "incoming" not in serve.exec(f"ls -A {folder}").stdout
+
+
+@pytest.mark.parametrize("megabytes", [0, 6])
+def test_the_controller_sends_the_commits_itself(parted: Project, lab: Lab, megabytes: int) -> None:
+    parted.configure(repository="source", app_table="source = 'push'")
+    (parted.source / "large").write_bytes(os.urandom(megabytes << 20))
+
+    revision = parted.deploy()
+
+    assert parted.all_serve() == {revision}
+    assert {cost.channels for cost in parted.costs().values()} == {2 if megabytes else 1}
+    unpacked = parted.root / "releases" / parted.current(lab.hosts[1]) / "large"
+    assert int(lab.hosts[1].exec(f"stat -c %s {unpacked}").stdout) == megabytes << 20
+    parted.configure(app_table="")

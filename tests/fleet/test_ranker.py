@@ -1,0 +1,125 @@
+"""The example application on real hosts, in every way that systemd serves it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+import ranker_versions
+from aideploy.errors import ExitStatus
+from tests.fleet.fixtures import WHEELS
+from tests.fleet.project import Project, eventually, git, repositories
+from tests.lab.hosts import Lab
+
+pytestmark = pytest.mark.fleet
+
+MOST_EXPOSED = 2.5
+
+
+@dataclass(frozen=True)
+class Way:
+    """One way to serve: an app of its own on one host."""
+
+    app: str
+    port: int
+    serve: str
+    systemctl: str = "systemctl"
+    folder: str = ""
+
+    def __str__(self) -> str:
+        return self.app
+
+
+RECREATE = Way("recreated", 8300, "")
+SOCKET = Way("activated", 8310, "strategy = 'socket'")
+USER = Way(
+    "personal",
+    8320,
+    "manager = 'systemd-user'",
+    "systemctl --user -M deploy@",
+    "deploy_to = '~/personal'",
+)
+
+
+@pytest.mark.parametrize(
+    "way", [RECREATE, pytest.param(SOCKET, marks=pytest.mark.slow), USER], ids=str
+)
+def test_the_example_is_delivered_with_no_more_rights_than_setup_left_and_comes_back_by_itself(
+    lab: Lab, tmp_path: Path, way: Way
+) -> None:
+    host = lab.hosts[0]
+    project = Project(
+        lab,
+        tmp_path / way.app,
+        hosts=[host],
+        app=way.app,
+        port=way.port,
+        app_table=way.folder,
+        serve=way.serve,
+        tables=f"find_links = '{WHEELS}'",
+        command="gunicorn app:app --bind $BIND:$PORT --workers 1 --threads 2",
+        train="python train.py",
+        train_environment='{ RANKER_ROWS = "20000" }',
+    )
+    revisions = ranker_versions.history(tmp_path / "ranker")
+    git("-C", str(tmp_path / "ranker"), "remote", "add", "origin", str(project.bare))
+
+    def push(revision: str) -> None:
+        refs = f"{revision}:refs/heads/main"
+        git("-C", str(tmp_path / "ranker"), "push", "--quiet", "--force", "origin", refs)
+
+    project.set_up()
+    push(revisions.first)
+    project.fab("deploy")
+    assert project.served(host) == revisions.first
+    push(revisions.broken)
+    project.fab("deploy", expected=ExitStatus.ROLLED_BACK)
+    assert project.served(host) == revisions.first
+    push(revisions.improved)
+    project.fab("deploy")
+    assert project.served(host) == revisions.improved
+
+    if way is not USER:
+        said = host.exec(f"systemd-analyze security {way.app}@live.service --no-pager").stdout
+        exposed = re.search(r"Overall exposure level for \S+: ([\d.]+)", said)
+        assert exposed and float(exposed[1]) <= MOST_EXPOSED
+        unit = f"-u {way.app}@live.service"
+        read = f"sudo -n journalctl --no-pager -o short-iso -n 1000 {unit}"
+        assert "gunicorn" in host.exec(f"su deploy -c '{read}'").stdout
+        # Nothing else of root's is ours.
+        assert host.exec("su deploy -c 'sudo -n id'", check=False).returncode != 0
+
+    host.stop()
+    host.boot()
+    assert eventually(lambda: project.served(host) == revisions.improved, within=30)
+    project.fab("rollback")
+    assert project.served(host) == revisions.first
+    host.exec(f"{way.systemctl} stop {way.app}@live.service")
+    if way is SOCKET:
+        host.exec(f"systemctl stop {way.app}.socket")
+
+
+def test_ten_hosts_cost_one_connection_one_channel_and_ten_round_trips_each(
+    tmp_path: Path,
+) -> None:
+    with Lab(10, binds=[repositories(tmp_path / "repositories")]) as ten:
+        project = Project(ten, tmp_path / "ten")
+        project.set_up()
+        project.deploy()
+        accepted = "journalctl -u ssh -o cat | grep -c '^Accepted publickey for deploy'"
+        before = {host.name: int(host.exec(accepted).stdout) for host in ten.hosts}
+
+        revision = project.deploy()
+
+        assert project.all_serve() == {revision}
+        costs = project.costs()
+        assert set(costs) == set(before)
+        for host in ten.hosts:
+            assert int(host.exec(accepted).stdout) == before[host.name] + 1
+            assert (costs[host.name].connections, costs[host.name].channels) == (1, 1)
+            assert costs[host.name].round_trips <= 10
+        project.fab("rollback")
+        assert len(project.all_serve() - {revision}) == 1
