@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import compileall
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -12,6 +13,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+import aideploy
 from aideploy.settings.values import duration
 from benchmarks import crowd, deploys, short, table
 from benchmarks.contenders import Aideploy
@@ -29,6 +31,8 @@ START_ROUNDS = 15
 def main() -> None:
     """Measure, print each table as soon as it is there, and write the file that was asked for."""
     options = _options()
+    # As pip does when it installs; Invoke keeps Python from doing it by itself.
+    compileall.compile_dir(Path(aideploy.__file__).parent, quiet=1)
     console = Console(width=None if sys.stdout.isatty() else 140)
     with tempfile.TemporaryDirectory() as folder:
         tables = []

@@ -23,9 +23,7 @@ CURVE = ("-o", "KexAlgorithms=curve25519-sha256")
 ROLLBACK_SECONDS = 2.0
 FAB_LIST_RATIO = 1.5
 TRIVIAL_FABFILE = Path(__file__).with_name("trivial_fabfile.py")
-# Who restarts as often as a benchmark does is taken for a crash loop, unless that is forgotten.
 RESTART = """
-sudo -n systemctl reset-failed {app}@live.service
 sudo -n systemctl restart {app}@live.service
 for try in $(seq 600); do
   curl --silent --fail http://127.0.0.1:{port}/healthz >/dev/null && exit
