@@ -8,10 +8,12 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
+DEMO_READY := .venv/demo-ready
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable
 
 .PHONY: demo test faults lint bench clean
 
-demo: $(READY)
+demo: $(DEMO_READY)
 	$(BIN)/python -m aideploy.sandbox.demo
 
 test: lint
@@ -33,12 +35,18 @@ clean:
 	rm -rf .venv dist .pytest_cache .mypy_cache .ruff_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
-# Made once, and again whenever pyproject.toml changes.
-$(READY): pyproject.toml
+# Each made once, and again whenever pyproject.toml changes; the demo needs less than the tests.
+$(READY): pyproject.toml | $(BIN)/python
+	$(INSTALL) '.[dev]'
+	@touch $@ $(DEMO_READY)
+
+$(DEMO_READY): pyproject.toml | $(BIN)/python
+	$(INSTALL) '.[sandbox]'
+	@touch $@
+
+$(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	    { echo "aideploy needs Python 3.11 or newer as $(PYTHON); choose one with: make PYTHON=..."; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' || \
 	    { echo "$(PYTHON) has no venv module; on Debian: apt-get install python3-venv"; exit 1; }
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
-	@touch $@

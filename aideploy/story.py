@@ -36,6 +36,7 @@ from aideploy.remote import transfer
 from aideploy.remote.fleet import Fleet, FleetError
 from aideploy.remote.result import ScriptFailed
 from aideploy.remote.session import Lock, Session
+from aideploy.report.wording import host_count
 from aideploy.repository import Repository
 from aideploy.rollout import Rollout, conclude, untouched
 from aideploy.services.release import release_files
@@ -334,7 +335,7 @@ class Deployment:
             ("stage", "switch", f"watch {settings.rollout.bake.total_seconds():g}s", "finish"),
         ]
         return (
-            f"plan: {revision or settings.app.branch} to {len(names[Role.SERVE])} serving hosts: "
+            f"plan: {revision or settings.app.branch} to {host_count(len(names[Role.SERVE]))}: "
             + ", ".join(word for words in phases for word in words)
         )
 

@@ -239,7 +239,7 @@ def _staged(facts: HostFacts) -> set[str]:
 
 def proven_beside(settings: Settings) -> bool:
     """Whether a release is started beside the live one: not where a GPU holds only one model."""
-    return _serve(settings).gpus == 0
+    return settings.serve is None or settings.serve.gpus == 0
 
 
 def bind(settings: Settings, host: Host) -> str:

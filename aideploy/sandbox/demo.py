@@ -196,7 +196,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return ExitStatus.INTERRUPTED
     except (DemoFailed, AideployError) as error:
         print(f"\nthe demo failed: {error}", file=sys.stderr)
-        for line in getattr(error, "tail", ()):
+        for line in (*getattr(error, "why", "").splitlines(), *getattr(error, "tail", ())):
             print(f"  {line}", file=sys.stderr)
         return 1
     print(f"\nAll as it should be, in {time.monotonic() - start:.0f} s. Read on:")

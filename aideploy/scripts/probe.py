@@ -78,7 +78,9 @@ def get(host: str, port: int, path: str) -> tuple[bytes, bytes]:
             length = header(head.decode("latin-1").splitlines(), "content-length") if end else ""
             if length.isdigit() and len(body) >= int(length):
                 break
-    head, _, body = answer.partition(b"\r\n\r\n")
+    head, end, body = answer.partition(b"\r\n\r\n")
+    if head.startswith(b"HTTP/") and not end:
+        raise OSError("its headers do not end")
     return head, body
 
 

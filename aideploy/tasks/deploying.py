@@ -38,6 +38,8 @@ def deploy(
     json: bool = False,
 ) -> None:
     """Put a revision live: train it, prove it, switch, watch."""
+    from aideploy.report.wording import host_count
+    from aideploy.settings import Role
     from aideploy.story import Deployment
     from aideploy.tasks.looking import show_plan
 
@@ -52,7 +54,12 @@ def deploy(
             )
         finally:
             run.hosts = deployment.states
-        run.headline = f"{release} is live on {len(run.hosts)} hosts"
+        serving = len(run.settings.with_role(Role.SERVE))
+        run.headline = (
+            f"{release} is live on {host_count(serving)}"
+            if serving
+            else f"{release} is trained; no host serves it"
+        )
 
 
 @task(

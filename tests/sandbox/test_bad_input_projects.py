@@ -113,10 +113,10 @@ def test_the_last_lines_are_those_of_the_service_that_failed(project: SmallProje
         ("redirect", "answered 302, a redirect to /healthz/, expected 200"),
         ("garbage", "does not speak HTTP"),
         ("no json", "is not JSON"),
-        ("closes", "no answer from"),
+        ("closes", "does not speak HTTP"),
         ("endless", "is not JSON"),
-        ("drips", "not all of it came within 5 s"),
-        ("headers", "does not speak HTTP"),
+        ("drips", "not healthy after 5 s: no answer from"),
+        ("headers", "its headers do not end"),
     ],
 )
 def test_a_service_that_answers_wrongly_never_becomes_live(
