@@ -53,12 +53,16 @@ def answers(host: Host, seconds: float = 1.0) -> bool:
 def traces(lab: int, folder: Path) -> list[str]:
     """Everything on this machine that would show that the lab was there."""
     name = network.bridge(lab)
+    record = registry.RECORDS / f"{lab}.json"
+    if record.exists() and str(folder) not in record.read_text():
+        # Another run has taken the number since, and all that bears it.
+        return [str(mount) for mount in registry.mounts_below(folder)]
     links = subprocess.run(["ip", "link"], capture_output=True, text=True, check=True).stdout
     spaces = subprocess.run(["ip", "netns"], capture_output=True, text=True, check=True).stdout
     found = [line for line in (links + spaces).splitlines() if f"{name}-" in line or name in line]
     found += [str(mount) for mount in registry.mounts_below(folder)]
     found += [str(group) for tree in registry.CONTROL_GROUPS for group in tree.glob(f"{name}-h*")]
-    found += [str(path) for path in (folder, registry.RECORDS / f"{lab}.json") if path.exists()]
+    found += [str(path) for path in (folder, record) if path.exists()]
     return found
 
 
