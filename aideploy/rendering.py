@@ -36,8 +36,9 @@ def render(template: str, values: Mapping[str, Any], *, folder: Path | None = No
     """
     managed = f"managed by aideploy from templates/{template}; changes will be overwritten"
     own = [folder / "templates"] if folder else []
+    places = (*own, _packaged())
     environment = jinja2.Environment(  # noqa: S701  # no HTML; each format has its own filter
-        loader=jinja2.FileSystemLoader([*own, _packaged()]),
+        loader=jinja2.FileSystemLoader(places),
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -61,7 +62,7 @@ def render(template: str, values: Mapping[str, Any], *, folder: Path | None = No
     except jinja2.TemplateSyntaxError as error:
         raise _broken(f"{error.name or template}:{error.lineno}", error) from error
     except Exception as error:  # a template is a program of the user: it can raise anything
-        raise _broken(_place(error, template), error) from error
+        raise _broken(_place(error, template, places), error) from error
 
 
 def _packaged() -> Path:
@@ -71,11 +72,13 @@ def _packaged() -> Path:
     return inside if inside.is_dir() else package.parent / "templates"
 
 
-def _place(error: Exception, template: str) -> str:
+def _place(error: Exception, template: str, places: tuple[Path, ...]) -> str:
     """Return template:line of the innermost template that the error came through."""
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
         if frame.name in ("top-level template code", "macro") or frame.name.startswith("block "):
-            return f"{Path(frame.filename).name}:{frame.lineno}"
+            file = Path(frame.filename)
+            names = (file.relative_to(place) for place in places if file.is_relative_to(place))
+            return f"{next(names, file.name)}:{frame.lineno}"
     return template
 
 

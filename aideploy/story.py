@@ -579,7 +579,7 @@ def judged(error: FleetError) -> AideployError:
         kind = Locked
     elif any(isinstance(cause, HostNotReady) for cause in error.causes) or codes & _HOST_CODES:
         kind = HostNotReady
-    elif codes & _USAGE_CODES:
+    elif codes & _USAGE_CODES or any(isinstance(cause, UsageError) for cause in error.causes):
         kind = UsageError
     elif "tests-failed" in codes or (error.phase == Phase.TEST and "timeout" in codes):
         kind = Refused
@@ -593,5 +593,7 @@ def judged(error: FleetError) -> AideployError:
 
 def _headline(error: FleetError) -> str:
     names = [cause.host for cause in error.causes if cause.host]
+    if not names:
+        return f"{error.what}; nothing was switched"
     who = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
     return f"{error.phase} failed on {who}; nothing was switched"

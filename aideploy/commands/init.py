@@ -70,7 +70,7 @@ def write_first_files(folder: Path, address: str | None) -> FirstFiles:
         tuple(written),
         tuple(_lines(found)),
         missing,
-        "fab check, then fab setup and fab deploy",
+        "fab setup, then fab check and fab deploy",
     )
 
 

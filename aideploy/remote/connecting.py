@@ -155,19 +155,17 @@ def _trust_known_hosts_only(connection: fabric.Connection, own_file: Path | None
     if connection.port != 22:
         name, plain = f"[{name}]:{connection.port}", f"[{plain}]:{connection.port}"
     for file in files:
-        for kind, key in (_known_hosts(str(Path(file).expanduser())).lookup(name) or {}).items():
-            client.get_host_keys().add(plain, kind, key)
+        with suppress(OSError):
+            text = Path(file).expanduser().read_text(encoding="utf-8", errors="replace")
+            for kind, key in (_known_hosts(text).lookup(name) or {}).items():
+                client.get_host_keys().add(plain, kind, key)
 
 
 @cache
-def _known_hosts(path: str) -> paramiko.HostKeys:
-    """Read the file as OpenSSH does: a line that makes no sense is passed over."""
+def _known_hosts(text: str) -> paramiko.HostKeys:
+    """Take a file apart as OpenSSH does: a line that makes no sense is passed over."""
     keys = paramiko.HostKeys()
-    try:
-        lines = Path(path).read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return keys
-    for line in lines:
+    for line in text.splitlines():
         with suppress(paramiko.SSHException, InvalidHostKey, ValueError):
             entry = HostKeyEntry.from_line(line.strip())
             for name in entry.hostnames if entry else ():

@@ -15,7 +15,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from aideploy.errors import AideployError, ExitStatus, Interrupted, Locked
+from aideploy.errors import AideployError, ExitStatus, Interrupted, Locked, UsageError
 from aideploy.events import (
     Events,
     HostFinished,
@@ -55,8 +55,10 @@ class FleetError(AideployError):
             tail=first.tail,
             causes=causes,
         )
-        locked = any(isinstance(cause, Locked) for cause in causes)
-        self.status = ExitStatus.LOCKED if locked else ExitStatus.NOT_READY
+        if any(isinstance(cause, Locked) for cause in causes):
+            self.status = ExitStatus.LOCKED
+        elif any(isinstance(cause, UsageError) for cause in causes):
+            self.status = ExitStatus.USAGE
 
 
 @dataclass(frozen=True)

@@ -87,7 +87,7 @@ def _failures_in_words(failed: Sequence[HostFinished], hosts: int) -> str:
     if reasons == {""}:
         return f"failed on {who}"
     return f"{who}: {first_line(failed[0].message)}" + (
-        f" (and {len(reasons) - 1} other reasons)" if len(reasons) > 1 else ""
+        f" (and {len(reasons) - 1} more)" if len(reasons) > 1 else ""
     )
 
 

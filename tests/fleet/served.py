@@ -89,7 +89,7 @@ class Served:
     def __enter__(self) -> Self:
         root = str(self.settings.app.deploy_to)
         self.session = Session(self.settings.hosts[0], root, "a test", Events(), fabric.Config())
-        said = self.session.open(Lock.NONE, facts.script(self.settings))
+        [said] = self.session.open(Lock.NONE, facts.script(self.settings))
         self.root = PurePosixPath(said.text("root"))
         return self
 

@@ -39,7 +39,7 @@ def test_rollback_takes_the_good_release_before_what_is_live_and_never_a_bad_one
     project.fab("rollback", "--to", newest)
     assert project.all_serve() == {third}
     strange = project.fab("rollback", "--to", "20200101T000000Z-0000000", expected=ExitStatus.USAGE)
-    assert "has no release 20200101T000000Z-0000000" in strange.last_words
+    assert "there is no release '20200101T000000Z-0000000' on h1, h2, h3" in strange.last_words
     assert newest in strange.last_words
 
     for _ in range(3):

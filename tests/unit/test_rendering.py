@@ -87,6 +87,13 @@ def test_a_mistake_in_a_template_is_named_with_its_line(
     assert said in caught.value.why
 
 
+def test_a_mistake_in_a_folder_of_templates_is_named_with_the_folder(tmp_path: Path) -> None:
+    template(tmp_path, "systemd/service.j2", "{{ misspelt }}")
+    with pytest.raises(SettingsError, match="cannot be rendered") as caught:
+        render("systemd/service.j2", {}, folder=tmp_path)
+    assert "templates/systemd/service.j2:1: 'misspelt' is undefined" in caught.value.why
+
+
 def test_a_template_of_the_user_may_build_on_ours(tmp_path: Path) -> None:
     template(tmp_path, "own.j2", "{% include 'slot/env.j2' %}EXTRA=1\n")
     text = render("own.j2", {"variables": {"PORT": "1"}}, folder=tmp_path)

@@ -10,7 +10,13 @@ from pathlib import PurePosixPath
 import pytest
 
 from aideploy.commands.rollback import previous
-from aideploy.errors import ExitStatus, HostNotReady, Unreachable, UsageError
+from aideploy.errors import (
+    ExitStatus,
+    HostNotReady,
+    SettingsError,
+    Unreachable,
+    UsageError,
+)
 from aideploy.events import Phase
 from aideploy.phases import facts as looking
 from aideploy.phases import health, service, train
@@ -161,6 +167,13 @@ def test_a_lost_host_counts_more_than_a_failed_release() -> None:
     release = failed("unhealthy", Phase.STAGE).causes[0]
     assert isinstance(judged(FleetError(Phase.STAGE, (release, lost))), HostNotReady)
     assert isinstance(judged(FleetError(Phase.STAGE, (release,))), ReleaseFailed)
+
+
+def test_a_template_that_cannot_be_rendered_is_a_mistake_in_the_settings() -> None:
+    error = FleetError(Phase.LOOK, (SettingsError("a template cannot be rendered"),))
+    assert error.status == ExitStatus.USAGE
+    assert judged(error).status == ExitStatus.USAGE
+    assert judged(error).what == "a template cannot be rendered; nothing was switched"
 
 
 def test_the_probe_is_asked_for_the_revision_that_was_deployed() -> None:
