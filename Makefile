@@ -9,6 +9,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
 DEMO_READY := .venv/demo-ready
+# Invoke keeps Python from writing bytecode: without this every fab would compile our modules anew.
+COMPILE := $(BIN)/python -m compileall -q aideploy
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable
 
 .PHONY: demo test faults lint bench clean
@@ -17,7 +19,7 @@ demo: $(DEMO_READY)
 	$(BIN)/python -m aideploy.sandbox.demo
 
 test: lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 4 --dist loadfile
 
 faults: $(READY)
 	$(BIN)/python -m pytest -m slow
@@ -38,10 +40,12 @@ clean:
 # Each made once, and again whenever pyproject.toml changes; the demo needs less than the tests.
 $(READY): pyproject.toml | $(BIN)/python
 	$(INSTALL) '.[dev]'
+	$(COMPILE)
 	@touch $@ $(DEMO_READY)
 
 $(DEMO_READY): pyproject.toml | $(BIN)/python
 	$(INSTALL) '.[sandbox]'
+	$(COMPILE)
 	@touch $@
 
 $(BIN)/python:

@@ -22,7 +22,7 @@ def exec_(
     only: str | None = None,
     json: bool = False,
 ) -> None:
-    """Run a command on every host, in the live release's folder.
+    """Run a command on every host, where the live release lies.
 
     The environment is the release's own too. Ends with status 3 when it fails somewhere.
     """
