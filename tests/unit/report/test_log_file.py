@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import stat
+import subprocess
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -87,7 +88,7 @@ def test_the_newest_fifty_are_kept_and_nothing_else_is_touched(tmp_path: Path) -
         path.touch()
     (logs[0].parent / "mine.log").touch()
     LogFile(logs[-1])(RunFinished(status=0, headline="", seconds=0))
-    kept = sorted(path.name for path in logs[0].parent.iterdir())
+    kept = sorted(path.name for path in logs[0].parent.glob("*.log"))
     assert kept == [*(path.name for path in logs[3:]), "mine.log"]
 
 
@@ -106,3 +107,12 @@ def test_a_full_disk_stops_the_log_and_not_the_run() -> None:
     warnings = [event.text for event in seen if "LogFile" in getattr(event, "text", "")]
     assert warnings == ["LogFile stopped: OSError: [Errno 28] No space left on device"]
     assert isinstance(seen[-1], RunFinished)
+
+
+def test_the_logs_are_not_for_the_repository_that_they_lie_in(tmp_path: Path) -> None:
+    subprocess.run(["git", "init", "--quiet", tmp_path], check=True)
+    LogFile(log_path(tmp_path, "deploy", "production", datetime.now(UTC)))
+    seen = subprocess.run(
+        ["git", "-C", tmp_path, "status", "--porcelain"], capture_output=True, check=True
+    )
+    assert seen.stdout == b""
