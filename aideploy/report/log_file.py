@@ -56,9 +56,10 @@ class LogFile:
 
     def __init__(self, path: Path) -> None:
         try:
-            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            # Logs are not for the repository that they lie in.
-            (path.parent / ".gitignore").write_text("*\n")
+            if not path.parent.exists():
+                path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+                # Logs are not for the repository that they lie in.
+                (path.parent / ".gitignore").write_text("*\n")
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         except OSError as error:
             raise UsageError(
