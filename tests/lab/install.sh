@@ -9,7 +9,7 @@ packages=(
     # The hosts of the fleet tests.
     systemd-container debootstrap openssh-client iproute2 iptables util-linux
     # The programs that judge rendered configuration files, and a real sshd.
-    haproxy openssh-server prometheus
+    haproxy openssh-server prometheus sudo
 )
 
 policy=/usr/sbin/policy-rc.d

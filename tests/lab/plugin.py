@@ -30,16 +30,31 @@ def lab3() -> Iterator[Lab]:
         yield lab
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Say at once what a machine lacks that must be able to run everything."""
+    is_worker = hasattr(config, "workerinput")
+    if os.environ.get(REQUIRED) == "1" and not is_worker and (lacking := missing()):
+        raise pytest.UsageError(
+            f"{REQUIRED}=1, but no real hosts here, missing: {'; '.join(lacking)}"
+        )
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     fleet = [item for item in items if item.get_closest_marker("fleet")]
     lacking = "; ".join(missing()) if fleet else ""
     if not lacking:
         return
-    reason = f"no real hosts here, missing: {lacking}"
-    if os.environ.get(REQUIRED) == "1":
-        raise pytest.UsageError(f"{REQUIRED}=1, but {reason}")
     for item in fleet:
-        item.add_marker(pytest.mark.skip(reason=reason))
+        item.add_marker(pytest.mark.skip(reason=f"no real hosts here, missing: {lacking}"))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Where all tests must run, one that was skipped is one that failed."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    required = os.environ.get(REQUIRED) == "1"
+    if required and reporter is not None and reporter.stats.get("skipped"):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -52,6 +67,8 @@ def pytest_terminal_summary(
     reasons = Counter(_reason(report) for report in skipped)
     if reasons:
         terminalreporter.section("could not run here")
+    if reasons and os.environ.get(REQUIRED) == "1":
+        terminalreporter.write_line(f"{REQUIRED}=1 says that all of it must run here: failed")
     for reason, count in reasons.items():
         terminalreporter.write_line(f"{count} {'test' if count == 1 else 'tests'}: {reason}")
 
