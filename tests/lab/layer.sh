@@ -26,5 +26,5 @@ rm -rf "$tree/usr/sbin/policy-rc.d" "$tree/var/lib/apt/lists"
 : >"$tree/etc/resolv.conf"
 umount "$tree/proc" "$tree"
 # A test starts what it needs of them: a host boots as the base does.
-find "$layer/files/etc/systemd" -path '*.wants/*' -type l -delete
+find "$layer/files" -path "*/etc/systemd/*.wants/*" -type l -delete
 rm -rf "$layer/work" "$layer/tree"
