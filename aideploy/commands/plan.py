@@ -22,8 +22,10 @@ from aideploy.report.facts import Table, Text
 from aideploy.repository import Repository
 from aideploy.running import Run
 from aideploy.services.files import RenderedFile, installed_files, rendered_files
+from aideploy.services.manager import Slot, slots
 from aideploy.settings import Role, Settings
 from aideploy.settings.app import Source
+from aideploy.settings.serve import Serve
 from aideploy.story import INLINE_PACK_BYTES, judged
 
 
@@ -258,13 +260,19 @@ def _phases(settings: Settings, coming: Mapping[str, Coming]) -> Iterator[Planne
     )
     yield phase(Phase.DISTRIBUTE, receivers, "the model" if receivers else "nobody else needs it")
     if serve and settings.serve:
-        beside = service.proven_beside(settings)
-        proof = f"proven on port {settings.serve.slot_port}" if beside else "one model a GPU: not"
-        yield phase(Phase.STAGE, serve, f"{proof} beside what is live")
+        yield phase(Phase.STAGE, serve, f"{_proof(settings, settings.serve)} beside what is live")
         yield phase(Phase.SWITCH, serve, f"strategy {settings.serve.strategy}, then asked")
         bake = settings.rollout.bake.total_seconds()
         yield phase(Phase.WATCH, serve, f"for {bake:g} s; if it is not well, all go back")
     yield phase(Phase.FINISH, everybody, f"keep {settings.app.keep_releases} good releases")
+
+
+def _proof(settings: Settings, serve: Serve) -> str:
+    if not service.proven_beside(settings):
+        return "one model a GPU: not"
+    ports = slots(serve)
+    staged = [ports[Slot.STAGED]] if Slot.STAGED in ports else ports.values()
+    return f"proven on port {' or '.join(map(str, staged))}"
 
 
 def _installing(coming: Mapping[str, Coming]) -> str:

@@ -10,10 +10,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from aideploy.phases import health
-from aideploy.phases.service import bind
 from aideploy.remote.result import Result
 from aideploy.remote.script import Script
-from aideploy.services.manager import libraries
+from aideploy.services.manager import bind, libraries
 from aideploy.settings.hosts import Role
 
 if TYPE_CHECKING:
@@ -46,7 +45,7 @@ class Condition:
 def script(settings: Settings, host: Host) -> Script:
     """Return the script that asks, in the one round trip that opens the session."""
     serve = settings.serve if Role.SERVE in host.roles else None
-    request = health.asked_once(settings.health, bind(settings, host), serve.port) if serve else ""
+    request = health.asked_once(settings.health, bind(serve, host), serve.port) if serve else ""
     return Script(
         "status",
         (
@@ -57,7 +56,7 @@ def script(settings: Settings, host: Host) -> Script:
             health.program(),
             request,
         ),
-        libraries=("release", *libraries(serve.manager)) if serve else (),
+        libraries=("release", *libraries(serve)) if serve else (),
     )
 
 

@@ -4,8 +4,9 @@ Runs on the hosts, by their Python (3.8 or later, standard library only):
 
     python3 -c "$(cat probe.py)" REQUEST [PID]
 
-REQUEST is JSON: url, and host, port and path apart, status, fields (name -> value that the JSON
-answer must hold), command (asked instead of the url), timeout and interval in seconds, steady. Not
+REQUEST is JSON: host, port and path, status, fields (name -> value that the JSON answer must hold),
+command (asked instead; it gets the address as BIND and PORT), timeout and interval in seconds,
+steady. Without a host it is put to the address that BIND and PORT name in our environment. Not
 steady: until the service is well, at most `timeout`. Steady: for `timeout` long it must stay well;
 two bad answers in a row end it. PID is the service's main process: when it is gone there is
 nothing to wait for.
@@ -32,7 +33,7 @@ TOLERATED = 1
 
 def ask_url(request: dict[str, Any]) -> str | None:
     """Return None when the answer is right, otherwise what is wrong with it."""
-    url = request["url"]
+    url = url_of(request)
     try:
         head, body = get(request["host"], request["port"], request["path"])
     except ConnectionRefusedError:
@@ -49,7 +50,13 @@ def ask_url(request: dict[str, Any]) -> str | None:
         moved = header(lines, "location")
         where = ", a redirect to " + moved if moved else ""
         return f"{url} answered {words[1]}{where}, expected {request['status']}"
-    return wrong_fields(request, body)
+    return wrong_fields(request, url, body)
+
+
+def url_of(request: dict[str, Any]) -> str:
+    host = request["host"]
+    place = f"[{host}]" if ":" in host else host
+    return f"http://{place}:{request['port']}{request['path']}"
 
 
 def get(host: str, port: int, path: str) -> tuple[bytes, bytes]:
@@ -93,17 +100,17 @@ def header(lines: list[str], name: str) -> str:
     return ""
 
 
-def wrong_fields(request: dict[str, Any], body: bytes) -> str | None:
+def wrong_fields(request: dict[str, Any], url: str, body: bytes) -> str | None:
     if not request["fields"]:
         return None
     try:
         found = json.loads(body.decode("utf-8", "replace"))
     except ValueError:
-        return f"{request['url']} answered with something that is not JSON: {body[:80]!r}"
+        return f"{url} answered with something that is not JSON: {body[:80]!r}"
     for name, expected in request["fields"].items():
         value = found.get(name) if isinstance(found, dict) else None
         if value != expected:
-            return f"{request['url']} says {name} = {value!r}, expected {expected!r}"
+            return f"{url} says {name} = {value!r}, expected {expected!r}"
     return None
 
 
@@ -116,6 +123,7 @@ def ask_command(request: dict[str, Any]) -> str | None:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
+            env={**os.environ, "BIND": request["host"], "PORT": str(request["port"])},
             timeout=max(ANSWER_SECONDS, request["interval"]),
         )
     except subprocess.TimeoutExpired:
@@ -127,12 +135,21 @@ def ask_command(request: dict[str, Any]) -> str | None:
     return f"the health command ended with status {done.returncode}{said}"
 
 
+def address_of_slot() -> tuple[str, int]:
+    """Return where to reach what listens on BIND and PORT."""
+    bind = os.environ.get("BIND", "")
+    everywhere = bind == "0.0.0.0"  # noqa: S104
+    return "127.0.0.1" if everywhere else bind, int(os.environ.get("PORT", 0))
+
+
 def alive(pid: str) -> bool:
     return not pid or os.path.exists(f"/proc/{pid}")  # noqa: PTH110
 
 
 def main() -> int:
     request = json.loads(sys.argv[1])
+    if not request["host"]:
+        request["host"], request["port"] = address_of_slot()
     pid = sys.argv[2] if len(sys.argv) > 2 else ""
     ask = ask_command if request.get("command") else ask_url
     began = time.monotonic()

@@ -22,7 +22,7 @@ if [ -r "$record" ]; then
 fi
 [ "$serves" = yes ] || exit 0
 
-emit service "$(service_state live)"
+emit service "$(service_state "$(slot_at live)")"
 if [ -n "$revision" ]; then
   step "ask the service"
   if probe "$python" "$probe" "${request//\$REVISION/$revision}"; then emit healthy yes; else emit healthy no; fi

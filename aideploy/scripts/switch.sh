@@ -1,13 +1,15 @@
 # shellcheck shell=bash
-# Make a release live: one atomic rename of `current`, the service restarted and asked.
+# Make a release live: one atomic rename of `current`, requests go to it, and it is asked.
 #
-#   switch.sh ROOT APP RELEASE DIRECTION LINE PYTHON PROBE REQUEST
+#   switch.sh ROOT APP RELEASE DIRECTION LINE PYTHON PROBE REQUEST SLOT_REQUEST STOP_SECONDS STOP_OLD
 #
 # The release is on the host, whole. LINE goes to the journal; DIRECTION is "on", or "back", where a journal that
-# cannot be written (a full disk) is no reason to stay. With an empty RELEASE nothing is live any more.
+# cannot be written (a full disk) is no reason to stay. With an empty RELEASE nothing is live any more. REQUEST is what
+# users would ask, SLOT_REQUEST the same of a slot. STOP_SECONDS and STOP_OLD: see stage.sh.
 
-# shellcheck disable=SC2034  # app is for the service manager's functions
+# shellcheck disable=SC2034  # some are for the functions of the service manager and the strategy
 root=$(expand "$1") app=$2 release=$3 direction=$4 line=$5 python=$6 probe=$7 request=$8
+slot_request=$9 stop_seconds=${10} stop_old=${11}
 
 [ -z "$release" ] || [ -e "$root/releases/$release/release.json" ] ||
   fail no-release "the host has no whole release $release" "fab releases"
@@ -16,12 +18,10 @@ journal "$line" || [ "$direction" = back ] ||
 
 if [ -z "$release" ]; then
   step "stop the service"
-  service_stop live
-  rm -f -- "$root/current"
+  go_dark
   emit health "nothing is live"
   exit 0
 fi
 step "switch to $release"
-replace_link "releases/$release" "$root/current"
-prove live "$python" "$probe" "$request" "after the switch: " restart
+go_live "$release" "$direction" "$python" "$probe" "$request" "$slot_request" "$stop_old"
 emit health "$health"

@@ -25,7 +25,8 @@ class Way:
 
     app: str
     port: int
-    serve: str
+    strategy: str
+    serve: str = ""
     systemctl: str = "systemctl"
     folder: str = ""
 
@@ -33,11 +34,12 @@ class Way:
         return self.app
 
 
-RECREATE = Way("recreated", 8300, "")
-SOCKET = Way("activated", 8310, "strategy = 'socket'")
+RECREATE = Way("recreated", 8300, "recreate")
+SOCKET = Way("activated", 8310, "socket")
 USER = Way(
     "personal",
     8320,
+    "recreate",
     "manager = 'systemd-user'",
     "systemctl --user -M deploy@",
     "deploy_to = '~/personal'",
@@ -58,6 +60,7 @@ def test_the_example_is_delivered_with_no_more_rights_than_setup_left_and_comes_
         app=way.app,
         port=way.port,
         app_table=way.folder,
+        strategy=way.strategy,
         serve=way.serve,
         tables=f"find_links = '{WHEELS}'",
         command="gunicorn app:app --bind $BIND:$PORT --workers 1 --threads 2",

@@ -21,7 +21,6 @@ from aideploy.phases.setup import setup
 from aideploy.services.manager import libraries
 from aideploy.services.release import release_files
 from aideploy.settings import Settings, load
-from aideploy.settings.serve import Manager
 from tests.scripts.calls import Calls, Ran, run
 
 SERVICE = Path(__file__).parents[1] / "fleet" / "little_service.py"
@@ -68,10 +67,11 @@ class Home:
         )
 
     def call(self, body: str) -> Ran:
+        assert self.settings.serve is not None
         return run(
             Calls(
                 "calls",
-                libraries=libraries(Manager.SUPERVISOR),
+                libraries=libraries(self.settings.serve),
                 body=f"root={self.root} app=ranker\n{body}",
             ),
             self.environment,
