@@ -67,6 +67,7 @@ if [ "$serves" = yes ]; then
         say_if_taken "$users"
       fi
     fi
+    due_runs || emit no-runner "$app-due"
   fi
 fi
 

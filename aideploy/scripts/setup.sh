@@ -159,8 +159,9 @@ is_slot_left_over() {
   [ "$strategy" = blue_green ] && [ -e "$root/slots/live" ]
 }
 
-# wanted_units: prints what starts with the host; the service, HAProxy and the sockets.
+# wanted_units: prints what starts with the host.
 wanted_units() {
+  printf '%s\n' "$app-due.path"
   case $strategy in
     blue_green) printf '%s\n' "$app@blue.service" "$app@green.service" "$app-haproxy.socket" "$app-haproxy.service" ;;
     socket) printf '%s\n' "$app@live.service" "$app.socket" ;;
@@ -168,11 +169,12 @@ wanted_units() {
   esac
 }
 
+# lacks_units: those of the service run only where something is live.
 lacks_units() {
   local unit
   for unit in $(wanted_units); do
     ask is-enabled --quiet "$unit" 2>/dev/null || return 0
-    [[ $unit != "$app-haproxy."* ]] || ask is-active --quiet "$unit" || return 0
+    [[ $unit != "$app-"* ]] || ask is-active --quiet "$unit" || return 0
   done
   return 1
 }
@@ -201,7 +203,7 @@ unit_problems() {
   local scope=--system
   [ "$manager" != systemd-user ] || scope=--user
   SYSTEMD_LOG_LEVEL=warning systemd-analyze "$scope" --man=no verify "${units[@]}" 2>&1 |
-    grep -F -e "$wanted/units/" -e "$app@" -e "$app.socket" -e "$app-haproxy." |
+    grep -F -e "$wanted/units/" -e "$app@" -e "$app.socket" -e "$app-haproxy." -e "$app-due." |
     grep -v -F -e 'is not executable: No such file or directory' || true
 }
 
@@ -249,7 +251,7 @@ make_group_folder() {
 make_folders() {
   local folder
   make_own_folder "$root"
-  for folder in venvs models slots shared jobs; do
+  for folder in venvs models slots shared jobs due due.failed; do
     make_folder "$root/$folder"
   done
   # Releases inherit the group: the service, and nobody else, reads the environment they bring.
@@ -345,17 +347,27 @@ tell_systemd() {
   elif [ "$strategy" = socket ]; then
     hand_address_to_socket
   fi
+  look_for_due_jobs
 }
 
 reload_units() {
-  local unit
-  for unit in "$app@.service" "$app.socket" "$app-haproxy.socket" "$app-haproxy.service"; do
-    if was_replaced "$units_folder/$unit"; then
+  local path
+  for path in "${stale_targets[@]}"; do
+    if [[ $path == "$units_folder"/* ]]; then
       control daemon-reload
       return
     fi
   done
-  [ "$(ask show --property=NeedDaemonReload --value "$app@live.service")" != yes ] || control daemon-reload
+  [ "$(ask show --property=NeedDaemonReload --value "$app-due.service")" != yes ] || control daemon-reload
+}
+
+# Until a job is left nothing runs; then the service runs until none is left.
+look_for_due_jobs() {
+  if ! ask is-active --quiet "$app-due.path" || was_replaced "$units_folder/$app-due.path"; then
+    step "starting $app-due.path"
+    control restart "$app-due.path"
+    changed "$app-due.path started"
+  fi
 }
 
 # The strategy is no longer socket: from now on the service opens its address itself.
@@ -389,20 +401,31 @@ hand_address_to_socket() {
 
 # There is no program that checks its configuration: what it refuses is taken back.
 tell_supervisor() {
-  local answer path previous
-  # shellcheck disable=SC2088  # target reads the tilde
-  path=$(target "~/supervisor/conf.d/$app.conf")
-  if answer=$(supervisorctl update "$app-live" "$app-staged" 2>&1); then
-    [ -z "$answer" ] || changed "supervisor: ${answer//$'\n'/, }"
-    return
+  local answer
+  if ! answer=$(supervisorctl update "$app-live" "$app-staged" "$app-due" 2>&1); then
+    put_back "$app.conf"
+    put_back "$app-due.conf"
+    fail bad-file "supervisor does not take $app.conf or $app-due.conf: $answer" "see supervisord's log on the host"
   fi
-  previous=("$wanted"/*/"$app.conf.previous")
+  [ -z "$answer" ] || changed "supervisor: ${answer//$'\n'/, }"
+  # It reads its program only when it starts.
+  if was_replaced "$root/due.sh" && [[ $answer != *"$app-due"* ]]; then
+    supervisorctl restart "$app-due"
+    changed "$app-due restarted"
+  fi
+}
+
+# put_back NAME: the configuration of supervisor's programs that was there before, or none.
+put_back() {
+  local path previous
+  # shellcheck disable=SC2088  # target reads the tilde
+  path=$(target "~/supervisor/conf.d/$1")
+  previous=("$wanted"/*/"$1.previous")
   if [ -e "${previous[0]}" ]; then
     install_file "${previous[0]}" "$path" 644
   elif was_replaced "$path"; then
     rm -f -- "$path" 2>/dev/null || as_root rm -f -- "$path"
   fi
-  fail bad-file "supervisor does not take $path: $answer" "see supervisord's log on the host"
 }
 
 # -- the way --------------------------------------------------------------------------------------

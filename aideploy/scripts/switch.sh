@@ -4,8 +4,9 @@
 #   switch.sh ROOT APP RELEASE DIRECTION LINE PYTHON PROBE REQUEST SLOT_REQUEST STOP_SECONDS STOP_OLD
 #
 # The release is on the host, whole. LINE goes to the journal; DIRECTION is "on", or "back", where a journal that
-# cannot be written (a full disk) is no reason to stay. With an empty RELEASE nothing is live any more. REQUEST is what
-# users would ask, SLOT_REQUEST the same of a slot. STOP_SECONDS and STOP_OLD: see stage.sh.
+# cannot be written (a full disk) is no reason to stay. With an empty RELEASE nothing is live any more. The way
+# back may have been written down long before it is taken, and by whoever is first: the others find it taken. REQUEST
+# is what users would ask, SLOT_REQUEST the same of a slot. STOP_SECONDS and STOP_OLD: see stage.sh.
 
 # shellcheck disable=SC2034  # some are for the functions of the service manager and the strategy
 root=$(expand "$1") app=$2 release=$3 direction=$4 line=$5 python=$6 probe=$7 request=$8
@@ -13,15 +14,27 @@ slot_request=$9 stop_seconds=${10} stop_old=${11}
 
 [ -z "$release" ] || [ -e "$root/releases/$release/release.json" ] ||
   fail no-release "the host has no whole release $release" "fab releases"
+if [ "$direction" = back ]; then
+  if [ -n "$release" ] && [ ! -e "$root/due/revert" ] && [ "$root/current" -ef "$root/releases/$release" ]; then
+    step "see how it is: it went back by itself"
+    slot=$(slot_at live)
+    probe "$python" "$probe" "$request" "$(service_pid "$slot")" || unwell "$slot" "it went back by itself: $health"
+    emit health "$health"
+    exit 0
+  fi
+  line=$(sed -E "s/^(\{\"at\": \")[^\"]*/\1$(date -u +%Y-%m-%dT%H:%M:%S+00:00)/" <<<"$line")
+fi
 journal "$line" || [ "$direction" = back ] ||
   fail no-space "no room on the disk for the journal" "make room on the disk of the host"
 
 if [ -z "$release" ]; then
   step "stop the service"
   go_dark
+  [ "$direction" = on ] || due_cancel revert
   emit health "nothing is live"
   exit 0
 fi
 step "switch to $release"
 go_live "$release" "$direction" "$python" "$probe" "$request" "$slot_request" "$stop_old"
+[ "$direction" = on ] || due_cancel revert
 emit health "$health"
