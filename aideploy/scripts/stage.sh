@@ -15,6 +15,7 @@ prove=${10} python=${11} probe=${12} request=${13} stop_seconds=${14} stop_old=$
 shift 15
 place=$root/releases/$release
 
+require_due
 step "complete the release"
 [ -z "$model" ] || link_model "$release" "$model" "$outputs"
 for name in "$@"; do
