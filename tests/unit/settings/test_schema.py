@@ -69,7 +69,7 @@ def test_what_load_accepts_the_schema_accepts(tmp_path: Path, line: str) -> None
         "[serve.environment]\n'A B' = 'x'",
         "[serve.environment]\nA = 1",
         "[environments.production]\nserv = {}",
-        "[environments.production.serve]\nstrategy = 'blue_green'",
+        "[environments.production.serve]\nstrategy = 'green_blue'",
         "[environments.production.hosts.h2]\nadress = 'h2'",
         "[environments.production.hosts.H2]\naddress = 'h2'",
         "[environments.Staging.hosts.h2]\naddress = 'h2'",
