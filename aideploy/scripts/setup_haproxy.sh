@@ -27,8 +27,8 @@ ways_out='install the package haproxy on that host, or choose [serve] strategy =
 # haproxy_problems FILE: what HAProxy has against this configuration.
 haproxy_problems() {
   local answer
-  answer=$(FRONT=${addresses%% *} haproxy -c -q -C "${1%/*}" -f "$1" 2>&1) ||
-    grep -F -e ALERT <<<"$answer" || printf '%s\n' "$answer"
+  answer=$(FRONT=${addresses%% *} haproxy -c -C "${1%/*}" -f "$1" 2>&1) ||
+    grep -F -e ALERT <<<"$answer" || printf 'haproxy -c: %s\n' "$answer"
 }
 
 # check_addresses: nobody else listens where the service will.
@@ -81,7 +81,7 @@ hand_address_to_haproxy() {
   elif ! ask is-active --quiet "$app-haproxy.socket" || ! ask is-active --quiet "$app-haproxy.service"; then
     step "starting the HAProxy of $app"
     control start "$app-haproxy.socket"
-    control start "$app-haproxy.service"
+    start_haproxy
     changed "$app-haproxy started"
   elif were_slots_replaced; then
     move_slots
@@ -98,8 +98,13 @@ hand_address_to_haproxy() {
 restart_haproxy() {
   control stop "$app-haproxy.service"
   control restart "$app-haproxy.socket"
-  control start "$app-haproxy.service"
+  start_haproxy
   changed "$app-haproxy restarted"
+}
+
+start_haproxy() {
+  control start "$app-haproxy.service" ||
+    fail no-haproxy "the HAProxy of $app does not start" "on that host: systemctl status $app-haproxy"
 }
 
 were_slots_replaced() {
@@ -132,7 +137,7 @@ enter_haproxy() {
   control stop "$app@staged.service"
   control --quiet disable --now "$app@live.service"
   control start "$app-haproxy.socket"
-  control start "$app-haproxy.service"
+  start_haproxy
   rm -rf -- "$root/slots/live" "$root/slots/staged"
   changed "$app moved behind HAProxy"
 }

@@ -1,5 +1,5 @@
-"""Users of a service: they ask it all the time, over connections that they keep and over new ones, and
-count every answer by the revision that gave it."""
+"""Users of a service: they ask it all the time, over connections that they keep and over new ones,
+and count every answer by the revision that gave it."""
 
 from __future__ import annotations
 
