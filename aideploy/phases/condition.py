@@ -41,6 +41,7 @@ class Condition:
 
     Args:
         revision, subject, model: of the live release, as its release.json says.
+        slot: the one that is live; empty where nothing is served.
         service: active, activating, failed, inactive or missing; empty where nothing is served.
         healthy: None where nobody could be asked.
         health: in words.
@@ -53,6 +54,7 @@ class Condition:
     revision: str = ""
     subject: str = ""
     model: str = ""
+    slot: str = ""
     service: str = ""
     healthy: bool | None = field(default=None)
     health: str = ""
@@ -93,6 +95,7 @@ def read(result: Result) -> Condition:
         revision=str(record.get("revision") or ""),
         subject=str(record.get("subject") or ""),
         model=str(record.get("model") or ""),
+        slot=result.text("slot"),
         service=result.text("service"),
         healthy=answer == "yes" if answer else None,
         health=result.text("health").removeprefix("not healthy after 0 s: "),

@@ -40,6 +40,9 @@ class Answer(http.server.BaseHTTPRequestHandler):
 
 
 time.sleep(BEHAVIOUR.get(f"{SLOT}_starts_after", {}).get(HOST, 0))
-http.server.ThreadingHTTPServer(
-    (os.environ["BIND"], int(os.environ["PORT"])), Answer
-).serve_forever()
+activated = "LISTEN_FDS" in os.environ
+address = (os.environ["BIND"], int(os.environ["PORT"]))
+server = http.server.ThreadingHTTPServer(address, Answer, bind_and_activate=not activated)
+if activated:
+    server.socket = socket.socket(fileno=3)
+server.serve_forever()
