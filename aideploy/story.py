@@ -22,7 +22,10 @@ from aideploy.errors import (
     Refused,
     UsageError,
 )
-from aideploy.events import Events, HostState, Notice, Phase, StepStarted
+from aideploy.events import Events, HostState, Notice, Phase, ReleaseKnown, StepStarted
+from aideploy.gates import reviewing
+from aideploy.gates.review import Verdict as Reviewed
+from aideploy.gates.review import Waiver
 from aideploy.monitoring.targets import targets_file
 from aideploy.phases import facts as looking
 from aideploy.phases import fetch, install, service, test, train
@@ -31,6 +34,7 @@ from aideploy.phases.fetch import Fetched
 from aideploy.phases.install import Installed
 from aideploy.phases.journal import Entry, Verdict
 from aideploy.phases.service import Health, Staging, Target
+from aideploy.phases.tests_output import RanTests
 from aideploy.phases.train import Trained
 from aideploy.remote import transfer
 from aideploy.remote.fleet import Fleet, FleetError
@@ -79,7 +83,9 @@ class Progress:
     """What is known so far of the release that is on its way."""
 
     fetched: Mapping[str, Fetched] = field(default_factory=dict)
+    reviewed: Reviewed | Waiver | None = None
     installed: Mapping[str, Installed] = field(default_factory=dict)
+    tested: RanTests | None = None
     trained: Trained | None = None
     trained_on: str = ""
     archive: str = ""
@@ -94,9 +100,26 @@ class Deployment:
         fleet: not yet open.
         events: where everything is told.
         who: user@machine of whoever asked for it.
+        waiver: leaves the review gate out.
+
+    Raises:
+        UsageError: there is no review gate to leave out.
     """
 
-    def __init__(self, settings: Settings, fleet: Fleet, events: Events, *, who: str) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        fleet: Fleet,
+        events: Events,
+        *,
+        who: str,
+        waiver: Waiver | None = None,
+    ) -> None:
+        if waiver and settings.review is None:
+            raise UsageError(
+                "there is no review to leave out: hosts.toml has no [review]",
+                next_step="run the same command without --no-review",
+            )
         self.settings = settings
         self.facts: dict[str, HostFacts] = {}
         self._fleet = fleet
@@ -107,6 +130,8 @@ class Deployment:
         self._finished = False
         self._hosts = {host.name: host for host in settings.hosts}
         self._secrets: Mapping[str, str] = {}
+        self._waiver = waiver
+        self._token = ""
 
     # -- the story ------------------------------------------------------------------------------
 
@@ -132,6 +157,7 @@ class Deployment:
         self._notice(self.plan(wanted))
         self.open(wait_lock=wait_lock)
         self._say_the_way(self.fetch(wanted), confirm)
+        self.review()
         self.install()
         self.test()
         self.train()
@@ -142,6 +168,8 @@ class Deployment:
         """Connect to every host, take the locks, look around; nobody may be unready."""
         if self.settings.serve:
             self._secrets = resolve(self.settings.serve, os.environ, self.settings.path.parent)
+        if not self._waiver:
+            self._token = reviewing.token_of(self.settings, os.environ)
         try:
             results = self._fleet.open(
                 Lock.HELD, looking.script(self.settings), wait_lock=wait_lock
@@ -170,7 +198,27 @@ class Deployment:
         first = fetched[self._deployed_names()[0]]
         for notice in dict.fromkeys(text for one in fetched.values() for text in one.notices):
             self._notice(notice)
+        self._events.publish(ReleaseKnown(release=self.release, revision=self.revision))
         return first
+
+    def review(self) -> Reviewed | Waiver | None:
+        """Ask whether enough people approved the commit, where there is a [review].
+
+        Raises:
+            Refused: they did not, or its checks are not green.
+        """
+        how = self.settings.review
+        if how is None:
+            return None
+        revision, branch = self.revision, self.settings.app.branch
+        if self._waiver:
+            reviewing.leave_out(how, self._waiver, self._events)
+            self._progress.reviewed = self._waiver
+        else:
+            self._progress.reviewed = reviewing.review(
+                how, self._token, revision, branch, self._events
+            )
+        return self._progress.reviewed
 
     def install(self) -> Mapping[str, Installed]:
         """Find or build the release's environment on every host that trains or serves."""
@@ -185,14 +233,29 @@ class Deployment:
                 self._notice(notice, host=name)
         return self._progress.installed
 
-    def test(self) -> None:
-        """Run the project's own tests on the first train host, where there is a [test]."""
+    def test(self) -> RanTests | None:
+        """Run the project's own tests on the first train host, where there is a [test].
+
+        Returns:
+            how they came out; None where there are none, or they do not say it.
+
+        Raises:
+            Refused: one failed, or none were found.
+        """
         tests = self.settings.test
         if tests is None:
-            return
+            return None
         script = test.script(self.settings, tests, self.release)
         name = next(iter(self._names(Role.TRAIN)), self._deployed_names()[0])
-        self._each(Phase.TEST, lambda session: session.run(Phase.TEST, script)[0], [name])
+
+        def work(session: Session) -> RanTests | None:
+            try:
+                return test.read(session.run(Phase.TEST, script)[0], name)
+            except ScriptFailed as error:
+                raise test.refusal(error, name) from error
+
+        self._progress.tested = self._each(Phase.TEST, work, [name])[name]
+        return self._progress.tested
 
     def train(self) -> Trained | None:
         """Train the model on the first train host, where there is a [train]."""
@@ -247,6 +310,8 @@ class Deployment:
             )
             return service.read_health(session.run(Phase.STAGE, script)[0])
 
+        if self.settings.review and self._progress.reviewed is None:
+            raise _too_early("the commit was not reviewed yet", "review()")
         if not self._progress.installed:
             raise _too_early("nothing was installed yet", "install()")
         if self.settings.train and self._progress.trained is None:
@@ -265,6 +330,7 @@ class Deployment:
         self._progress.staged = service.newest_staged(
             [self.facts[name] for name in self._names(Role.SERVE)]
         )
+        self._events.publish(ReleaseKnown(release=self.release, revision=self.revision))
         return self._progress.staged
 
     def switch(self) -> None:
@@ -278,6 +344,7 @@ class Deployment:
             {name: self.facts[name] for name in serve},
             self._events,
             who=self._who,
+            why=self._why,
         )
         bakes = self.settings.rollout.bake > timedelta(0)
         self._rollout.run(dict.fromkeys(serve, self._progress.staged), watch=bakes)
@@ -329,7 +396,7 @@ class Deployment:
         settings = self.settings
         names = {role: self._names(role) for role in Role}
         phases = [
-            ("fetch", "install"),
+            ("fetch", "review", "install") if settings.review else ("fetch", "install"),
             ("test",) if settings.test else (),
             (f"train on {names[Role.TRAIN][0]}", "distribute") if settings.train else (),
             ("stage", "switch", f"watch {settings.rollout.bake.total_seconds():g}s", "finish"),
@@ -377,6 +444,11 @@ class Deployment:
         return tuple(known.values())
 
     # -- inside ---------------------------------------------------------------------------------
+
+    @property
+    def _why(self) -> str:
+        """What the journals say of the release besides: a gate that was left out."""
+        return str(self._waiver or "")
 
     @property
     def _model(self) -> str:
@@ -495,6 +567,7 @@ class Deployment:
         fetched = self._progress.fetched[name]
         installed = self._progress.installed.get(name)
         trained = self._progress.trained
+        reviewed, tested = self._progress.reviewed, self._progress.tested
         return {
             "id": self.release,
             "app": self.settings.app.name,
@@ -512,6 +585,8 @@ class Deployment:
             "model": trained.model if trained else None,
             "metrics": dict(trained.metrics) if trained else None,
             "baseline": self.facts[name].current,
+            "review": reviewed.record() if reviewed else None,
+            "tests": tested.record() if tested else None,
         }
 
     def _entry(self, verdict: Verdict) -> Entry:
@@ -520,6 +595,7 @@ class Deployment:
             release=self.release,
             at=datetime.now(UTC),
             who=self._who,
+            why=self._why,
             revision=self.revision,
             model=self._model,
         )
@@ -581,7 +657,7 @@ def judged(error: FleetError) -> AideployError:
         kind = HostNotReady
     elif codes & _USAGE_CODES or any(isinstance(cause, UsageError) for cause in error.causes):
         kind = UsageError
-    elif "tests-failed" in codes or (error.phase == Phase.TEST and "timeout" in codes):
+    elif any(isinstance(cause, Refused) for cause in error.causes):
         kind = Refused
     return kind(
         _headline(error),

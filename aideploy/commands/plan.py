@@ -246,6 +246,8 @@ def _phases(settings: Settings, coming: Mapping[str, Coming]) -> Iterator[Planne
     yield phase(Phase.OPEN, everybody, "connect, take the lock, look around")
     pulled = settings.app.source is Source.PULL
     yield phase(Phase.FETCH, coming, "from the repository" if pulled else "sent by this machine")
+    if review := settings.review:
+        yield phase(Phase.REVIEW, (), f"pull request and checks in {review.repository}")
     yield phase(Phase.INSTALL, coming, _installing(coming))
     tester = (trainer or tuple(coming)[:1]) if settings.test else ()
     yield phase(

@@ -15,6 +15,7 @@ from aideploy.phases import service
 from aideploy.phases.facts import HostFacts
 from aideploy.phases.service import Health
 from aideploy.remote.session import Lock, Session
+from aideploy.report.github_deployment import show_on_github
 from aideploy.rollout import untouched
 from aideploy.running import Run
 from aideploy.settings import Role
@@ -37,6 +38,7 @@ def prepare(run: Run, last: Phase, revision: str | None, *, wait_lock: bool) -> 
     phases: Mapping[Phase, Callable[[], object]] = {
         Phase.OPEN: lambda: story.open(wait_lock=wait_lock),
         Phase.FETCH: lambda: story.fetch(revision),
+        Phase.REVIEW: story.review,
         Phase.INSTALL: story.install,
         Phase.TEST: story.test,
         Phase.TRAIN: story.train,
@@ -62,6 +64,7 @@ def put_live(run: Run, *, wait_lock: bool) -> None:
         UsageError: nothing newer than what is live is staged.
         RolledBack, NeedsPerson, Interrupted: it did not succeed; see `Rollout.run`.
     """
+    show_on_github(run)
     story = _story(run)
     try:
         story.open(wait_lock=wait_lock)

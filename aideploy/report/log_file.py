@@ -20,6 +20,7 @@ from aideploy.events import (
     OutputReceived,
     PhaseFinished,
     PhaseStarted,
+    ReleaseKnown,
     RunFinished,
     RunStarted,
     SessionEnded,
@@ -100,6 +101,8 @@ def _lines(event: Event) -> list[str]:
             return [_columns(event.phase, "-", visible(f"{begins}  {event.note}".rstrip()))]
         case PhaseFinished():
             return [_columns(event.phase, "-", f"{event.outcome} {duration(event.seconds)}")]
+        case ReleaseKnown():
+            return _several("-", "-", f"release {event.release} of {event.revision}")
         case Notice():
             return _several("-", event.host or "-", f"{event.level}: {event.text}")
         case SessionEnded():

@@ -25,6 +25,7 @@ from aideploy.settings.later import later_table
 from aideploy.settings.model import Settings
 from aideploy.settings.monitoring import Monitoring
 from aideploy.settings.problems import Problem, found_at, hint, problems_of, written
+from aideploy.settings.review import Review
 from aideploy.settings.rollout import Rollout
 from aideploy.settings.serve import Manager, Serve
 from aideploy.settings.ssh import Ssh
@@ -42,9 +43,10 @@ TABLES: Mapping[str, type[Table]] = {
     "health": Health,
     "rollout": Rollout,
     "monitoring": Monitoring,
+    "review": Review,
 }
 # What a project may do without; the others are read even when the file does not mention them.
-_OPTIONAL = frozenset({"test", "train", "serve"})
+_OPTIONAL = frozenset({"test", "train", "serve", "review"})
 _FIRST_HOST = 'one host at least, as in [environments.production.hosts.web1] with its "address"'
 _NAME = TypeAdapter(Name)
 
@@ -195,6 +197,7 @@ class _Reading:
             health=self._read("health", Health),
             rollout=self._read("rollout", Rollout),
             monitoring=self._read("monitoring", Monitoring),
+            review=self._read("review", Review),
             refused=frozenset(self._refused),
         )
 
@@ -274,4 +277,5 @@ def _settings(path: Path, environment: str, tables: Tables) -> Settings:
         health=tables.health,
         rollout=tables.rollout,
         monitoring=tables.monitoring,
+        review=tables.review,
     )
