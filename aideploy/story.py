@@ -23,9 +23,9 @@ from aideploy.errors import (
     UsageError,
 )
 from aideploy.events import Events, HostState, Notice, Phase, ReleaseKnown, StepStarted
-from aideploy.gates import reviewing
 from aideploy.gates.review import Verdict as Reviewed
 from aideploy.gates.review import Waiver
+from aideploy.gates.reviewing import ReviewGate
 from aideploy.monitoring.targets import targets_file
 from aideploy.phases import facts as looking
 from aideploy.phases import fetch, install, service, test, train
@@ -83,7 +83,6 @@ class Progress:
     """What is known so far of the release that is on its way."""
 
     fetched: Mapping[str, Fetched] = field(default_factory=dict)
-    reviewed: Reviewed | Waiver | None = None
     installed: Mapping[str, Installed] = field(default_factory=dict)
     tested: RanTests | None = None
     trained: Trained | None = None
@@ -101,9 +100,6 @@ class Deployment:
         events: where everything is told.
         who: user@machine of whoever asked for it.
         waiver: leaves the review gate out.
-
-    Raises:
-        UsageError: there is no review gate to leave out.
     """
 
     def __init__(
@@ -115,11 +111,6 @@ class Deployment:
         who: str,
         waiver: Waiver | None = None,
     ) -> None:
-        if waiver and settings.review is None:
-            raise UsageError(
-                "there is no review to leave out: hosts.toml has no [review]",
-                next_step="run the same command without --no-review",
-            )
         self.settings = settings
         self.facts: dict[str, HostFacts] = {}
         self._fleet = fleet
@@ -130,8 +121,7 @@ class Deployment:
         self._finished = False
         self._hosts = {host.name: host for host in settings.hosts}
         self._secrets: Mapping[str, str] = {}
-        self._waiver = waiver
-        self._token = ""
+        self._review_gate = ReviewGate(settings, waiver)
 
     # -- the story ------------------------------------------------------------------------------
 
@@ -168,8 +158,7 @@ class Deployment:
         """Connect to every host, take the locks, look around; nobody may be unready."""
         if self.settings.serve:
             self._secrets = resolve(self.settings.serve, os.environ, self.settings.path.parent)
-        if not self._waiver:
-            self._token = reviewing.token_of(self.settings, os.environ)
+        self._review_gate.prepare(os.environ)
         try:
             results = self._fleet.open(
                 Lock.HELD, looking.script(self.settings), wait_lock=wait_lock
@@ -202,23 +191,12 @@ class Deployment:
         return first
 
     def review(self) -> Reviewed | Waiver | None:
-        """Ask whether enough people approved the commit, where there is a [review].
+        """Ask whether the commit was approved and is green; None where there is no [review].
 
         Raises:
-            Refused: they did not, or its checks are not green.
+            Refused: it was not, or is not.
         """
-        how = self.settings.review
-        if how is None:
-            return None
-        revision, branch = self.revision, self.settings.app.branch
-        if self._waiver:
-            reviewing.leave_out(how, self._waiver, self._events)
-            self._progress.reviewed = self._waiver
-        else:
-            self._progress.reviewed = reviewing.review(
-                how, self._token, revision, branch, self._events
-            )
-        return self._progress.reviewed
+        return self._review_gate.review(self.revision, self._events)
 
     def install(self) -> Mapping[str, Installed]:
         """Find or build the release's environment on every host that trains or serves."""
@@ -310,7 +288,7 @@ class Deployment:
             )
             return service.read_health(session.run(Phase.STAGE, script)[0])
 
-        if self.settings.review and self._progress.reviewed is None:
+        if not self._review_gate.is_open:
             raise _too_early("the commit was not reviewed yet", "review()")
         if not self._progress.installed:
             raise _too_early("nothing was installed yet", "install()")
@@ -344,7 +322,7 @@ class Deployment:
             {name: self.facts[name] for name in serve},
             self._events,
             who=self._who,
-            why=self._why,
+            why=self._review_gate.note,
         )
         bakes = self.settings.rollout.bake > timedelta(0)
         self._rollout.run(dict.fromkeys(serve, self._progress.staged), watch=bakes)
@@ -444,11 +422,6 @@ class Deployment:
         return tuple(known.values())
 
     # -- inside ---------------------------------------------------------------------------------
-
-    @property
-    def _why(self) -> str:
-        """What the journals say of the release besides: a gate that was left out."""
-        return str(self._waiver or "")
 
     @property
     def _model(self) -> str:
@@ -567,7 +540,7 @@ class Deployment:
         fetched = self._progress.fetched[name]
         installed = self._progress.installed.get(name)
         trained = self._progress.trained
-        reviewed, tested = self._progress.reviewed, self._progress.tested
+        tested = self._progress.tested
         return {
             "id": self.release,
             "app": self.settings.app.name,
@@ -585,7 +558,7 @@ class Deployment:
             "model": trained.model if trained else None,
             "metrics": dict(trained.metrics) if trained else None,
             "baseline": self.facts[name].current,
-            "review": reviewed.record() if reviewed else None,
+            "review": self._review_gate.record(),
             "tests": tested.record() if tested else None,
         }
 
@@ -595,7 +568,7 @@ class Deployment:
             release=self.release,
             at=datetime.now(UTC),
             who=self._who,
-            why=self._why,
+            why=self._review_gate.note,
             revision=self.revision,
             model=self._model,
         )

@@ -258,7 +258,7 @@ def _objection(opinion: Opinion, facts: Facts) -> str:
     if opinion.user not in facts.may_write:
         return f"may not write to {facts.repository}"
     if pull and opinion.user in pull.writers:
-        return "wrote a part of it"
+        return "opened it or wrote a part of it"
     if pull and opinion.commit != pull.head:
         return f"approved {opinion.commit[:7]}, not its last commit {pull.head[:7]}"
     return ""

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from aideploy.errors import AideployError, Interrupted, Refused
+from aideploy.errors import AideployError, Interrupted, Refused, UsageError
 from aideploy.events import (
     Events,
     HostFinished,
@@ -54,21 +54,82 @@ def token_of(settings: Settings, environ: Mapping[str, str]) -> str:
     return find([name], settings.serve, environ, settings.path.parent)[name]
 
 
-def review(how: Review, token: str, revision: str, branch: str, events: Events) -> Verdict:
-    """Ask whether the commit may be deployed.
+class ReviewGate:
+    """The gate of one deploy. Without a [review] it is always open.
 
     Args:
-        how: what is asked for.
-        token: its value.
-        revision: the full commit.
-        branch: that it has to be on.
-        events: where it is told.
-
-    Raises:
-        Refused: it may not; the reasons are in the cause.
-        NotReviewed: the forge could not be asked.
-        Interrupted: Ctrl-C.
+        settings: of the environment.
+        waiver: leaves the gate out.
     """
+
+    def __init__(self, settings: Settings, waiver: Waiver | None) -> None:
+        self._settings = settings
+        self._waiver = waiver
+        self._token = ""
+        self._judged: Verdict | Waiver | None = None
+
+    def prepare(self, environ: Mapping[str, str]) -> None:
+        """Find what is needed, before anything is connected to.
+
+        Args:
+            environ: the environment variables of this machine.
+
+        Raises:
+            SettingsError: the token has no value.
+            UsageError: there is no gate to leave out.
+        """
+        if self._waiver is None:
+            self._token = token_of(self._settings, environ)
+        elif self._settings.review is None:
+            raise UsageError(
+                "there is no review to leave out: hosts.toml has no [review]",
+                next_step="run the same command without --no-review",
+            )
+
+    def review(self, revision: str, events: Events) -> Verdict | Waiver | None:
+        """Ask whether the commit may be deployed, and return the answer; None without a [review].
+
+        Args:
+            revision: the full commit.
+            events: where it is told.
+
+        Raises:
+            Refused: it may not; the reasons are in the cause.
+            NotReviewed: the forge could not be asked.
+            Interrupted: Ctrl-C.
+        """
+        how = self._settings.review
+        if how is None:
+            return None
+        if self._waiver:
+            _leave_out(place_of(how), self._waiver, events)
+            self._judged = self._waiver
+        else:
+            branch = self._settings.app.branch
+            self._judged = _review(how, self._token, revision, branch, events)
+        return self._judged
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the release may go on."""
+        return self._settings.review is None or self._judged is not None
+
+    @property
+    def note(self) -> str:
+        """What the journals say of it; nothing where all went its usual way."""
+        return str(self._waiver or "")
+
+    def record(self) -> Mapping[str, object] | None:
+        """Return what release.json says of it."""
+        return self._judged.record() if self._judged else None
+
+
+def place_of(how: Review) -> str:
+    """Return the name of the forge."""
+    return urlsplit(how.api).hostname or how.api
+
+
+def _review(how: Review, token: str, revision: str, branch: str, events: Events) -> Verdict:
     from aideploy.gates import github
     from aideploy.gates.github_http import OF_A_GATE, Api
 
@@ -88,17 +149,11 @@ def review(how: Review, token: str, revision: str, branch: str, events: Events) 
     return _as_phase(place, work, events)
 
 
-def leave_out(how: Review, waiver: Waiver, events: Events) -> None:
+def _leave_out(place: str, waiver: Waiver, events: Events) -> None:
     """Tell that the gate was left out on purpose, so that nobody overlooks it."""
-    place = place_of(how)
     events.publish(PhaseStarted(phase=Phase.REVIEW, hosts=(place,)))
     _finished(place, Outcome.SKIPPED, str(waiver), time.monotonic(), events)
     events.publish(Notice(text=f"{waiver} (the journals will say so)", level="warning"))
-
-
-def place_of(how: Review) -> str:
-    """Return the name of the forge."""
-    return urlsplit(how.api).hostname or how.api
 
 
 def _as_phase(place: str, work: Callable[[], Verdict], events: Events) -> Verdict:

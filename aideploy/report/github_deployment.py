@@ -121,11 +121,13 @@ class GitHubDeployment:
         self._attempt(tell)
 
     def _end(self, finished: RunFinished) -> None:
-        if self._deployment is None:
-            return
         state = _state(finished.status, self._is_live)
         try:
-            self._attempt(lambda api: self._say(api, state, finished.headline))
+            if self._is_live:
+                # A rollback has no time for this before it switches.
+                self._begin()
+            if self._deployment is not None:
+                self._attempt(lambda api: self._say(api, state, finished.headline))
         except KeyboardInterrupt:
             # All else is over: the last word is still to be said.
             self._give_up("interrupted")

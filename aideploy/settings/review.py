@@ -62,7 +62,7 @@ class Review(Table):
     """Who has to have looked at a commit before it is deployed."""
 
     provider: Provider = default("github")
-    """Where pull requests are reviewed."""
+    """The forge where the pull requests are."""
 
     repository: _Repository
     """The repository there, as "owner/name"."""

@@ -87,6 +87,8 @@ def rollback(
 ) -> None:
     """Go back to the last good release, on every host, at once."""
     from aideploy.commands.rollback import roll_back
+    from aideploy.report.github_deployment import show_on_github
 
     with command(c, "rollback", env=env, config=config, only=only, json=json) as run:
+        show_on_github(run)
         roll_back(run, to, wait_lock=wait_lock)
