@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
+import socket
+import subprocess
 from collections.abc import Iterator
 from typing import Any
 
@@ -171,6 +174,30 @@ def test_who_cannot_ask_is_told_why_and_nothing_changes(
     ran = project.refuses("deploy", ONLY, status=status, says=says, env={"GITHUB_TOKEN": token})
 
     assert "ghp_" not in ran.text
+
+
+def test_ctrl_c_ends_the_wait_for_a_github_that_says_nothing(project: SmallProject) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(30)
+        api = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        project.settle(review={"repository": REPOSITORY, "api": api})
+        running = subprocess.Popen(
+            project.command("deploy", ONLY),
+            cwd=project.folder,
+            env=project.environment({"GITHUB_TOKEN": TOKEN}),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        with silent.accept()[0]:
+            running.send_signal(signal.SIGINT)
+            text, _ = running.communicate(timeout=30)
+
+    assert running.returncode == ExitStatus.INTERRUPTED, text
+    assert "interrupted; nothing was switched" in text
+    assert "Traceback" not in text
+    assert project.frees_the_locks()
 
 
 def test_check_says_that_the_token_is_missing(project: SmallProject, forge: GitHub) -> None:
