@@ -10,6 +10,7 @@ from aideploy.commands import planned_scripts
 from aideploy.commands.asking import named
 from aideploy.errors import UsageError
 from aideploy.events import Phase
+from aideploy.gates.reviewing import place_of
 from aideploy.phases import facts as looking
 from aideploy.phases import planning, service
 from aideploy.phases.facts import HostFacts
@@ -93,7 +94,7 @@ class Plan:
 
     def shown(self) -> tuple[Table | Text, ...]:
         """Return what a person wants to know, the most important last."""
-        everybody = len({host for phase in self.phases for host in phase.hosts})
+        everybody = max(len(phase.hosts) for phase in self.phases)
         return (
             Text("", self.scripts),
             Text("", (self._headline(),)),
@@ -247,7 +248,8 @@ def _phases(settings: Settings, coming: Mapping[str, Coming]) -> Iterator[Planne
     pulled = settings.app.source is Source.PULL
     yield phase(Phase.FETCH, coming, "from the repository" if pulled else "sent by this machine")
     if review := settings.review:
-        yield phase(Phase.REVIEW, (), f"pull request and checks in {review.repository}")
+        asked = f"pull request and checks in {review.repository}"
+        yield phase(Phase.REVIEW, (place_of(review),), asked)
     yield phase(Phase.INSTALL, coming, _installing(coming))
     tester = (trainer or tuple(coming)[:1]) if settings.test else ()
     yield phase(
