@@ -13,7 +13,8 @@ from aideploy.settings.values import Duration, Timeout
 _CONFIRM = timedelta(minutes=10)
 
 
-def _longer_than_the_bake(fields: dict[str, Any]) -> str:
+def _longer_than_the_bake(fields: dict[str, Any]) -> Any:
+    # It is written as in the file, and read like that.
     # The bake is absent when it is itself refused; then nothing is built from this.
     bake: timedelta = fields.get("bake", timedelta(0))
     return f"{max(_CONFIRM, 2 * bake).total_seconds():.0f}s"
