@@ -13,7 +13,6 @@ prove=${10} python=${11} probe=${12} request=${13}
 shift 13
 place=$root/releases/$release
 
-require_due
 step "complete the release"
 [ -z "$model" ] || link_model "$release" "$model" "$outputs"
 for name in "$@"; do
@@ -46,6 +45,8 @@ if [ "$prove" = yes ]; then
   rm -f -- "$root/slots/staged/release"
   emit health "$health"
 fi
+
+require_due
 
 # Written last: a release with this file is whole and does not change any more.
 printf '%s' "$release_json" | replace_file "$place/release.json" 644

@@ -108,6 +108,20 @@ def test_the_smallest_file_is_enough(tmp_path: Path) -> None:
     assert host.connect_timeout == timedelta(seconds=10)
 
 
+def test_the_time_to_confirm_is_longer_than_the_bake(tmp_path: Path) -> None:
+    def confirm(rollout: str) -> timedelta:
+        return read(tmp_path, f"{SMALLEST}[rollout]\n{rollout}").rollout.confirm
+
+    assert confirm("") == timedelta(minutes=10)
+    assert confirm("bake = '20m'") == timedelta(minutes=40)
+    assert confirm("bake = '20m'\nconfirm = '21m'") == timedelta(minutes=21)
+    assert confirm("bake = '0s'\nconfirm = '1s'") == timedelta(seconds=1)
+    short = f"{SMALLEST}[rollout]\nbake = '2m'\nconfirm = '90s'"
+    assert problems(tmp_path, short) == [
+        "15: rollout.confirm: found 90 s, expected more than the bake of 120 s"
+    ]
+
+
 def test_an_environment_overrides_key_by_key(tmp_path: Path) -> None:
     production = read(tmp_path, TWO_ENVIRONMENTS, "production")
     staging = read(tmp_path, TWO_ENVIRONMENTS, "staging")
