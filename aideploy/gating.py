@@ -36,9 +36,10 @@ def require_gate(settings: Settings) -> None:
     metrics = known_metrics(settings.path.parent / settings.train.metrics)
     raise UsageError(
         "there is no [[gate]]: nothing would say whether the trained model is good enough",
-        why=suggested_gate(metrics),
-        next_step=f"add what the model has to reach to {settings.path.name}; "
-        "to deploy it unjudged this time: --no-gate, which the journal keeps",
+        why=f"what the model has to reach belongs in {settings.path.name}, for example:\n"
+        f"{suggested_gate(metrics)}",
+        next_step="add a [[gate]], then run the same command again; to deploy the model unjudged "
+        "this time: fab deploy --no-gate, which the journal keeps",
     )
 
 

@@ -298,15 +298,19 @@ def _against_baseline(gate: Gate, limit: Limit, bound: float, value: float, befo
     if limit is Limit.MAX_GAIN:
         if gain <= allowed:
             return ""
-        return f"{change} is better by {gain:.6g}; above {bound:g} that is too good to be true"
+        return (
+            f"{change} is better by {float(gain):.6g}; above {bound:g} that is too good to be true"
+        )
     if limit is Limit.MAX_DROP:
-        return "" if -gain <= allowed else f"{change} is worse by {-gain:.6g}, above {bound:g}"
+        return (
+            "" if -gain <= allowed else f"{change} is worse by {-float(gain):.6g}, above {bound:g}"
+        )
     if abs(before) < _LEAST_BASELINE:
         return f"{change}: of a baseline of about 0 no share can be taken; use max_drop"
     whole = abs(Decimal(repr(before)))
     if -gain <= whole * allowed:
         return ""
-    return f"{change} is worse by {100 * -gain / whole:.4g} %, above {100 * bound:g} %"
+    return f"{change} is worse by {-100 * float(gain / whole):.4g} %, above {100 * bound:g} %"
 
 
 def _limits(count: int) -> str:

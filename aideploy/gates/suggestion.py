@@ -23,6 +23,7 @@ _NO_QUALITY = re.compile(
     re.IGNORECASE,
 )
 _MARGIN = 0.05
+_LONGEST_NAME = 100
 _LARGEST_FILE = 2**20
 
 
@@ -60,8 +61,8 @@ def suggested(metrics: Mapping[str, Any]) -> Suggestion | None:
             seen = number(metrics, name, None)
         except NoNumber:
             continue
-        odd = not name.isprintable() or name != name.strip() or len(name) > 100
-        if odd or not seen or _NO_QUALITY.search(name):
+        plain = name.isprintable() and name == name.strip() and 0 < len(name) <= _LONGEST_NAME
+        if not plain or not seen or _NO_QUALITY.search(name):
             continue
         greater = not _LESS_IS_BETTER.search(name)
         worse = seen - abs(seen) * _MARGIN if greater else seen + abs(seen) * _MARGIN

@@ -14,7 +14,7 @@ from aideploy.report.last_word import Line, Tone
 from aideploy.report.safe_text import first_line, harmless
 from aideploy.report.tables import aligned
 
-_COLUMNS = ("METRIC", "SLICE", "NOW", "BASELINE", "LIMIT", "VERDICT", "")
+_COLUMNS = ("METRIC", "SLICE", "NOW", "BASELINE", "LIMIT", "VERDICT")
 _TONES = {
     RowVerdict.PASS: Tone.PLAIN,
     RowVerdict.UNOPPOSED: Tone.WARNING,
@@ -24,15 +24,18 @@ _TONES = {
 
 
 def verdict_lines(evaluation: Evaluation) -> list[Line]:
-    """Return the table, a line for each limit; nothing where there are no limits."""
-    if not evaluation.rows:
-        return []
+    """Return the table, below each limit that does not hold the reason; nothing without limits."""
+    return list(_lines(evaluation)) if evaluation.rows else []
+
+
+def _lines(evaluation: Evaluation) -> Iterator[Line]:
     head, *body = aligned([_COLUMNS, *map(_cells, evaluation.rows)])
-    rows = zip(body, evaluation.rows, strict=True)
-    return [
-        Line(f"    {head}", Tone.FAINT),
-        *(Line(f"    {text}", _TONES[row.verdict]) for text, row in rows),
-    ]
+    yield Line(f"    {head}", Tone.FAINT)
+    for text, row in zip(body, evaluation.rows, strict=True):
+        yield Line(f"    {text}", _TONES[row.verdict])
+        # Where nothing was good yet, the word says all there is to say.
+        if row.reason and (evaluation.baseline or not row.holds):
+            yield Line(f"      {first_line(row.reason)}", _TONES[row.verdict])
 
 
 def markdown(event: Evaluated) -> str:
@@ -55,9 +58,9 @@ def _markdown_lines(event: Evaluated) -> Iterator[str]:
     yield "| metric | slice | now | baseline | limit | verdict | |"
     yield "|---|---|--:|--:|---|---|---|"
     for row in evaluation.rows:
-        metric, slice_name, now, baseline, limit, verdict, reason = _cells(row)
+        metric, slice_name, now, baseline, limit, verdict = _cells(row)
         bad = verdict if row.holds else f"**{verdict}**"
-        cells = (_code(metric), _code(slice_name), now, baseline, limit, bad, _code(reason))
+        cells = (_code(metric), _code(slice_name), now, baseline, limit, bad, _code(row.reason))
         yield f"| {' | '.join(cells)} |"
 
 
@@ -86,7 +89,6 @@ def _cells(row: Row) -> tuple[str, ...]:
         _number(row.baseline),
         row.limit_in_words,
         row.verdict.value,
-        first_line(row.reason),
     )
 
 

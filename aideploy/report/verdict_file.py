@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -23,17 +24,21 @@ class VerdictFile:
     """
 
     def __init__(self, path: Path) -> None:
-        if path.is_dir() or not os.access(path.parent, os.W_OK):
-            why = "it is a folder" if path.is_dir() else "its folder is not there, or not writable"
-            raise UsageError(f"the file {path} cannot be written", why=why)
         self._path = path
+        self._new = path.with_name(f"{path.name or 'verdict'}.new.{os.getpid()}")
+        try:
+            if path.is_dir():
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+            self._new.touch()
+            self._new.unlink()
+        except (OSError, ValueError) as error:
+            raise UsageError(f"the file {path} cannot be written", why=str(error)) from None
 
     def __call__(self, event: Event) -> None:
         if not isinstance(event, Evaluated):
             return
-        new = self._path.with_name(f"{self._path.name}.new.{os.getpid()}")
         try:
-            new.write_text(markdown(event), encoding="utf-8")
-            new.replace(self._path)
+            self._new.write_text(markdown(event), encoding="utf-8")
+            self._new.replace(self._path)
         finally:
-            new.unlink(missing_ok=True)
+            self._new.unlink(missing_ok=True)
