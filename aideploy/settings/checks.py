@@ -58,6 +58,8 @@ def mismatches(tables: Tables) -> Iterator[Problem]:
     yield from _one_host_per_address(tables)
     if tables.all_hosts:
         yield from _roles(tables)
+    if tables.rollout:
+        yield from _confirm(tables.rollout)
     if tables.install:
         yield from _lock_file_needs_uv(tables.install)
     yield from _gates(tables)
@@ -112,6 +114,13 @@ def _gates(tables: Tables) -> Iterator[Problem]:
         if first.setdefault(judged, index) != index:
             text = f"gate[{first[judged]}] judges the same, expected all limits in one of the two"
             yield Problem(("gate", index), text)
+
+
+def _confirm(rollout: Rollout) -> Iterator[Problem]:
+    confirm, bake = (time.total_seconds() for time in (rollout.confirm, rollout.bake))
+    if confirm <= bake:
+        text = f"found {confirm:g} s, expected more than the bake of {bake:g} s"
+        yield Problem(("rollout", "confirm"), text)
 
 
 def _ports(serve: Serve) -> Iterator[Problem]:
