@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from aideploy.settings.app import App
+from aideploy.settings.gate import Gate
 from aideploy.settings.health import Health
 from aideploy.settings.hosts import HostTable, Role
 from aideploy.settings.install import Install, Tool
@@ -43,6 +44,7 @@ class Tables:
     install: Install | None
     test: ProjectTests | None
     train: Train | None
+    gates: tuple[Gate, ...]
     serve: Serve | None
     health: Health | None
     rollout: Rollout | None
@@ -60,6 +62,7 @@ def mismatches(tables: Tables) -> Iterator[Problem]:
         yield from _confirm(tables.rollout)
     if tables.install:
         yield from _lock_file_needs_uv(tables.install)
+    yield from _gates(tables)
     if tables.serve:
         yield from _ports(tables.serve)
         yield from _manager(tables.serve)
@@ -100,6 +103,17 @@ def _lock_file_needs_uv(install: Install) -> Iterator[Problem]:
     if install.tool is Tool.PIP and any(file.name == "uv.lock" for file in install.requirements):
         text = 'found uv.lock, which pip cannot read, expected tool = "uv" or other files'
         yield Problem(("install", "requirements"), text)
+
+
+def _gates(tables: Tables) -> Iterator[Problem]:
+    if tables.gates and tables.train is None and "train" not in tables.refused:
+        yield Problem(("gate",), "there is no [train] whose metrics could be judged; expected one")
+    first: dict[tuple[str, str | None], int] = {}
+    for index, gate in enumerate(tables.gates):
+        judged = (gate.metric, gate.slice)
+        if first.setdefault(judged, index) != index:
+            text = f"gate[{first[judged]}] judges the same, expected all limits in one of the two"
+            yield Problem(("gate", index), text)
 
 
 def _confirm(rollout: Rollout) -> Iterator[Problem]:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from aideploy.errors import UsageError
 from aideploy.settings.app import App
+from aideploy.settings.gate import Gate
 from aideploy.settings.health import Health
 from aideploy.settings.hosts import Host, Role
 from aideploy.settings.install import Install
@@ -31,6 +32,7 @@ class Settings:
         environment: the name of the environment.
         hosts: its hosts, in the order of the file.
         test: None without a `[test]` table; `train` and `serve` likewise.
+        gates: the `[[gate]]` tables, in the order of the file.
     """
 
     path: Path
@@ -41,6 +43,7 @@ class Settings:
     install: Install
     test: ProjectTests | None
     train: Train | None
+    gates: tuple[Gate, ...]
     serve: Serve | None
     health: Health
     rollout: Rollout
