@@ -23,9 +23,10 @@ from aideploy.errors import (
     UsageError,
 )
 from aideploy.events import Events, HostState, Notice, Phase, StepStarted
+from aideploy.golden_file import check_before
 from aideploy.monitoring.targets import targets_file
 from aideploy.phases import facts as looking
-from aideploy.phases import fetch, install, service, test, train
+from aideploy.phases import fetch, golden, install, service, test, train
 from aideploy.phases.facts import HostFacts
 from aideploy.phases.fetch import Fetched
 from aideploy.phases.install import Installed
@@ -65,7 +66,16 @@ _HOST_CODES = frozenset(
         "damaged",
     ]
 )
-_USAGE_CODES = frozenset(["no-revision", "no-subdirectory"])
+_USAGE_CODES = frozenset(["no-revision", "no-subdirectory", "bad-golden"])
+# Where the release was judged, no traffic has come near it.
+_REFUSALS = frozenset(
+    [
+        (Phase.TEST, "tests-failed"),
+        (Phase.TEST, "timeout"),
+        (Phase.STAGE, "unhealthy"),
+        (Phase.STAGE, "golden"),
+    ]
+)
 
 
 class ReleaseFailed(PhaseFailed):
@@ -129,6 +139,8 @@ class Deployment:
         """
         wanted = fetch.wanted_revision(self.settings, revision)
         self._require_roles()
+        if self.settings.golden:
+            check_before(self.settings, self.settings.golden, wanted)
         self._notice(self.plan(wanted))
         self.open(wait_lock=wait_lock)
         self._say_the_way(self.fetch(wanted), confirm)
@@ -174,10 +186,12 @@ class Deployment:
 
     def install(self) -> Mapping[str, Installed]:
         """Find or build the release's environment on every host that trains or serves."""
-        script = install.script(self.settings, self.release, self._fetched.tree)
+        scripts = [install.script(self.settings, self.release, self._fetched.tree)]
+        if self.settings.golden:
+            scripts.insert(0, golden.check(self.settings, self.settings.golden, self.release))
         self._progress.installed = self._each(
             Phase.INSTALL,
-            lambda session: install.read(session.run(Phase.INSTALL, script)[0]),
+            lambda session: install.read(session.run(Phase.INSTALL, *scripts)[-1]),
             self._deployed_names(),
         )
         for name, one in self._progress.installed.items():
@@ -581,7 +595,7 @@ def judged(error: FleetError) -> AideployError:
         kind = HostNotReady
     elif codes & _USAGE_CODES or any(isinstance(cause, UsageError) for cause in error.causes):
         kind = UsageError
-    elif "tests-failed" in codes or (error.phase == Phase.TEST and "timeout" in codes):
+    elif any((error.phase, code) in _REFUSALS for code in codes):
         kind = Refused
     return kind(
         _headline(error),

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from aideploy.settings.app import App
+from aideploy.settings.golden import Golden
 from aideploy.settings.health import Health
 from aideploy.settings.hosts import HostTable, Role
 from aideploy.settings.install import Install, Tool
@@ -45,6 +46,7 @@ class Tables:
     train: Train | None
     serve: Serve | None
     health: Health | None
+    golden: Golden | None
     rollout: Rollout | None
     monitoring: Monitoring | None
     refused: frozenset[str]
@@ -58,6 +60,10 @@ def mismatches(tables: Tables) -> Iterator[Problem]:
         yield from _roles(tables)
     if tables.install:
         yield from _lock_file_needs_uv(tables.install)
+    if tables.golden and tables.serve is None and "serve" not in tables.refused:
+        yield Problem(
+            ("golden",), "nothing is served, expected a [serve] that answers the requests"
+        )
     if tables.serve:
         yield from _ports(tables.serve)
         yield from _manager(tables.serve)

@@ -18,6 +18,7 @@ from aideploy.settings import positions
 from aideploy.settings.app import App
 from aideploy.settings.checks import Tables, mismatches
 from aideploy.settings.document import CORRECT, Document, read, table
+from aideploy.settings.golden import Golden
 from aideploy.settings.health import Health
 from aideploy.settings.hosts import HostTable, resolve
 from aideploy.settings.install import Install
@@ -40,11 +41,12 @@ TABLES: Mapping[str, type[Table]] = {
     "train": Train,
     "serve": Serve,
     "health": Health,
+    "golden": Golden,
     "rollout": Rollout,
     "monitoring": Monitoring,
 }
 # What a project may do without; the others are read even when the file does not mention them.
-_OPTIONAL = frozenset({"test", "train", "serve"})
+_OPTIONAL = frozenset({"test", "train", "serve", "golden"})
 _FIRST_HOST = 'one host at least, as in [environments.production.hosts.web1] with its "address"'
 _NAME = TypeAdapter(Name)
 
@@ -193,6 +195,7 @@ class _Reading:
             train=self._read("train", Train),
             serve=self._read("serve", Serve),
             health=self._read("health", Health),
+            golden=self._read("golden", Golden),
             rollout=self._read("rollout", Rollout),
             monitoring=self._read("monitoring", Monitoring),
             refused=frozenset(self._refused),
@@ -272,6 +275,7 @@ def _settings(path: Path, environment: str, tables: Tables) -> Settings:
         train=tables.train,
         serve=serve,
         health=tables.health,
+        golden=tables.golden,
         rollout=tables.rollout,
         monitoring=tables.monitoring,
     )

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from aideploy.errors import UsageError
 from aideploy.settings.app import App
+from aideploy.settings.golden import Golden
 from aideploy.settings.health import Health
 from aideploy.settings.hosts import Host, Role
 from aideploy.settings.install import Install
@@ -30,7 +31,7 @@ class Settings:
         path: the file they come from; what it names on this machine is relative to its folder.
         environment: the name of the environment.
         hosts: its hosts, in the order of the file.
-        test: None without a `[test]` table; `train` and `serve` likewise.
+        test: None without a `[test]` table; `train`, `serve` and `golden` likewise.
     """
 
     path: Path
@@ -43,6 +44,7 @@ class Settings:
     train: Train | None
     serve: Serve | None
     health: Health
+    golden: Golden | None
     rollout: Rollout
     monitoring: Monitoring
 
