@@ -203,10 +203,10 @@ class Proof:
     def _refusal(self) -> Refusal | None:
         if not alive(self._pid):
             return Refusal(f"the service ended when asked {self._round[-1].line.where}", final=True)
-        if wrong := self._wrong():
-            return Refusal(self._wrong_words(), any(not judged.warming for judged in wrong))
         for same in constants([judged.numbers for judged in self._round]):
             return Refusal(f"the answers do not depend on what is asked: {same}", final=True)
+        if wrong := self._wrong():
+            return Refusal(self._wrong_words(), any(not judged.warming for judged in wrong))
         limit = self._request["max_latency"]
         if limit and self._slowest() > limit:
             return Refusal(f"too slow: {self._pace()}, limit {in_ms(limit)}", final=False)

@@ -56,7 +56,10 @@ class Comparison:
         self._rules = rules
 
     def compare(self, expected: Any, found: Any, where: str = "") -> None:
-        """Walk through what is expected; what the answer holds beyond that is not looked at."""
+        """Walk through what is expected; what the answer holds beyond that is not looked at.
+
+        All numbers are finite: `not_finite` has nothing to say of either.
+        """
         if isinstance(expected, dict) and isinstance(found, dict):
             for name, value in expected.items():
                 place = below(where, name)
