@@ -152,7 +152,7 @@ def switch(
                 _serve(settings).port,
             ),
         ),
-        libraries=_libraries(_serve(settings)),
+        libraries=("due", *_libraries(_serve(settings))),
     )
 
 

@@ -16,6 +16,7 @@ golden=${14} golden_request=${15} golden_file=${16}
 shift 16
 place=$root/releases/$release
 
+require_due
 step "complete the release"
 [ -z "$model" ] || link_model "$release" "$model" "$outputs"
 for name in "$@"; do

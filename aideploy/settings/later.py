@@ -16,7 +16,6 @@ _KEYS = {
         {
             "batch",
             "canary",
-            "confirm",
             "max_failures",
             "on_failure",
             "on_inconclusive",
