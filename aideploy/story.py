@@ -25,9 +25,10 @@ from aideploy.errors import (
 from aideploy.events import Events, HostState, Notice, Phase, StepStarted
 from aideploy.gates.model import Evaluation
 from aideploy.gating import ModelGate, journalled, require_gate
+from aideploy.golden_file import check_before
 from aideploy.monitoring.targets import targets_file
 from aideploy.phases import facts as looking
-from aideploy.phases import fetch, install, service, test, train
+from aideploy.phases import fetch, golden, install, service, test, train
 from aideploy.phases.facts import HostFacts
 from aideploy.phases.fetch import Fetched
 from aideploy.phases.install import Installed
@@ -67,7 +68,16 @@ _HOST_CODES = frozenset(
         "damaged",
     ]
 )
-_USAGE_CODES = frozenset(["no-revision", "no-subdirectory"])
+_USAGE_CODES = frozenset(["no-revision", "no-subdirectory", "bad-golden"])
+# Where the release was judged, no traffic has come near it.
+_REFUSALS = frozenset(
+    [
+        (Phase.TEST, "tests-failed"),
+        (Phase.TEST, "timeout"),
+        (Phase.STAGE, "unhealthy"),
+        (Phase.STAGE, "golden"),
+    ]
+)
 
 
 class ReleaseFailed(PhaseFailed):
@@ -144,6 +154,8 @@ class Deployment:
         wanted = fetch.wanted_revision(self.settings, revision)
         self.require_gate()
         self._require_roles()
+        if self.settings.golden:
+            check_before(self.settings, self.settings.golden, wanted)
         self._notice(self.plan(wanted))
         self.open(wait_lock=wait_lock)
         self._say_the_way(self.fetch(wanted), confirm)
@@ -199,10 +211,12 @@ class Deployment:
 
     def install(self) -> Mapping[str, Installed]:
         """Find or build the release's environment on every host that trains or serves."""
-        script = install.script(self.settings, self.release, self._fetched.tree)
+        scripts = [install.script(self.settings, self.release, self._fetched.tree)]
+        if self.settings.golden:
+            scripts.insert(0, golden.check(self.settings, self.settings.golden, self.release))
         self._progress.installed = self._each(
             Phase.INSTALL,
-            lambda session: install.read(session.run(Phase.INSTALL, script)[0]),
+            lambda session: install.read(session.run(Phase.INSTALL, *scripts)[-1]),
             self._deployed_names(),
         )
         for name, one in self._progress.installed.items():
@@ -653,8 +667,8 @@ def judged(error: FleetError) -> AideployError:
 
 def _refused(error: FleetError, codes: set[str]) -> bool:
     """Whether a gate said no, and nothing else went wrong."""
-    tests_failed = "tests-failed" in codes or (error.phase == Phase.TEST and "timeout" in codes)
-    return tests_failed or any(isinstance(cause, Refused) for cause in error.causes)
+    said = any((error.phase, code) in _REFUSALS for code in codes)
+    return said or any(isinstance(cause, Refused) for cause in error.causes)
 
 
 def _headline(error: FleetError) -> str:

@@ -12,6 +12,7 @@ from pathlib import PurePosixPath
 
 from aideploy.settings.app import App
 from aideploy.settings.gate import Gate
+from aideploy.settings.golden import Golden
 from aideploy.settings.health import Health
 from aideploy.settings.hosts import HostTable, Role
 from aideploy.settings.install import Install, Tool
@@ -47,6 +48,7 @@ class Tables:
     gates: tuple[Gate, ...]
     serve: Serve | None
     health: Health | None
+    golden: Golden | None
     rollout: Rollout | None
     monitoring: Monitoring | None
     refused: frozenset[str]
@@ -63,6 +65,10 @@ def mismatches(tables: Tables) -> Iterator[Problem]:
     if tables.install:
         yield from _lock_file_needs_uv(tables.install)
     yield from _gates(tables)
+    if tables.golden and tables.serve is None and "serve" not in tables.refused:
+        yield Problem(
+            ("golden",), "nothing is served, expected a [serve] that answers the requests"
+        )
     if tables.serve:
         yield from _ports(tables.serve)
         yield from _manager(tables.serve)

@@ -19,6 +19,7 @@ from aideploy.settings.app import App
 from aideploy.settings.checks import Tables, mismatches
 from aideploy.settings.document import CORRECT, Document, read, table
 from aideploy.settings.gate import Gate
+from aideploy.settings.golden import Golden
 from aideploy.settings.health import Health
 from aideploy.settings.hosts import HostTable, resolve
 from aideploy.settings.install import Install
@@ -41,13 +42,14 @@ TABLES: Mapping[str, type[Table]] = {
     "train": Train,
     "serve": Serve,
     "health": Health,
+    "golden": Golden,
     "rollout": Rollout,
     "monitoring": Monitoring,
 }
 # What is written as [[name]], once for each of them.
 LISTS: Mapping[str, type[Table]] = {"gate": Gate}
 # What a project may do without; the others are read even when the file does not mention them.
-_OPTIONAL = frozenset({"test", "train", "serve"})
+_OPTIONAL = frozenset({"test", "train", "serve", "golden"})
 _FIRST_HOST = 'one host at least, as in [environments.production.hosts.web1] with its "address"'
 _NAME = TypeAdapter(Name)
 
@@ -201,6 +203,7 @@ class _Reading:
             gates=self._read_list("gate", Gate),
             serve=self._read("serve", Serve),
             health=self._read("health", Health),
+            golden=self._read("golden", Golden),
             rollout=self._read("rollout", Rollout),
             monitoring=self._read("monitoring", Monitoring),
             refused=frozenset(self._refused),
@@ -296,6 +299,7 @@ def _settings(path: Path, environment: str, tables: Tables) -> Settings:
         gates=tables.gates,
         serve=serve,
         health=tables.health,
+        golden=tables.golden,
         rollout=tables.rollout,
         monitoring=tables.monitoring,
     )

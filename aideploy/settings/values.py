@@ -33,6 +33,8 @@ _DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,3})?)(ms|s|m|h|d)", re.ASCII)
 _SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _SIZE = re.compile(r"(\d{1,9}(?:\.\d{1,3})?)([KMGT])", re.ASCII)
 _BYTES = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+# Beyond this a float is no number to compare with.
+_MOST = 1e300
 _PERCENT = re.compile(r"([1-9]\d{0,5})%", re.ASCII)
 
 
@@ -60,6 +62,16 @@ def size(value: object) -> int:
     if match is None or not float(match[1]):
         raise ValueError('a size in quotes, as "512M" or "4G"')
     return math.floor(float(match[1]) * _BYTES[match[2]])
+
+
+def amount(value: object) -> float:
+    """Read a number of at least 0."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError("a number of at least 0")
+    number = float(value) if abs(value) <= _MOST else math.inf
+    if not 0 <= number <= _MOST:
+        raise ValueError("a number of at least 0")
+    return number
 
 
 def percent(value: object) -> int:
@@ -213,6 +225,11 @@ Size = Annotated[
     int,
     PlainValidator(size),
     WithJsonSchema({"type": "string", "pattern": f"^(?=.*[1-9]){_SIZE.pattern}$"}),
+]
+Amount = Annotated[
+    float,
+    PlainValidator(amount),
+    WithJsonSchema({"type": "number", "minimum": 0}),
 ]
 Percent = Annotated[
     int,

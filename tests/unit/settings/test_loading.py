@@ -263,6 +263,7 @@ def test_a_table_may_be_completed_by_the_environment(tmp_path: Path) -> None:
 HEAD = '[app]\nname = "ranker"\nrepository = "x"\n'
 HOST = '[environments.p.hosts.h1]\naddress = "h1"\n'
 SERVE = '[serve]\ncommand = "run"\n'
+GOLDEN = HEAD + '[golden]\nfile = "golden.jsonl"\n'
 
 
 @pytest.mark.parametrize(
@@ -299,6 +300,13 @@ SERVE = '[serve]\ncommand = "run"\n'
         (HEAD + "[[serve]]\ncommand = 'x'\n" + HOST, 4, "serve", "found a list, expected a table"),
         (HEAD + "[health]\npath = 'x'\n" + SERVE + HOST, 5, "health.path", "'/'"),
         (HEAD + "[health]\njson = { a = [] }\n" + SERVE + HOST, 5, "health.json.a", "empty list"),
+        (HEAD + "[golden]\nlast = 3\n" + SERVE + HOST, 4, "golden.file", "missing"),
+        (GOLDEN + "tolerance = -1\n" + SERVE + HOST, 6, "golden.tolerance", "of at least 0"),
+        (GOLDEN + "tolerance_rel = nan\n" + SERVE + HOST, 6, "golden.tolerance_rel", "at least 0"),
+        (GOLDEN + "max_latency = '0s'\n" + SERVE + HOST, 6, "golden.max_latency", "longer than"),
+        (GOLDEN + "last = 0\n" + SERVE + HOST, 6, "golden.last", "at least 1"),
+        (HEAD + "[golden]\nfile = '../g'\n" + SERVE + HOST, 5, "golden.file", "without '..'"),
+        (GOLDEN + HOST + "roles = ['train']\n", 4, "golden", "nothing is served"),
         (HEAD + "[rollout]\ncanary = 1\n" + SERVE + HOST, 5, "rollout.canary", "not in this"),
         (HEAD + "[notify]\n" + SERVE + HOST, 4, "notify", "not in this version yet"),
         (HEAD + "[ssh]\nzzz = 1\n" + SERVE + HOST, 5, "ssh.zzz", "known: connect_timeout, "),
