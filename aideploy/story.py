@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, TypeVar
 
@@ -23,12 +23,15 @@ from aideploy.errors import (
     UsageError,
 )
 from aideploy.events import Events, HostState, Notice, Phase, ReleaseKnown, StepStarted
+from aideploy.gates.model import Evaluation
 from aideploy.gates.review import Verdict as Reviewed
 from aideploy.gates.review import Waiver
 from aideploy.gates.reviewing import ReviewGate
+from aideploy.gating import ModelGate, journalled, require_gate
+from aideploy.golden_file import check_before
 from aideploy.monitoring.targets import targets_file
 from aideploy.phases import facts as looking
-from aideploy.phases import fetch, install, service, test, train
+from aideploy.phases import fetch, golden, install, service, test, train
 from aideploy.phases.facts import HostFacts
 from aideploy.phases.fetch import Fetched
 from aideploy.phases.install import Installed
@@ -69,7 +72,14 @@ _HOST_CODES = frozenset(
         "damaged",
     ]
 )
-_USAGE_CODES = frozenset(["no-revision", "no-subdirectory"])
+_USAGE_CODES = frozenset(["no-revision", "no-subdirectory", "bad-golden"])
+# Where the release was judged, no traffic has come near it.
+_REFUSALS = frozenset(
+    [
+        (Phase.STAGE, "unhealthy"),
+        (Phase.STAGE, "golden"),
+    ]
+)
 
 
 class ReleaseFailed(PhaseFailed):
@@ -87,6 +97,7 @@ class Progress:
     tested: RanTests | None = None
     trained: Trained | None = None
     trained_on: str = ""
+    evaluation: Evaluation | None = None
     archive: str = ""
     staged: Target | None = None
 
@@ -99,6 +110,7 @@ class Deployment:
         fleet: not yet open.
         events: where everything is told.
         who: user@machine of whoever asked for it.
+        no_gate: let a model pass that the model gate did not bless.
         waiver: leaves the review gate out.
     """
 
@@ -109,6 +121,7 @@ class Deployment:
         events: Events,
         *,
         who: str,
+        no_gate: bool = False,
         waiver: Waiver | None = None,
     ) -> None:
         self.settings = settings
@@ -116,12 +129,14 @@ class Deployment:
         self._fleet = fleet
         self._events = events
         self._who = who
+        self._no_gate = no_gate
+        self._review_gate = ReviewGate(settings, waiver)
+        self._gate = ModelGate(settings, self._each, events, who=who, no_gate=no_gate)
         self._progress = Progress()
         self._rollout: Rollout | None = None
         self._finished = False
         self._hosts = {host.name: host for host in settings.hosts}
         self._secrets: Mapping[str, str] = {}
-        self._review_gate = ReviewGate(settings, waiver)
 
     # -- the story ------------------------------------------------------------------------------
 
@@ -143,7 +158,10 @@ class Deployment:
             AideployError: it did not succeed; `status` says how it stands.
         """
         wanted = fetch.wanted_revision(self.settings, revision)
+        self.require_gate()
         self._require_roles()
+        if self.settings.golden:
+            check_before(self.settings, self.settings.golden, wanted)
         self._notice(self.plan(wanted))
         self.open(wait_lock=wait_lock)
         self._say_the_way(self.fetch(wanted), confirm)
@@ -151,8 +169,18 @@ class Deployment:
         self.install()
         self.test()
         self.train()
+        self.pass_gate()
         self.rollout()
         return self.release
+
+    def require_gate(self) -> None:
+        """See to it, before anything is begun, that something will judge the model.
+
+        Raises:
+            UsageError: hosts.toml has a [train], no [[gate]], and nobody said --no-gate.
+        """
+        if not self._no_gate:
+            require_gate(self.settings)
 
     def open(self, *, wait_lock: bool = False) -> Mapping[str, HostFacts]:
         """Connect to every host, take the locks, look around; nobody may be unready."""
@@ -200,10 +228,12 @@ class Deployment:
 
     def install(self) -> Mapping[str, Installed]:
         """Find or build the release's environment on every host that trains or serves."""
-        script = install.script(self.settings, self.release, self._fetched.tree)
+        scripts = [install.script(self.settings, self.release, self._fetched.tree)]
+        if self.settings.golden:
+            scripts.insert(0, golden.check(self.settings, self.settings.golden, self.release))
         self._progress.installed = self._each(
             Phase.INSTALL,
-            lambda session: install.read(session.run(Phase.INSTALL, script)[0]),
+            lambda session: install.read(session.run(Phase.INSTALL, *scripts)[-1]),
             self._deployed_names(),
         )
         for name, one in self._progress.installed.items():
@@ -255,12 +285,42 @@ class Deployment:
         self._progress.trained_on = name
         trained = self._each(Phase.TRAIN, work, [name])[name]
         self._progress.trained = trained
+        self._progress.evaluation = None
         for notice in trained.notices:
             self._notice(notice, host=name, level="warning")
         return trained
 
+    def evaluate(self) -> Evaluation:
+        """Judge the model by [[gate]]: what it has to reach, and the last good release.
+
+        Returns:
+            the verdict; `blessed` says whether every limit holds. It refuses nothing by itself.
+
+        Raises:
+            UsageError: there is no model yet.
+        """
+        trained = self._progress.trained
+        if trained is None:
+            raise _too_early("nothing was trained yet", "train()")
+        serving = [self.facts[name] for name in self._names(Role.SERVE)]
+        evaluation = self._gate.evaluate(self.release, trained, self._progress.trained_on, serving)
+        self._progress.evaluation = evaluation
+        return evaluation
+
+    def pass_gate(self) -> None:
+        """Judge the model, where there is one, unless that was done, and let it pass or refuse it.
+
+        Raises:
+            Refused: the model gate did not bless it, and nobody said --no-gate.
+            UsageError: there is no [[gate]], and nobody said --no-gate.
+        """
+        if self._progress.trained is not None:
+            evaluation = self._progress.evaluation or self.evaluate()
+            self._gate.require(evaluation, self.release)
+
     def distribute(self) -> None:
         """Put the model on every serve host that has not got it, and verify it there."""
+        self.pass_gate()
         trained = self._progress.trained
         if trained is None:
             return
@@ -294,6 +354,7 @@ class Deployment:
             raise _too_early("nothing was installed yet", "install()")
         if self.settings.train and self._progress.trained is None:
             raise _too_early("nothing was trained yet", "train()")
+        self.pass_gate()
         note = "" if service.proven_beside(self.settings) else "not started beside: one model a GPU"
         health = self._each(Phase.STAGE, work, self._names(Role.SERVE), note=note)
         self._progress.staged = Target(self.release, self.revision, self._model)
@@ -322,7 +383,6 @@ class Deployment:
             {name: self.facts[name] for name in serve},
             self._events,
             who=self._who,
-            why=self._review_gate.note,
         )
         bakes = self.settings.rollout.bake > timedelta(0)
         self._rollout.run(dict.fromkeys(serve, self._progress.staged), watch=bakes)
@@ -363,7 +423,7 @@ class Deployment:
         return self._rollout.go_back(error)
 
     def rollout(self) -> None:
-        """Distribute, stage, switch, watch and finish."""
+        """Distribute, stage, switch, watch and finish; only a model that passes the gate."""
         self.distribute()
         self.stage()
         self.switch()
@@ -376,7 +436,9 @@ class Deployment:
         phases = [
             ("fetch", "review", "install") if settings.review else ("fetch", "install"),
             ("test",) if settings.test else (),
-            (f"train on {names[Role.TRAIN][0]}", "distribute") if settings.train else (),
+            (f"train on {names[Role.TRAIN][0]}",) if settings.train else (),
+            ("evaluate",) if settings.gates else (),
+            ("distribute",) if settings.train else (),
             ("stage", "switch", f"watch {settings.rollout.bake.total_seconds():g}s", "finish"),
         ]
         return (
@@ -532,8 +594,14 @@ class Deployment:
             environment=files.environment,
             serve=files.serve,
             record=self._record(name),
-            entry=self._entry(Verdict.PREPARED),
+            entry=replace(self._entry(Verdict.PREPARED), why=self._why_all_the_same),
         )
+
+    @property
+    def _why_all_the_same(self) -> str:
+        """What the journals say of gates that did not have their way."""
+        notes = (self._review_gate.note, journalled(self._progress.evaluation))
+        return "; ".join(filter(None, notes))
 
     def _record(self, name: str) -> dict[str, object]:
         """Return what release.json says: where this release on this host came from."""
@@ -541,6 +609,7 @@ class Deployment:
         installed = self._progress.installed.get(name)
         trained = self._progress.trained
         tested = self._progress.tested
+        evaluation = self._progress.evaluation
         return {
             "id": self.release,
             "app": self.settings.app.name,
@@ -557,9 +626,10 @@ class Deployment:
             "gpus": list(self.facts[name].gpus),
             "model": trained.model if trained else None,
             "metrics": dict(trained.metrics) if trained else None,
-            "baseline": self.facts[name].current,
+            "gate": evaluation.record() if evaluation else None,
             "review": self._review_gate.record(),
             "tests": tested.record() if tested else None,
+            "replaces": self.facts[name].current,
         }
 
     def _entry(self, verdict: Verdict) -> Entry:
@@ -568,7 +638,6 @@ class Deployment:
             release=self.release,
             at=datetime.now(UTC),
             who=self._who,
-            why=self._review_gate.note,
             revision=self.revision,
             model=self._model,
         )
@@ -630,7 +699,7 @@ def judged(error: FleetError) -> AideployError:
         kind = HostNotReady
     elif codes & _USAGE_CODES or any(isinstance(cause, UsageError) for cause in error.causes):
         kind = UsageError
-    elif any(isinstance(cause, Refused) for cause in error.causes):
+    elif _refused(error, codes):
         kind = Refused
     return kind(
         _headline(error),
@@ -638,6 +707,12 @@ def judged(error: FleetError) -> AideployError:
         phase=error.phase,
         causes=error.causes,
     )
+
+
+def _refused(error: FleetError, codes: set[str]) -> bool:
+    """Whether a gate said no, and nothing else went wrong."""
+    said = any((error.phase, code) in _REFUSALS for code in codes)
+    return said or any(isinstance(cause, Refused) for cause in error.causes)
 
 
 def _headline(error: FleetError) -> str:

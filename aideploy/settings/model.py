@@ -11,6 +11,8 @@ from pathlib import Path
 
 from aideploy.errors import UsageError
 from aideploy.settings.app import App
+from aideploy.settings.gate import Gate
+from aideploy.settings.golden import Golden
 from aideploy.settings.health import Health
 from aideploy.settings.hosts import Host, Role
 from aideploy.settings.install import Install
@@ -31,7 +33,8 @@ class Settings:
         path: the file they come from; what it names on this machine is relative to its folder.
         environment: the name of the environment.
         hosts: its hosts, in the order of the file.
-        test: None without a `[test]` table; `train`, `serve` and `review` likewise.
+        test: None without a `[test]` table; `train`, `serve`, `golden` and `review` likewise.
+        gates: the `[[gate]]` tables, in the order of the file.
     """
 
     path: Path
@@ -42,8 +45,10 @@ class Settings:
     install: Install
     test: ProjectTests | None
     train: Train | None
+    gates: tuple[Gate, ...]
     serve: Serve | None
     health: Health
+    golden: Golden | None
     rollout: Rollout
     monitoring: Monitoring
     review: Review | None

@@ -7,7 +7,7 @@ import sys
 from fabric import task
 from invoke.context import Context
 
-from aideploy.tasks.common import command, options
+from aideploy.tasks.common import NO_GATE, command, options
 
 
 def _agrees(what: str) -> bool:
@@ -23,6 +23,7 @@ def _agrees(what: str) -> bool:
         revision="the branch, tag or commit to deploy (default: [app] branch)",
         dry_run="show what would happen, and change nothing",
         no_review="leave [review] out, for this reason; the journals keep it",
+        no_gate=NO_GATE,
         wait_lock="wait for a lock that somebody else holds",
         yes="ask nothing",
     ),
@@ -35,6 +36,7 @@ def deploy(
     only: str | None = None,
     dry_run: bool = False,
     no_review: str | None = None,
+    no_gate: bool = False,
     wait_lock: bool = False,
     yes: bool = False,
     json: bool = False,
@@ -53,7 +55,12 @@ def deploy(
     with command(c, "deploy", env=env, config=config, only=only, json=json) as run:
         show_on_github(run)
         deployment = Deployment(
-            run.settings, run.fleet, run.events, who=run.who, waiver=waived(no_review)
+            run.settings,
+            run.fleet,
+            run.events,
+            who=run.who,
+            no_gate=no_gate,
+            waiver=waived(no_review),
         )
         try:
             release = deployment.run(

@@ -113,7 +113,7 @@ def test_a_release_that_fails_is_shown_as_failed(project: SmallProject, forge: G
         review={"repository": REPOSITORY, "api": forge.api}, serve={"command": "exec sleep 60"}
     )
 
-    refuses(project, "deploy", status=ExitStatus.ROLLED_BACK, says="nothing listens on")
+    refuses(project, "deploy", status=ExitStatus.REFUSED, says="nothing listens on")
 
     assert forge.statuses == ["in_progress", "failure"]
 
