@@ -1,23 +1,28 @@
 """The fleet transaction: every host switches and stays well, or every one that switched goes back.
 
-Used by deploy and by rollback. It decides; the fleet does. A host that is switched holds a script
-of ours that takes it back if the controller dies before it confirms. The confirmation is the point
-of no return: every host has answered it, or all go back.
+Used by deploy and by rollback. It decides; the fleet does. Hosts switch batch by batch, and those
+that have are watched for as long as others follow. A host that is switched holds a script of ours
+that takes it back if the controller dies before it confirms. The confirmation is the point of no
+return, once, for all batches: every host has answered it, or all go back.
 """
 
 from __future__ import annotations
 
+import secrets
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from aideploy.errors import (
+    Aborted,
     AideployError,
     ConnectionLost,
+    Held,
     HostNotReady,
     Interrupted,
     Locked,
@@ -26,19 +31,27 @@ from aideploy.errors import (
     Unreachable,
 )
 from aideploy.events import Events, HostState, Notice, Phase
+from aideploy.phases import control, service
 from aideploy.phases import facts as looking
-from aideploy.phases import service
+from aideploy.phases.batches import Course
+from aideploy.phases.control import Doing, Request, State, Steering
 from aideploy.phases.facts import HostFacts
 from aideploy.phases.journal import Entry, Verdict
 from aideploy.phases.service import Direction, Health, Target
 from aideploy.remote.fleet import Fleet, FleetError
+from aideploy.remote.result import ScriptFailed
 from aideploy.remote.script import Script
 from aideploy.remote.session import Lock, Session
+from aideploy.report.wording import host_count
 
 if TYPE_CHECKING:
     from aideploy.settings import Settings
 
 _RECONNECT_SECONDS = 60.0
+# While a rollout is paused the hosts are watched in pieces of this length.
+_PAUSED_LOOK = timedelta(minutes=1)
+# Less than this is not worth another round trip.
+_LEAST_LOOK = timedelta(milliseconds=500)
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -50,6 +63,8 @@ class Rollout:
         fleet: with open sessions.
         facts: of every host that switches.
         events: where everything is told.
+        targets: of every host that switches.
+        course: who switches when, how long it is watched, how many failures are borne.
         who: who asked for it.
         why: for the journal.
     """
@@ -60,6 +75,8 @@ class Rollout:
         fleet: Fleet,
         facts: Mapping[str, HostFacts],
         events: Events,
+        targets: Mapping[str, Target],
+        course: Course,
         *,
         who: str,
         why: str = "",
@@ -68,37 +85,44 @@ class Rollout:
         self._fleet = fleet
         self._facts = facts
         self._events = events
+        self._targets = targets
+        self._course = course
         self._who = who
         self._why = why
         self._hosts = {host.name: host for host in settings.hosts if host.name in facts}
         self._switched: dict[str, Target] = {}
+        self._stuck: dict[str, AideployError] = {}
+        self._state = _beginning(targets, course, who)
+        self._steering = Steering(self._state.rollout)
+        self._heeding = threading.Lock()
+        self.failed: dict[str, AideployError] = {}
         self.states = {name: untouched(known) for name, known in facts.items()}
 
-    def run(self, targets: Mapping[str, Target], *, watch: bool) -> None:
-        """Switch every host to its target and watch it; `confirm` has to follow.
-
-        Args:
-            targets: for every host that switches.
-            watch: whether to watch for the bake time after the switch.
+    def run(self) -> None:
+        """Switch every host to its target, batch by batch, and watch it; `confirm` has to follow.
 
         Raises:
             RolledBack: it failed; every host that switched is back and well.
             NeedsPerson: it failed, and a host could not be brought back.
+            Held: it failed, and a person decides; what is well stays as it is.
             Interrupted: as RolledBack, after Ctrl-C.
         """
         try:
-            self._fleet.each(
-                Phase.SWITCH, lambda session: self._switch(session, targets), tuple(targets)
-            )
-            if watch:
-                self._fleet.each(
-                    Phase.WATCH, lambda session: self._watch(session, targets), tuple(targets)
-                )
-        except (FleetError, Interrupted) as error:
+            for index in range(len(self._course.batches)):
+                self._switch_batch(index)
+                self._watch_batch(index)
+        except (FleetError, Interrupted, Aborted) as error:
             raise self.go_back(error) from error
         except KeyboardInterrupt as error:
             # Between two phases.
             raise self.go_back(Interrupted("interrupted")) from error
+
+    def adopt(self) -> None:
+        """Answer for all hosts as if we had switched them: an earlier run left them as they are.
+
+        The facts of this rollout say what they go back to.
+        """
+        self._switched = dict(self._targets)
 
     def confirm(self) -> None:
         """Take back the scripts that would revert the hosts: the point of no return.
@@ -116,6 +140,17 @@ class Rollout:
         except (FleetError, Interrupted) as error:
             raise self.go_back(error) from error
         self._switched = {}
+
+    def shortfall(self) -> NeedsPerson | None:
+        """Return what a person has to know of the hosts that failed while the others did not."""
+        if not self.failed:
+            return None
+        names = ", ".join(self.failed)
+        return NeedsPerson(
+            f"the release is live, but not on {names}",
+            next_step="look there: fab status, fab logs; fab deploy brings them along",
+            causes=(*self.failed.values(), *self._stuck.values()),
+        )
 
     @property
     def unconfirmed(self) -> bool:
@@ -154,13 +189,19 @@ class Rollout:
                 next_step="see in a minute how they are: fab status",
                 phase=Phase.REVERT,
             )
-        if outcomes.errors:
-            for name, cause in outcomes.errors.items():
-                self._say_stuck(name, cause)
+        for name, cause in outcomes.errors.items():
+            self._say_stuck(name, cause)
+        if self._stuck:
+            begin = error.what if isinstance(error, Aborted) else "the release failed"
             return NeedsPerson(
-                f"the release failed, and {', '.join(outcomes.errors)} could not be brought back",
+                f"{begin}, and {', '.join(self._stuck)} could not be brought back",
                 next_step="look at these hosts: fab status, fab logs; then fab rollback",
-                causes=(*causes, *outcomes.errors.values()),
+                causes=(*causes, *self._stuck.values()),
+            )
+        if isinstance(error, Aborted):
+            return RolledBack(
+                f"{error.what}; every host that had switched is back on its previous release",
+                next_step="fab deploy, when it may go on",
             )
         if isinstance(error, Interrupted):
             what_now = (
@@ -177,31 +218,184 @@ class Rollout:
 
     # -- inside ---------------------------------------------------------------------------------
 
-    def _switch(self, session: Session, targets: Mapping[str, Target]) -> Health:
+    def _switch_batch(self, index: int) -> None:
+        self._note(batch=index + 1, doing=Doing.SWITCHING)
+        # Where a host may fail and go back alone, the others end what they began.
+        bears = self._course.holds or len(self.failed) < self._course.tolerated(index)
+        outcomes = self._fleet.attempt(
+            Phase.SWITCH,
+            self._switch,
+            self._course.batches[index],
+            batch=self._course.batch(index),
+            stop_at_failure=not bears,
+        )
+        self._bear(index, Phase.SWITCH, outcomes.errors)
+
+    def _watch_batch(self, index: int) -> None:
+        """Watch every host that has switched; between batches at least once.
+
+        The last batch has no pause behind it. Who pauses the rollout stops it here, before the next
+        batch or before the confirmation.
+        """
+        course = self._course
+        last = index + 1 == len(course.batches)
+        end = (
+            time.monotonic() + (course.bake if last else course.bake + course.pause).total_seconds()
+        )
+        looked = last
+        while True:
+            left = timedelta(seconds=max(end - time.monotonic(), 0))
+            if self._steering.promoted_by:
+                left = timedelta(0)
+            elif self._steering.paused_by:
+                left = _PAUSED_LOOK
+            if looked and left < _LEAST_LOOK:
+                return
+            looked = self._look(index, left)
+
+    def _look(self, index: int, length: timedelta) -> bool:
+        """Watch every host that has switched for so long, or until somebody asks for something.
+
+        Returns:
+            whether all were well; those that were not are back, alone.
+        """
+        paused_by = self._steering.paused_by
+        self._note(doing=Doing.PAUSED if paused_by else Doing.WATCHING, by=paused_by)
+        outcomes = self._fleet.attempt(
+            Phase.WATCH,
+            lambda session: self._watch(session, length),
+            tuple(self._switched),
+            note=f"paused by {paused_by}" if paused_by else "",
+            batch=self._course.batch(index),
+        )
+        self._bear(index, Phase.WATCH, outcomes.errors)
+        return not outcomes.errors
+
+    def _bear(self, index: int, phase: Phase, errors: Mapping[str, AideployError]) -> None:
+        """Take back alone those that failed, as long as the course bears it.
+
+        Raises:
+            FleetError: it does not, and all have to go back.
+            Held: it does not, and a person decides.
+            Aborted: that was why.
+        """
+        failed = {name: error for name, error in errors.items() if not _was_stopped(error)}
+        for error in failed.values():
+            if isinstance(error, Aborted):
+                raise error
+        if not errors:
+            return
+        causes = tuple(failed.values()) or tuple(errors.values())
+        too_many = len(self.failed) + len(failed) > self._course.tolerated(index)
+        if too_many and not self._course.holds:
+            raise FleetError(phase, causes)
+        self.failed |= failed
+        self._take_back_alone(failed)
+        if not self._switched:
+            raise FleetError(phase, causes)
+        if too_many:
+            raise self._hold(index, causes)
+
+    def _take_back_alone(self, failed: Mapping[str, AideployError]) -> None:
+        """Take these hosts back; whatever comes of it, the others stay on the release."""
+        what = _told(failed.values())
+        outcomes = self._fleet.attempt(
+            Phase.REVERT,
+            lambda session: self._revert(session, self._switched[session.host.name], what),
+            [name for name in failed if name in self._switched],
+            note="alone, the others stay",
+            stop_at_failure=False,
+        )
+        for name in failed:
+            self._switched.pop(name, None)
+        for name, cause in outcomes.errors.items():
+            self._say_stuck(name, cause)
+
+    def _hold(self, index: int, causes: tuple[AideployError, ...]) -> AideployError:
+        """Leave every host as it is, without a script that takes it back, for a person to decide.
+
+        Returns:
+            the error that says so.
+        """
+        held = self._state.now(doing=Doing.HELD, before=self._before(), why=_told(causes))
+
+        def work(session: Session) -> None:
+            name = session.host.name
+            session.run(Phase.HOLD, control.hold(self._facts[name].root, held))
+            if name in self._switched:
+                session.disarm(Phase.HOLD)
+                self.states[name] = replace(
+                    self.states[name], state=f"{self.states[name].state} (held)"
+                )
+
+        names = tuple(name for batch in self._course.batches for name in batch)
+        with _undisturbed(self._events, "the rollout is being held"):
+            outcomes = self._fleet.attempt(Phase.HOLD, work, names, stop_at_failure=False)
+        for name in outcomes.errors.keys() & self._switched.keys():
+            back = self._facts[name].previous or "nothing, as before"
+            self.states[name] = HostState(
+                host=name, state=f"could not be held; goes back by itself to {back}"
+            )
+        kept = [name for name in self._switched if name not in outcomes.errors]
+        self._switched = {}
+        return Held(
+            f"held in {str(self._course.batch(index)) or 'the only batch'}: "
+            f"{host_count(len(kept))} of {len(names)} serve the new release",
+            next_step="look: fab rollout.status, fab logs; then go on or back: "
+            "fab rollout.promote or fab rollout.abort",
+            causes=(*causes, *outcomes.errors.values()),
+        )
+
+    def _note(self, **changes: object) -> None:
+        """Remember how the rollout stands; the hosts hear it with the next script."""
+        self._state = self._state.now(before=self._before(), failed=tuple(self.failed), **changes)
+
+    def _before(self) -> Mapping[str, str | None]:
+        return {name: self._facts[name].previous for name in self._switched}
+
+    def _switch(self, session: Session) -> Health:
         name = session.host.name
-        target = targets[name]
+        target = self._targets[name]
+        known = self._facts[name]
         session.arm(Phase.SWITCH, self._reverting(name, target, "the controller went away"))
         self._switched[name] = target
         self.states[name] = HostState(host=name, state="half switched", release=target.release)
         live = self._entry(Verdict.LIVE, target, self._why)
         script = service.switch(
-            self._settings, self._hosts[name], self._facts[name], target, Direction.ON, (live,)
+            self._settings, self._hosts[name], known, target, Direction.ON, (live,)
         )
-        health = service.read_health(session.run(Phase.SWITCH, script)[0])
+        hear = control.hear(known.root, self._state)
+        health = service.read_health(session.run(Phase.SWITCH, hear, script)[1])
         self.states[name] = HostState(
             host=name, state=f"serves {target.release}", release=target.release, healthy=True
         )
         return health
 
-    def _watch(self, session: Session, targets: Mapping[str, Target]) -> Health:
+    def _watch(self, session: Session, length: timedelta) -> Health:
         name = session.host.name
+        known = self._facts[name]
         script = service.watch(
-            self._settings, self._hosts[name], self._facts[name], targets[name].revision
+            self._settings,
+            self._hosts[name],
+            known,
+            self._targets[name].revision,
+            length,
+            until=control.request_file(known.root),
         )
-        return service.read_health(session.run(Phase.WATCH, script)[0])
+        hear = control.hear(known.root, self._state)
+        _, watched, heard = session.run(Phase.WATCH, hear, script, hear)
+        if request := control.heard(heard):
+            self._heed(request)
+        return service.read_health(watched)
+
+    def _heed(self, request: Request) -> None:
+        with self._heeding:
+            if text := self._steering.heed(request):
+                self._events.publish(Notice(text=text))
 
     def _say_stuck(self, name: str, cause: AideployError) -> None:
         """Note the state of a host that could not be brought back."""
+        self._stuck[name] = cause
         back = self._facts[name].previous
         if isinstance(cause, HostNotReady):
             state = f"out of reach; if it is up it goes back by itself to {back or 'nothing'}"
@@ -315,6 +509,29 @@ def _undisturbed(events: Events, what: str) -> Iterator[None]:
         yield
     finally:
         restore()
+
+
+def _beginning(targets: Mapping[str, Target], course: Course, who: str) -> State:
+    """Return how a rollout stands that has not begun; all of its hosts have the same target."""
+    target = next(iter(targets.values()), Target(None))
+    now = datetime.now(UTC)
+    return State(
+        rollout=secrets.token_hex(8),
+        who=who,
+        since=now,
+        at=now,
+        release=target.release or "",
+        revision=target.revision,
+        batches=course.batches,
+        has_canary=course.has_canary,
+        batch=1,
+        doing=Doing.SWITCHING,
+    )
+
+
+def _was_stopped(error: AideployError) -> bool:
+    """Whether the host did not fail: it was stopped because another one did."""
+    return isinstance(error, ScriptFailed) and error.code == "cancelled"
 
 
 def _told(causes: Iterable[AideployError]) -> str:

@@ -7,7 +7,7 @@ one. The story decides what happens next; the fleet does it.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, TypeVar
@@ -24,8 +24,9 @@ from aideploy.errors import (
 )
 from aideploy.events import Events, HostState, Notice, Phase, StepStarted
 from aideploy.monitoring.targets import targets_file
+from aideploy.phases import batches, fetch, install, service, test, train
 from aideploy.phases import facts as looking
-from aideploy.phases import fetch, install, service, test, train
+from aideploy.phases.batches import Course
 from aideploy.phases.facts import HostFacts
 from aideploy.phases.fetch import Fetched
 from aideploy.phases.install import Installed
@@ -256,38 +257,55 @@ class Deployment:
         self._progress.staged = Target(self.release, self.revision, self._model)
         return health
 
-    def take_up(self) -> Target:
-        """Go on with the newest release that an earlier run staged on every serve host.
+    def take_up(self, release: str | None = None) -> Target:
+        """Go on with a release that an earlier run staged on every serve host.
+
+        Args:
+            release: its id; None for the newest that there is.
 
         Raises:
-            UsageError: there is none that is newer than what is live.
+            UsageError: there is none that is newer than what is live, or not everywhere.
         """
-        self._progress.staged = service.newest_staged(
-            [self.facts[name] for name in self._names(Role.SERVE)]
+        serve = [self.facts[name] for name in self._names(Role.SERVE)]
+        self._progress.staged = (
+            service.newest_staged(serve) if release is None else service.whole(serve, release)
         )
         return self._progress.staged
 
-    def switch(self) -> None:
-        """Switch every serve host and watch it; if one is not well, all go back."""
-        if self._progress.staged is None:
+    def switch(self, course: Callable[[Settings, Sequence[str]], Course] = batches.course) -> None:
+        """Switch the serve hosts batch by batch and watch them; if one is not well, all go back.
+
+        Args:
+            course: makes the batches of the hosts that do not serve the release yet; by default as
+                [rollout] wants them.
+
+        Raises:
+            RolledBack, NeedsPerson, Held, Interrupted: see `Rollout.run`.
+        """
+        staged = self._progress.staged
+        if staged is None:
             raise _too_early("nothing was staged yet", "stage()")
-        serve = self._names(Role.SERVE)
+        serve = [
+            name for name in self._names(Role.SERVE) if self.facts[name].current != staged.release
+        ]
         self._rollout = Rollout(
             self.settings,
             self._fleet,
             {name: self.facts[name] for name in serve},
             self._events,
+            dict.fromkeys(serve, staged),
+            course(self.settings, serve),
             who=self._who,
         )
-        bakes = self.settings.rollout.bake > timedelta(0)
-        self._rollout.run(dict.fromkeys(serve, self._progress.staged), watch=bakes)
+        self._rollout.run()
 
     def finish(self) -> None:
         """Confirm the switch, write the last word to the journals, tell Prometheus, make room.
 
         Raises:
             RolledBack, NeedsPerson: a host did not confirm, and so every host went back.
-            NeedsPerson: a host did not get to the end; what it serves does not change any more.
+            NeedsPerson: a host did not get to the end, or failed and went back alone; what is
+                served does not change any more.
         """
         if self._rollout is None:
             raise _too_early("nothing was switched yet", "switch()")
@@ -301,7 +319,11 @@ class Deployment:
 
         self._rollout.confirm()
         self._finished = True
-        conclude(self._fleet, self._events, work, self._fleet.names)
+        failed = self._rollout.failed
+        well = [name for name in self._fleet.names if name not in failed]
+        conclude(self._fleet, self._events, work, well)
+        if shortfall := self._rollout.shortfall():
+            raise shortfall
 
     def withdraw(self, error: AideployError) -> AideployError:
         """Take every host back that switched and was not finished.
@@ -328,11 +350,14 @@ class Deployment:
         """Return in one line what `run` is about to do."""
         settings = self.settings
         names = {role: self._names(role) for role in Role}
+        spread = batches.course(settings, names[Role.SERVE])
+        each = " after each" if len(spread.batches) > 1 else ""
+        watch = f"watch {settings.rollout.bake.total_seconds():g}s{each}"
         phases = [
             ("fetch", "install"),
             ("test",) if settings.test else (),
             (f"train on {names[Role.TRAIN][0]}", "distribute") if settings.train else (),
-            ("stage", "switch", f"watch {settings.rollout.bake.total_seconds():g}s", "finish"),
+            ("stage", spread.in_words(), watch, "finish"),
         ]
         return (
             f"plan: {revision or settings.app.branch} to {host_count(len(names[Role.SERVE]))}: "

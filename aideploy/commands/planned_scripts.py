@@ -130,7 +130,8 @@ class _Planned:
         yield Phase.STAGE, service.stage(settings, host, facts, self._staging(serve))
         entries = (self._entry(Verdict.LIVE),)
         yield Phase.SWITCH, service.switch(settings, host, facts, target, Direction.ON, entries)
-        yield Phase.WATCH, service.watch(settings, host, facts, self._revision)
+        bake = settings.rollout.bake
+        yield Phase.WATCH, service.watch(settings, host, facts, self._revision, bake)
 
     def _staging(self, serve: Serve) -> Staging:
         files = release_files(

@@ -31,6 +31,7 @@ class Condition:
         health: in words.
         lock: who holds the lock since when, when it is held.
         held: who locked it on purpose since when and why, when somebody did.
+        in_held_rollout: whether it is part of a rollout that waits for a person.
     """
 
     revision: str = ""
@@ -41,6 +42,7 @@ class Condition:
     health: str = ""
     lock: str = ""
     held: str = ""
+    in_held_rollout: bool = False
 
 
 def script(settings: Settings, host: Host) -> Script:
@@ -79,4 +81,5 @@ def read(result: Result) -> Condition:
         health=result.text("health").removeprefix("not healthy after 0 s: "),
         lock=result.text("lock"),
         held=result.text("held"),
+        in_held_rollout=result.text("rollout") == "held",
     )

@@ -10,7 +10,16 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from aideploy.events import Event, Failure, HostState, Outcome, Phase, RunFinished, RunStarted
+from aideploy.events import (
+    Batch,
+    Event,
+    Failure,
+    HostState,
+    Outcome,
+    Phase,
+    RunFinished,
+    RunStarted,
+)
 from aideploy.report.output import Output
 from aideploy.report.progress import PhaseResult, Progress
 
@@ -28,6 +37,7 @@ class _Phase:
     phase: Phase
     outcome: Outcome
     seconds: float
+    batch: Batch
     hosts: tuple[_Host, ...]
 
 
@@ -92,4 +102,4 @@ def _phase(result: PhaseResult) -> _Phase:
     hosts = tuple(
         _Host(host.host, host.outcome, host.seconds, host.message) for host in result.finished
     )
-    return _Phase(result.phase, result.outcome, result.seconds, hosts)
+    return _Phase(result.phase, result.outcome, result.seconds, result.batch, hosts)

@@ -26,7 +26,7 @@ from aideploy.events import (
     StepStarted,
 )
 from aideploy.report.safe_text import visible
-from aideploy.report.wording import duration
+from aideploy.report.wording import duration, joined
 
 KEPT_LOGS = 50
 
@@ -97,7 +97,8 @@ def _lines(event: Event) -> list[str]:
             return _several(event.phase, event.host, f"{outcome}  {event.message}".rstrip())
         case PhaseStarted():
             begins = f"begins on {', '.join(event.hosts)}"
-            return [_columns(event.phase, "-", visible(f"{begins}  {event.note}".rstrip()))]
+            more = joined(event.batch, event.note)
+            return [_columns(event.phase, "-", visible(f"{begins}  {more}".rstrip()))]
         case PhaseFinished():
             return [_columns(event.phase, "-", f"{event.outcome} {duration(event.seconds)}")]
         case Notice():

@@ -285,7 +285,12 @@ SERVE = '[serve]\ncommand = "run"\n'
         (HEAD + "[[serve]]\ncommand = 'x'\n" + HOST, 4, "serve", "found a list, expected a table"),
         (HEAD + "[health]\npath = 'x'\n" + SERVE + HOST, 5, "health.path", "'/'"),
         (HEAD + "[health]\njson = { a = [] }\n" + SERVE + HOST, 5, "health.json.a", "empty list"),
-        (HEAD + "[rollout]\ncanary = 1\n" + SERVE + HOST, 5, "rollout.canary", "not in this"),
+        (
+            HEAD + "[rollout]\non_inconclusive = 'hold'\n" + SERVE + HOST,
+            5,
+            "rollout.on_inconclusive",
+            "not in this",
+        ),
         (HEAD + "[notify]\n" + SERVE + HOST, 4, "notify", "not in this version yet"),
         (HEAD + "[ssh]\nzzz = 1\n" + SERVE + HOST, 5, "ssh.zzz", "known: connect_timeout, "),
         # What does not fit together.
