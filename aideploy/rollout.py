@@ -340,7 +340,7 @@ class Rollout:
         self._switched = {}
         return Held(
             f"held in {str(self._course.batch(index)) or 'the only batch'}: "
-            f"{host_count(len(kept))} of {len(names)} serve the new release",
+            f"the new release is on {len(kept)} of {host_count(len(names))}",
             next_step="look: fab rollout.status, fab logs; then go on or back: "
             "fab rollout.promote or fab rollout.abort",
             causes=(*causes, *outcomes.errors.values()),
