@@ -2,8 +2,9 @@
 
 Used by deploy and by rollback. It decides; the fleet does. Hosts switch batch by batch, and those
 that have are watched for as long as others follow. A host that is switched holds a script of ours
-that takes it back if the controller dies before it confirms. The confirmation is the point of no
-return, once, for all batches: every host has answered it, or all go back.
+that takes it back if the controller dies before it confirms, or the host itself starts again. The
+confirmation is the point of no return, once, for all batches: every host has answered it, or all go
+back.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from aideploy.errors import (
     Unreachable,
 )
 from aideploy.events import Events, HostState, Notice, Phase
-from aideploy.phases import control, service
+from aideploy.phases import control, due, service
 from aideploy.phases import facts as looking
 from aideploy.phases.batches import Course
 from aideploy.phases.control import Doing, Request, State, Steering
@@ -48,8 +49,8 @@ if TYPE_CHECKING:
     from aideploy.settings import Settings
 
 _RECONNECT_SECONDS = 60.0
-# While a rollout is paused the hosts are watched in pieces of this length.
-_PAUSED_LOOK = timedelta(minutes=1)
+# How long hosts are watched at a time, at most, before they are told that the controller is there.
+_LONGEST_LOOK = timedelta(minutes=5)
 # Less than this is not worth another round trip.
 _LEAST_LOOK = timedelta(milliseconds=500)
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -96,6 +97,7 @@ class Rollout:
         self._steering = Steering(self._state.rollout)
         self._heeding = threading.Lock()
         self.failed: dict[str, AideployError] = {}
+        self._perhaps_confirmed: set[str] = set()
         self.states = {name: untouched(known) for name, known in facts.items()}
 
     def run(self) -> None:
@@ -132,11 +134,7 @@ class Rollout:
         """
         try:
             with _undisturbed(self._events, "the release is being confirmed"):
-                self._fleet.each(
-                    Phase.CONFIRM,
-                    lambda session: session.disarm(Phase.CONFIRM),
-                    tuple(self._switched),
-                )
+                self._fleet.each(Phase.CONFIRM, self._confirm, tuple(self._switched))
         except (FleetError, Interrupted) as error:
             raise self.go_back(error) from error
         self._switched = {}
@@ -248,10 +246,10 @@ class Rollout:
             if self._steering.promoted_by:
                 left = timedelta(0)
             elif self._steering.paused_by:
-                left = _PAUSED_LOOK
+                left = _LONGEST_LOOK
             if looked and left < _LEAST_LOOK:
                 return
-            looked = self._look(index, left)
+            looked = self._look(index, min(left, _LONGEST_LOOK, self._settings.rollout.confirm / 2))
 
     def _look(self, index: int, length: timedelta) -> bool:
         """Watch every host that has switched for so long, or until somebody asks for something.
@@ -321,9 +319,13 @@ class Rollout:
 
         def work(session: Session) -> None:
             name = session.host.name
-            session.run(Phase.HOLD, control.hold(self._facts[name].root, held))
-            if name in self._switched:
-                session.disarm(Phase.HOLD)
+            known = self._facts[name]
+            hold = control.hold(known.root, held)
+            if name not in self._switched:
+                session.run(Phase.HOLD, hold)
+            else:
+                self._perhaps_confirmed.add(name)
+                session.run(Phase.HOLD, hold, due.confirm(known))
                 self.states[name] = replace(
                     self.states[name], state=f"{self.states[name].state} (held)"
                 )
@@ -332,9 +334,8 @@ class Rollout:
         with _undisturbed(self._events, "the rollout is being held"):
             outcomes = self._fleet.attempt(Phase.HOLD, work, names, stop_at_failure=False)
         for name in outcomes.errors.keys() & self._switched.keys():
-            back = self._facts[name].previous or "nothing, as before"
             self.states[name] = HostState(
-                host=name, state=f"could not be held; goes back by itself to {back}"
+                host=name, state=self._out_of_reach(name, self._facts[name].previous or "nothing")
             )
         kept = [name for name in self._switched if name not in outcomes.errors]
         self._switched = {}
@@ -357,7 +358,7 @@ class Rollout:
         name = session.host.name
         target = self._targets[name]
         known = self._facts[name]
-        session.arm(Phase.SWITCH, self._reverting(name, target, "the controller went away"))
+        arm = due.arm(self._settings, known, self._reverting(name, target, "nobody confirmed it"))
         self._switched[name] = target
         self.states[name] = HostState(host=name, state="half switched", release=target.release)
         live = self._entry(Verdict.LIVE, target, self._why)
@@ -365,7 +366,7 @@ class Rollout:
             self._settings, self._hosts[name], known, target, Direction.ON, (live,)
         )
         hear = control.hear(known.root, self._state)
-        health = service.read_health(session.run(Phase.SWITCH, hear, script)[1])
+        health = service.read_health(session.run(Phase.SWITCH, arm, hear, script)[2])
         self.states[name] = HostState(
             host=name, state=f"serves {target.release}", release=target.release, healthy=True
         )
@@ -374,6 +375,8 @@ class Rollout:
     def _watch(self, session: Session, length: timedelta) -> Health:
         name = session.host.name
         known = self._facts[name]
+        # The look, not what was before it, has to fit into the time for the confirmation.
+        extend = due.extend(known, self._settings.rollout.confirm)
         script = service.watch(
             self._settings,
             self._hosts[name],
@@ -383,7 +386,7 @@ class Rollout:
             until=control.request_file(known.root),
         )
         hear = control.hear(known.root, self._state)
-        _, watched, heard = session.run(Phase.WATCH, hear, script, hear)
+        _, _, watched, heard = session.run(Phase.WATCH, extend, hear, script, hear)
         if request := control.heard(heard):
             self._heed(request)
         return service.read_health(watched)
@@ -393,16 +396,32 @@ class Rollout:
             if text := self._steering.heed(request):
                 self._events.publish(Notice(text=text))
 
+    def _confirm(self, session: Session) -> None:
+        name = session.host.name
+        self._perhaps_confirmed.add(name)
+        session.run(Phase.CONFIRM, due.confirm(self._facts[name]))
+
     def _say_stuck(self, name: str, cause: AideployError) -> None:
         """Note the state of a host that could not be brought back."""
         self._stuck[name] = cause
         back = self._facts[name].previous
-        if isinstance(cause, HostNotReady):
-            state = f"out of reach; if it is up it goes back by itself to {back or 'nothing'}"
+        if isinstance(cause, Locked):
+            self.states[name] = HostState(host=name, state=cause.what)
+        elif isinstance(cause, HostNotReady):
+            state = self._out_of_reach(name, back or "nothing")
             self.states[name] = HostState(host=name, state=state)
         else:
             state = f"back on {back}" if back else "should serve nothing, as before"
             self.states[name] = HostState(host=name, state=state, release=back, healthy=False)
+
+    def _out_of_reach(self, name: str, back: str) -> str:
+        if name in self._perhaps_confirmed:
+            return f"out of reach; goes back by itself to {back} unless it heard the confirmation"
+        latest = self._settings.rollout.confirm.total_seconds()
+        return (
+            f"out of reach; goes back by itself to {back}: "
+            f"within {latest:g} s if it is up, else as soon as it starts"
+        )
 
     def _revert(self, session: Session, target: Target, why: str) -> Health:
         name = session.host.name
@@ -410,7 +429,6 @@ class Rollout:
         if session.is_open:
             try:
                 result = session.run(Phase.REVERT, script)[0]
-                session.disarm(Phase.REVERT)
             except ConnectionLost:
                 result = self._reconnected(session).run(Phase.REVERT, script)[0]
         else:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from aideploy.commands.asking import Absent, ask, named
-from aideploy.errors import Aborted, HostNotReady, NeedsPerson, UsageError
+from aideploy.errors import Aborted, HostNotReady, Interrupted, NeedsPerson, UsageError
 from aideploy.events import Batch, HostState, Phase
 from aideploy.phases import batches, control, service
 from aideploy.phases import facts as looking
@@ -253,6 +253,11 @@ def _abort(run: Run, state: State) -> None:
     came_back = rollout.go_back(Aborted(f"{run.who} aborted the rollout"))
     known = {name: untouched(one) for name, one in facts.items()} | rollout.states
     run.hosts = tuple(known.values())
+    if isinstance(came_back, Interrupted):
+        raise Interrupted(
+            "interrupted; the rollout is held as before, or half-way back",
+            next_step="fab rollout.abort again",
+        )
     if isinstance(came_back, NeedsPerson):
         raise came_back
     if lost:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field
 
 from aideploy.settings.table import Table, default
-from aideploy.settings.values import Duration, Hosts, SomeHosts, Whole
+from aideploy.settings.values import Duration, Hosts, SomeHosts, Timeout, Whole
+
+_CONFIRM = timedelta(minutes=10)
 
 
 class OnFailure(StrEnum):
@@ -16,6 +19,13 @@ class OnFailure(StrEnum):
 
     ROLLBACK = "rollback"
     HOLD = "hold"
+
+
+def _longer_than_the_bake(fields: dict[str, Any]) -> Any:
+    # It is written as in the file, and read like that.
+    # The bake is absent when it is itself refused; then nothing is built from this.
+    bake: timedelta = fields.get("bake", timedelta(0))
+    return f"{max(_CONFIRM, 2 * bake).total_seconds():.0f}s"
 
 
 class Rollout(Table):
@@ -32,6 +42,9 @@ class Rollout(Table):
 
     pause: Duration = default("0s")
     """How long to wait, after the bake time, before the next batch."""
+
+    confirm: Timeout = Field(default_factory=_longer_than_the_bake)
+    """A host on its own goes back by itself after so long; 10m, or twice the bake by default."""
 
     max_failures: Annotated[Whole, Field(ge=0)] = 0
     """How many hosts behind the canary may fail, and go back alone, before all go back."""
