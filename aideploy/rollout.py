@@ -9,51 +9,42 @@ back.
 
 from __future__ import annotations
 
-import secrets
-import signal
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from aideploy.errors import (
     Aborted,
     AideployError,
-    ConnectionLost,
     Held,
-    HostNotReady,
     Interrupted,
-    Locked,
     NeedsPerson,
     RolledBack,
-    Unreachable,
 )
 from aideploy.events import Events, HostState, Notice, Phase
 from aideploy.phases import control, due, service
-from aideploy.phases import facts as looking
 from aideploy.phases.batches import Course
-from aideploy.phases.control import Doing, Request, State, Steering
+from aideploy.phases.control import Doing, Request, Steering
 from aideploy.phases.facts import HostFacts
-from aideploy.phases.journal import Entry, Verdict
+from aideploy.phases.journal import Verdict
 from aideploy.phases.service import Direction, Health, Target
 from aideploy.remote.fleet import Fleet, FleetError
 from aideploy.remote.result import ScriptFailed
-from aideploy.remote.script import Script
-from aideploy.remote.session import Lock, Session
+from aideploy.remote.session import Session
 from aideploy.report.wording import host_count
+from aideploy.undisturbed import undisturbed
+from aideploy.way_back import WayBack, entry
 
 if TYPE_CHECKING:
     from aideploy.settings import Settings
 
-_RECONNECT_SECONDS = 60.0
 # How long hosts are watched at a time, at most, before they are told that the controller is there.
 _LONGEST_LOOK = timedelta(minutes=5)
 # Less than this is not worth another round trip.
 _LEAST_LOOK = timedelta(milliseconds=500)
-_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Rollout:
@@ -91,9 +82,11 @@ class Rollout:
         self._who = who
         self._why = why
         self._hosts = {host.name: host for host in settings.hosts if host.name in facts}
+        self._way_back = WayBack(settings, facts, who)
         self._switched: dict[str, Target] = {}
         self._stuck: dict[str, AideployError] = {}
-        self._state = _beginning(targets, course, who)
+        target = next(iter(targets.values()), Target(None))
+        self._state = control.beginning(course, target.release or "", target.revision, who)
         self._steering = Steering(self._state.rollout)
         self._heeding = threading.Lock()
         self.failed: dict[str, AideployError] = {}
@@ -133,7 +126,7 @@ class Rollout:
             RolledBack, NeedsPerson: a host did not answer, and so every host went back.
         """
         try:
-            with _undisturbed(self._events, "the release is being confirmed"):
+            with undisturbed(self._events, "the release is being confirmed"):
                 self._fleet.each(Phase.CONFIRM, self._confirm, tuple(self._switched))
         except (FleetError, Interrupted) as error:
             raise self.go_back(error) from error
@@ -173,7 +166,7 @@ class Rollout:
                 host=name, state=f"was switched; goes back by itself to {back}", release=back
             )
         try:
-            with _undisturbed(self._events, "the hosts are going back"):
+            with undisturbed(self._events, "the hosts are going back"):
                 outcomes = self._fleet.attempt(
                     Phase.REVERT,
                     lambda session: self._revert(session, switched[session.host.name], what),
@@ -315,12 +308,12 @@ class Rollout:
         Returns:
             the error that says so.
         """
-        held = self._state.now(doing=Doing.HELD, before=self._before(), why=_told(causes))
+        self._note(doing=Doing.HELD, why=_told(causes))
 
         def work(session: Session) -> None:
             name = session.host.name
             known = self._facts[name]
-            hold = control.hold(known.root, held)
+            hold = control.hold(known.root, self._state)
             if name not in self._switched:
                 session.run(Phase.HOLD, hold)
             else:
@@ -331,12 +324,10 @@ class Rollout:
                 )
 
         names = tuple(name for batch in self._course.batches for name in batch)
-        with _undisturbed(self._events, "the rollout is being held"):
+        with undisturbed(self._events, "the rollout is being held"):
             outcomes = self._fleet.attempt(Phase.HOLD, work, names, stop_at_failure=False)
         for name in outcomes.errors.keys() & self._switched.keys():
-            self.states[name] = HostState(
-                host=name, state=self._out_of_reach(name, self._facts[name].previous or "nothing")
-            )
+            self.states[name] = self._way_back.out_of_reach(name, perhaps_confirmed=True)
         kept = [name for name in self._switched if name not in outcomes.errors]
         self._switched = {}
         return Held(
@@ -358,10 +349,12 @@ class Rollout:
         name = session.host.name
         target = self._targets[name]
         known = self._facts[name]
-        arm = due.arm(self._settings, known, self._reverting(name, target, "nobody confirmed it"))
+        arm = due.arm(
+            self._settings, known, self._way_back.script(name, target, "nobody confirmed it")
+        )
         self._switched[name] = target
         self.states[name] = HostState(host=name, state="half switched", release=target.release)
-        live = self._entry(Verdict.LIVE, target, self._why)
+        live = entry(Verdict.LIVE, target, self._who, self._why)
         script = service.switch(
             self._settings, self._hosts[name], known, target, Direction.ON, (live,)
         )
@@ -401,83 +394,17 @@ class Rollout:
         self._perhaps_confirmed.add(name)
         session.run(Phase.CONFIRM, due.confirm(self._facts[name]))
 
-    def _say_stuck(self, name: str, cause: AideployError) -> None:
-        """Note the state of a host that could not be brought back."""
-        self._stuck[name] = cause
-        back = self._facts[name].previous
-        if isinstance(cause, Locked):
-            self.states[name] = HostState(host=name, state=cause.what)
-        elif isinstance(cause, HostNotReady):
-            state = self._out_of_reach(name, back or "nothing")
-            self.states[name] = HostState(host=name, state=state)
-        else:
-            state = f"back on {back}" if back else "should serve nothing, as before"
-            self.states[name] = HostState(host=name, state=state, release=back, healthy=False)
-
-    def _out_of_reach(self, name: str, back: str) -> str:
-        if name in self._perhaps_confirmed:
-            return f"out of reach; goes back by itself to {back} unless it heard the confirmation"
-        latest = self._settings.rollout.confirm.total_seconds()
-        return (
-            f"out of reach; goes back by itself to {back}: "
-            f"within {latest:g} s if it is up, else as soon as it starts"
-        )
-
     def _revert(self, session: Session, target: Target, why: str) -> Health:
         name = session.host.name
-        script = self._reverting(name, target, why)
-        if session.is_open:
-            try:
-                result = session.run(Phase.REVERT, script)[0]
-            except ConnectionLost:
-                result = self._reconnected(session).run(Phase.REVERT, script)[0]
-        else:
-            result = self._reconnected(session).run(Phase.REVERT, script)[0]
-        back = self._facts[name].previous
-        self.states[name] = HostState(
-            host=name,
-            state=f"back on {back}" if back else "nothing is live, as before",
-            release=back,
-            healthy=True if back else None,
-        )
-        return service.read_health(result)
+        health = self._way_back.take(session, target, why)
+        self.states[name] = self._way_back.taken(name)
+        return health
 
-    def _reconnected(self, session: Session) -> Session:
-        """Open the session again.
-
-        The host may still hold the lock of the session that was lost and be going back by itself;
-        a line that was cut may be mended.
-        """
-        deadline = time.monotonic() + _RECONNECT_SECONDS
-        session.close()
-        while True:
-            try:
-                session.open(Lock.HELD, looking.script(self._settings))
-                return session
-            except (Locked, Unreachable, ConnectionLost):
-                if time.monotonic() > deadline:
-                    raise
-                time.sleep(1)
-
-    def _reverting(self, name: str, target: Target, why: str) -> Script:
-        known = self._facts[name]
-        previous = service.known_target(known, known.previous)
-        entries = [self._entry(Verdict.REVERTED, target, why)]
-        if previous.release:
-            entries.append(self._entry(Verdict.LIVE, previous, why))
-        return service.switch(
-            self._settings, self._hosts[name], known, previous, Direction.BACK, tuple(entries)
-        )
-
-    def _entry(self, verdict: Verdict, target: Target, why: str) -> Entry:
-        return Entry(
-            verdict=verdict,
-            release=target.release or "",
-            at=datetime.now(UTC),
-            who=self._who,
-            why=why,
-            revision=target.revision,
-            model=target.model,
+    def _say_stuck(self, name: str, cause: AideployError) -> None:
+        """Note that a host could not be brought back."""
+        self._stuck[name] = cause
+        self.states[name] = self._way_back.missed(
+            name, cause, perhaps_confirmed=name in self._perhaps_confirmed
         )
 
 
@@ -489,7 +416,7 @@ def conclude(
     Raises:
         NeedsPerson: a host did not get so far; what it serves does not change any more.
     """
-    with _undisturbed(events, "the release is live, the last word is being written"):
+    with undisturbed(events, "the release is live, the last word is being written"):
         outcomes = fleet.attempt(Phase.FINISH, work, hosts, stop_at_failure=False)
     if outcomes.errors:
         raise NeedsPerson(
@@ -497,54 +424,6 @@ def conclude(
             next_step="when that is put right, run the same command again",
             causes=tuple(outcomes.errors.values()),
         )
-
-
-@contextmanager
-def _undisturbed(events: Events, what: str) -> Iterator[None]:
-    """Let the first Ctrl-C (or SIGTERM, or SIGHUP) pass; the second one counts.
-
-    Args:
-        events: where the user is told.
-        what: what is going on that had better come to its end.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {number: signal.getsignal(number) for number in _STOP_SIGNALS}
-
-    def restore() -> None:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-    def note(*_: object) -> None:
-        restore()
-        text = f"{what}, which takes a moment; another Ctrl-C stops it half-way"
-        events.publish(Notice(text=text, level="warning"))
-
-    for number in _STOP_SIGNALS:
-        signal.signal(number, note)
-    try:
-        yield
-    finally:
-        restore()
-
-
-def _beginning(targets: Mapping[str, Target], course: Course, who: str) -> State:
-    """Return how a rollout stands that has not begun; all of its hosts have the same target."""
-    target = next(iter(targets.values()), Target(None))
-    now = datetime.now(UTC)
-    return State(
-        rollout=secrets.token_hex(8),
-        who=who,
-        since=now,
-        at=now,
-        release=target.release or "",
-        revision=target.revision,
-        batches=course.batches,
-        has_canary=course.has_canary,
-        batch=1,
-        doing=Doing.SWITCHING,
-    )
 
 
 def _was_stopped(error: AideployError) -> bool:

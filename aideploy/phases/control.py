@@ -26,6 +26,7 @@ from aideploy.remote.result import Result
 from aideploy.remote.script import Script
 
 if TYPE_CHECKING:
+    from aideploy.phases.batches import Course
     from aideploy.settings import Settings
 
 HEARD_SECONDS = 15
@@ -115,6 +116,29 @@ class State:
     def now(self, **changes: object) -> State:
         """Return the state with these changes, said at this moment."""
         return replace(self, at=datetime.now(UTC), **changes)  # type: ignore[arg-type]
+
+
+def beginning(course: Course, release: str, revision: str, who: str) -> State:
+    """Return how a rollout stands that has not begun.
+
+    Args:
+        course: its batches.
+        release, revision: what is rolled out, to all of its hosts.
+        who: user@machine of the controller.
+    """
+    now = datetime.now(UTC)
+    return State(
+        rollout=secrets.token_hex(8),
+        who=who,
+        since=now,
+        at=now,
+        release=release,
+        revision=revision,
+        batches=course.batches,
+        has_canary=course.has_canary,
+        batch=1,
+        doing=Doing.SWITCHING,
+    )
 
 
 @dataclass(frozen=True)

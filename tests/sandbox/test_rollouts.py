@@ -227,18 +227,6 @@ def test_more_failures_than_may_be_take_all_hosts_back(healthy: SmallProject) ->
     assert live(healthy) == before
 
 
-def test_a_canary_that_fails_is_one_failure_too_many(healthy: SmallProject) -> None:
-    before = live(healthy)
-    healthy.commit(ill_on(healthy, "host1"))
-    healthy.settle(rollout={**ONE_BY_ONE, "bake": "0s", "max_failures": 2})
-
-    ran = healthy.fab("deploy")
-
-    assert ran.status == ExitStatus.ROLLED_BACK, ran.text
-    assert "switch      host2" not in ran.text
-    assert live(healthy) == before
-
-
 def test_a_host_that_falls_ill_after_its_own_batch_is_noticed(healthy: SmallProject) -> None:
     before = live(healthy)
     falls_ill = healthy.home("host1") / "ill"
