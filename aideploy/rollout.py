@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -33,6 +33,7 @@ from aideploy.phases.journal import Verdict
 from aideploy.phases.service import Direction, Health, Target
 from aideploy.remote.fleet import Fleet, FleetError
 from aideploy.remote.result import ScriptFailed
+from aideploy.remote.script import Script
 from aideploy.remote.session import Session
 from aideploy.report.wording import host_count
 from aideploy.undisturbed import undisturbed
@@ -93,8 +94,11 @@ class Rollout:
         self._perhaps_confirmed: set[str] = set()
         self.states = {name: untouched(known) for name, known in facts.items()}
 
-    def run(self) -> None:
+    def run(self, adopted: Collection[str] = ()) -> None:
         """Switch every host to its target, batch by batch, and watch it; `confirm` has to follow.
+
+        Args:
+            adopted: see `adopt`; these come first.
 
         Raises:
             RolledBack: it failed; every host that switched is back and well.
@@ -103,6 +107,7 @@ class Rollout:
             Interrupted: as RolledBack, after Ctrl-C.
         """
         try:
+            self.adopt(adopted)
             for index in range(len(self._course.batches)):
                 self._switch_batch(index)
                 self._watch_batch(index)
@@ -112,12 +117,25 @@ class Rollout:
             # Between two phases.
             raise self.go_back(Interrupted("interrupted")) from error
 
-    def adopt(self) -> None:
-        """Answer for all hosts as if we had switched them: an earlier run left them as they are.
+    def adopt(self, hosts: Collection[str]) -> None:
+        """Answer for hosts that an earlier run left on their targets, as if we had switched them.
 
-        The facts of this rollout say what they go back to.
+        From here on they go back by themselves, too, to what the facts of this rollout say.
+
+        Raises:
+            FleetError, Interrupted: some could not be told so; `go_back` has to follow.
         """
-        self._switched = dict(self._targets)
+
+        def work(session: Session) -> None:
+            name = session.host.name
+            target = self._targets[name]
+            self._switched[name] = target
+            self.states[name] = HostState(
+                host=name, state=f"serves {target.release}", release=target.release
+            )
+            session.run(Phase.HOLD, self._armed(name))
+
+        self._fleet.each(Phase.HOLD, work, hosts, "taken up again")
 
     def confirm(self) -> None:
         """Take back the scripts that would revert the hosts: the point of no return.
@@ -323,7 +341,7 @@ class Rollout:
                     self.states[name], state=f"{self.states[name].state} (held)"
                 )
 
-        names = tuple(name for batch in self._course.batches for name in batch)
+        names = tuple(self._facts)
         with undisturbed(self._events, "the rollout is being held"):
             outcomes = self._fleet.attempt(Phase.HOLD, work, names, stop_at_failure=False)
         for name in outcomes.errors.keys() & self._switched.keys():
@@ -393,6 +411,11 @@ class Rollout:
         name = session.host.name
         self._perhaps_confirmed.add(name)
         session.run(Phase.CONFIRM, due.confirm(self._facts[name]))
+
+    def _armed(self, name: str) -> Script:
+        """Return the script that leaves the way back on a host, for when nobody confirms."""
+        back = self._way_back.script(name, self._targets[name], "nobody confirmed it")
+        return due.arm(self._settings, self._facts[name], back)
 
     def _revert(self, session: Session, target: Target, why: str) -> Health:
         name = session.host.name

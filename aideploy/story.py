@@ -7,7 +7,7 @@ one. The story decides what happens next; the fleet does it.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, TypeVar
@@ -27,6 +27,7 @@ from aideploy.monitoring.targets import targets_file
 from aideploy.phases import batches, fetch, install, service, test, train
 from aideploy.phases import facts as looking
 from aideploy.phases.batches import Course
+from aideploy.phases.control import State
 from aideploy.phases.facts import HostFacts
 from aideploy.phases.fetch import Fetched
 from aideploy.phases.install import Installed
@@ -272,32 +273,37 @@ class Deployment:
         )
         return self._progress.staged
 
-    def switch(self, course: Callable[[Settings, Sequence[str]], Course] = batches.course) -> None:
+    def switch(self) -> None:
         """Switch the serve hosts batch by batch and watch them; if one is not well, all go back.
-
-        Args:
-            course: makes the batches of the hosts that do not serve the release yet; by default as
-                [rollout] wants them.
 
         Raises:
             RolledBack, NeedsPerson, Held, Interrupted: see `Rollout.run`.
         """
-        staged = self._progress.staged
-        if staged is None:
+        if self._progress.staged is None:
             raise _too_early("nothing was staged yet", "stage()")
-        serve = [
-            name for name in self._names(Role.SERVE) if self.facts[name].current != staged.release
-        ]
-        self._rollout = Rollout(
-            self.settings,
-            self._fleet,
-            {name: self.facts[name] for name in serve},
-            self._events,
-            dict.fromkeys(serve, staged),
-            course(self.settings, serve),
-            who=self._who,
-        )
+        serve = self._names(Role.SERVE)
+        facts = {name: self.facts[name] for name in serve}
+        course = batches.course(self.settings, serve)
+        self._rollout = self._begun(facts, course, self._progress.staged)
         self._rollout.run()
+
+    def take_over(self, held: State) -> None:
+        """Go on with a rollout that is held, without waiting between its batches.
+
+        What it switched is ours from here on: if a host fails now, these go back as well.
+
+        Raises:
+            UsageError: its release is not on every serve host any more.
+            RolledBack, NeedsPerson, Held, Interrupted: see `Rollout.run`.
+        """
+        staged = self.take_up(held.release)
+        serve = self._names(Role.SERVE)
+        facts = {name: self.facts[name] for name in serve}
+        switched = held.switched(facts)
+        rest = tuple(name for name in serve if name not in switched)
+        course = batches.promoted(self.settings, rest)
+        self._rollout = self._begun({**facts, **switched}, course, staged)
+        self._rollout.run(adopted=tuple(switched))
 
     def finish(self) -> None:
         """Confirm the switch, write the last word to the journals, tell Prometheus, make room.
@@ -402,6 +408,12 @@ class Deployment:
         return tuple(known.values())
 
     # -- inside ---------------------------------------------------------------------------------
+
+    def _begun(self, facts: Mapping[str, HostFacts], course: Course, target: Target) -> Rollout:
+        targets = dict.fromkeys(facts, target)
+        return Rollout(
+            self.settings, self._fleet, facts, self._events, targets, course, who=self._who
+        )
 
     @property
     def _model(self) -> str:

@@ -7,16 +7,24 @@ so. One that is held has no terminal any more: it is promoted or aborted here.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from aideploy.commands.asking import Absent, ask, named
-from aideploy.errors import Aborted, HostNotReady, Interrupted, NeedsPerson, UsageError
+from aideploy.errors import (
+    Aborted,
+    AideployError,
+    HostNotReady,
+    Interrupted,
+    NeedsPerson,
+    UsageError,
+)
 from aideploy.events import Batch, HostState, Phase
 from aideploy.phases import batches, control, service
 from aideploy.phases import facts as looking
 from aideploy.phases.control import Doing, Found, Request, State, Wish
 from aideploy.phases.facts import HostFacts
+from aideploy.remote.fleet import FleetError
 from aideploy.remote.session import Lock, Session
 from aideploy.report.facts import Table, Text
 from aideploy.rollout import Rollout, untouched
@@ -37,7 +45,7 @@ class HostInRollout:
 
     Args:
         host: its name.
-        batch: which one it is in, from 1; 0 for a host that takes no part.
+        batch: which one it is in, from 1; 0 for one that takes no part, or switched before.
         live: the release that is live there; None for nothing.
         state: switched, waiting, failed or unknown.
     """
@@ -219,8 +227,7 @@ def _promote(run: Run, state: State) -> None:
     story = Deployment(run.settings, run.fleet, run.events, who=run.who)
     try:
         story.open()
-        story.take_up(state.release)
-        story.switch(batches.promoted)
+        story.take_over(state)
         story.finish()
     finally:
         run.hosts = story.states
@@ -235,29 +242,27 @@ def _abort(run: Run, state: State) -> None:
     facts = {name: looking.read(name, result[0]) for name, result in outcomes.results.items()}
     run.hosts = tuple(map(untouched, facts.values()))
     lost = {name: error for name, error in outcomes.errors.items() if name in state.before}
-    back = {
-        name: _as_before(facts[name], previous)
-        for name, previous in state.before.items()
-        if name in facts and facts[name].current == state.release
-    }
+    back = state.switched(facts)
     rollout = Rollout(
         settings,
         run.fleet,
         back,
         run.events,
         {name: service.known_target(facts[name], state.release) for name in back},
-        batches.at_once(tuple(back)),
+        batches.at_once(()),
         who=run.who,
     )
-    rollout.adopt()
-    came_back = rollout.go_back(Aborted(f"{run.who} aborted the rollout"))
-    known = {name: untouched(one) for name, one in facts.items()} | rollout.states
-    run.hosts = tuple(known.values())
+    why: AideployError = Aborted(f"{run.who} aborted the rollout")
+    try:
+        rollout.adopt(tuple(back))
+    except (FleetError, Interrupted) as error:
+        why = error
+    came_back = rollout.go_back(why)
+    run.hosts = tuple(
+        {**{name: untouched(one) for name, one in facts.items()}, **rollout.states}.values()
+    )
     if isinstance(came_back, Interrupted):
-        raise Interrupted(
-            "interrupted; the rollout is held as before, or half-way back",
-            next_step="fab rollout.abort again",
-        )
+        raise came_back
     if isinstance(came_back, NeedsPerson):
         raise came_back
     if lost:
@@ -270,11 +275,6 @@ def _abort(run: Run, state: State) -> None:
     run.fleet.each(Phase.HOLD, lambda session: _forget(session, facts), tuple(facts))
     run.headline = "aborted: every host that had switched is back on its previous release"
     run.next_step = "correct it, push, and run fab deploy again"
-
-
-def _as_before(facts: HostFacts, previous: str | None) -> HostFacts:
-    """Return the facts with what was live before the rollout, which is what to go back to."""
-    return replace(facts, current=previous)
 
 
 def _forget(session: Session, facts: Mapping[str, HostFacts]) -> None:
@@ -325,7 +325,7 @@ def _host(name: str, found: Found, state: State | None) -> HostInRollout:
         for host in hosts
     }
     batch = numbers.get(name, 0)
-    if state is None or not batch:
+    if state is None or not (batch or name in state.before):
         words = "takes no part"
     elif name in state.failed:
         words = "failed"

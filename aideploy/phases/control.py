@@ -27,6 +27,7 @@ from aideploy.remote.script import Script
 
 if TYPE_CHECKING:
     from aideploy.phases.batches import Course
+    from aideploy.phases.facts import HostFacts
     from aideploy.settings import Settings
 
 HEARD_SECONDS = 15
@@ -112,6 +113,21 @@ class State:
     def line(self) -> str:
         """Return the state as one line of JSON."""
         return _line(self)
+
+    def switched(self, facts: Mapping[str, HostFacts]) -> Mapping[str, HostFacts]:
+        """Return the hosts that it switched and that serve its release still.
+
+        Args:
+            facts: of the hosts, as they are.
+
+        Returns:
+            their facts as they were before: that is what they go back to.
+        """
+        return {
+            name: replace(facts[name], current=previous)
+            for name, previous in self.before.items()
+            if name in facts and facts[name].current == self.release
+        }
 
     def now(self, **changes: object) -> State:
         """Return the state with these changes, said at this moment."""

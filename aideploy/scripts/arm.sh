@@ -8,5 +8,5 @@
 # shellcheck disable=SC2034  # app is for the service manager's functions
 root=$(expand "$1") app=$2 seconds=$3 words=$4 script=$5
 
-due_runs || fail not-set-up "nothing on this host would take back a release that is not confirmed" "fab setup"
+require_due
 due_at revert "$seconds" "$words" <<<"$script"

@@ -285,6 +285,7 @@ def test_a_held_rollout_that_is_promoted_goes_on_where_it_stopped(
     release = live(project)[0]
     still_ill = project.fab("rollout.promote")
     assert still_ill.status == ExitStatus.HELD, still_ill.text
+    assert "held in batch 1 of 2: the new release is on 1 of 3 hosts" in still_ill.text
     assert live(project) == [release, *before[1:]]
 
     # Somebody puts the release itself right, on that host.
@@ -295,6 +296,7 @@ def test_a_held_rollout_that_is_promoted_goes_on_where_it_stopped(
     assert promoted.status == ExitStatus.DONE, promoted.text
     assert f"✓ {release} is live" in promoted.text
     assert "switch      host1" not in promoted.text
+    assert "switch      host3  batch 2 of 2" in promoted.text
     assert live(project) == [release] * 3
     assert rollout_status(project)["doing"] is None
 
