@@ -12,7 +12,7 @@ _TABLES = frozenset({"analysis", "gate", "golden", "hooks", "notify", "review"})
 _KEYS = {
     "train": frozenset({"data_version", "engine", "inputs", "resources"}),
     "serve": frozenset({"dockerfile", "image", "keep_old", "slot_ports"}),
-    "rollout": frozenset({"on_inconclusive"}),
+    "rollout": frozenset({"on_inconclusive", "weights"}),
     "monitoring": frozenset(
         {"alertmanager", "exporters", "grafana", "prometheus", "runbook_url", "slo"}
     ),
