@@ -34,12 +34,14 @@ class Phase(StrEnum):
     STAGE = "stage"
     SWITCH = "switch"
     WATCH = "watch"
+    HOLD = "hold"
     CONFIRM = "confirm"
     REVERT = "revert"
     FINISH = "finish"
     # What the commands beside deploy do on a host.
     LOOK = "look"
     LOCK = "lock"
+    ASK = "ask"
     RUN = "run"
 
 
@@ -50,6 +52,23 @@ class Outcome(StrEnum):
     SKIPPED = "skipped"
     FAILED = "failed"
     CANCELLED = "cancelled"
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Which batch of a rollout it is: its number, from 1, of how many. One of one is none."""
+
+    number: int = 1
+    of: int = 1
+    is_canary: bool = False
+
+    def __str__(self) -> str:
+        if self.of == 1:
+            return ""
+        return f"batch {self.number} of {self.of}" + (" (canary)" if self.is_canary else "")
+
+
+ALL_AT_ONCE = Batch()
 
 
 def _now() -> datetime:
@@ -77,11 +96,15 @@ class RunStarted(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class PhaseStarted(Event):
-    """A phase began on these hosts. `note` says why when that is not plain."""
+    """A phase began on these hosts. `note` says why when that is not plain.
+
+    In a rollout a phase comes once, or more often, for each `batch`.
+    """
 
     phase: Phase
     hosts: tuple[str, ...]
     note: str = ""
+    batch: Batch = ALL_AT_ONCE
 
 
 @dataclass(frozen=True, kw_only=True)

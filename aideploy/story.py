@@ -30,8 +30,10 @@ from aideploy.gates.reviewing import ReviewGate
 from aideploy.gating import ModelGate, journalled, require_gate
 from aideploy.golden_file import check_before
 from aideploy.monitoring.targets import targets_file
+from aideploy.phases import batches, fetch, golden, install, service, test, train
 from aideploy.phases import facts as looking
-from aideploy.phases import fetch, golden, install, service, test, train
+from aideploy.phases.batches import Course
+from aideploy.phases.control import State
 from aideploy.phases.facts import HostFacts
 from aideploy.phases.fetch import Fetched
 from aideploy.phases.install import Installed
@@ -360,39 +362,61 @@ class Deployment:
         self._progress.staged = Target(self.release, self.revision, self._model)
         return health
 
-    def take_up(self) -> Target:
-        """Go on with the newest release that an earlier run staged on every serve host.
+    def take_up(self, release: str | None = None) -> Target:
+        """Go on with a release that an earlier run staged on every serve host.
+
+        Args:
+            release: its id; None for the newest that there is.
 
         Raises:
-            UsageError: there is none that is newer than what is live.
+            UsageError: there is none that is newer than what is live, or not everywhere.
         """
-        self._progress.staged = service.newest_staged(
-            [self.facts[name] for name in self._names(Role.SERVE)]
+        serve = [self.facts[name] for name in self._names(Role.SERVE)]
+        self._progress.staged = (
+            service.newest_staged(serve) if release is None else service.whole(serve, release)
         )
         self._events.publish(ReleaseKnown(release=self.release, revision=self.revision))
         return self._progress.staged
 
     def switch(self) -> None:
-        """Switch every serve host and watch it; if one is not well, all go back."""
+        """Switch the serve hosts batch by batch and watch them; if one is not well, all go back.
+
+        Raises:
+            RolledBack, NeedsPerson, Held, Interrupted: see `Rollout.run`.
+        """
         if self._progress.staged is None:
             raise _too_early("nothing was staged yet", "stage()")
         serve = self._names(Role.SERVE)
-        self._rollout = Rollout(
-            self.settings,
-            self._fleet,
-            {name: self.facts[name] for name in serve},
-            self._events,
-            who=self._who,
-        )
-        bakes = self.settings.rollout.bake > timedelta(0)
-        self._rollout.run(dict.fromkeys(serve, self._progress.staged), watch=bakes)
+        facts = {name: self.facts[name] for name in serve}
+        course = batches.course(self.settings, serve)
+        self._rollout = self._begun(facts, course, self._progress.staged)
+        self._rollout.run()
+
+    def take_over(self, held: State) -> None:
+        """Go on with a rollout that is held, without waiting between its batches.
+
+        What it switched is ours from here on: if a host fails now, these go back as well.
+
+        Raises:
+            UsageError: its release is not on every serve host any more.
+            RolledBack, NeedsPerson, Held, Interrupted: see `Rollout.run`.
+        """
+        staged = self.take_up(held.release)
+        serve = self._names(Role.SERVE)
+        facts = {name: self.facts[name] for name in serve}
+        switched = held.switched(facts)
+        rest = tuple(name for name in serve if name not in switched)
+        course = batches.promoted(self.settings, rest)
+        self._rollout = self._begun({**facts, **switched}, course, staged)
+        self._rollout.run(adopted=tuple(switched))
 
     def finish(self) -> None:
         """Confirm the switch, write the last word to the journals, tell Prometheus, make room.
 
         Raises:
             RolledBack, NeedsPerson: a host did not confirm, and so every host went back.
-            NeedsPerson: a host did not get to the end; what it serves does not change any more.
+            NeedsPerson: a host did not get to the end, or failed and went back alone; what is
+                served does not change any more.
         """
         if self._rollout is None:
             raise _too_early("nothing was switched yet", "switch()")
@@ -406,7 +430,11 @@ class Deployment:
 
         self._rollout.confirm()
         self._finished = True
-        conclude(self._fleet, self._events, work, self._fleet.names)
+        failed = self._rollout.failed
+        well = [name for name in self._fleet.names if name not in failed]
+        conclude(self._fleet, self._events, work, well)
+        if shortfall := self._rollout.shortfall():
+            raise shortfall
 
     def withdraw(self, error: AideployError) -> AideployError:
         """Take every host back that switched and was not finished.
@@ -433,13 +461,16 @@ class Deployment:
         """Return in one line what `run` is about to do."""
         settings = self.settings
         names = {role: self._names(role) for role in Role}
+        spread = batches.course(settings, names[Role.SERVE])
+        each = " after each" if len(spread.batches) > 1 else ""
+        watch = f"watch {settings.rollout.bake.total_seconds():g}s{each}"
         phases = [
             ("fetch", "review", "install") if settings.review else ("fetch", "install"),
             ("test",) if settings.test else (),
             (f"train on {names[Role.TRAIN][0]}",) if settings.train else (),
             ("evaluate",) if settings.gates else (),
             ("distribute",) if settings.train else (),
-            ("stage", "switch", f"watch {settings.rollout.bake.total_seconds():g}s", "finish"),
+            ("stage", spread.in_words(), watch, "finish"),
         ]
         return (
             f"plan: {revision or settings.app.branch} to {host_count(len(names[Role.SERVE]))}: "
@@ -484,6 +515,12 @@ class Deployment:
         return tuple(known.values())
 
     # -- inside ---------------------------------------------------------------------------------
+
+    def _begun(self, facts: Mapping[str, HostFacts], course: Course, target: Target) -> Rollout:
+        targets = dict.fromkeys(facts, target)
+        return Rollout(
+            self.settings, self._fleet, facts, self._events, targets, course, who=self._who
+        )
 
     @property
     def _model(self) -> str:

@@ -105,7 +105,9 @@ def watch_live(run: Run) -> None:
     def work(session: Session) -> Health:
         name = session.host.name
         facts = known[name]
-        script = service.watch(settings, serve[name], facts, facts.current_revision)
+        script = service.watch(
+            settings, serve[name], facts, facts.current_revision, settings.rollout.bake
+        )
         return service.read_health(session.run(Phase.WATCH, script)[0])
 
     run.fleet.each(Phase.WATCH, work, tuple(serve))

@@ -62,6 +62,7 @@ def mismatches(tables: Tables) -> Iterator[Problem]:
     yield from _one_host_per_address(tables)
     if tables.all_hosts:
         yield from _roles(tables)
+        yield from _canary(tables)
     if tables.rollout:
         yield from _confirm(tables.rollout)
     if tables.install:
@@ -106,6 +107,15 @@ def _roles(tables: Tables) -> Iterator[Problem]:
             f'missing, but {", ".join(serving)} has the role "serve"; '
             'expected [serve] with a command, or hosts with roles = ["train"]',
         )
+
+
+def _canary(tables: Tables) -> Iterator[Problem]:
+    serving = sum(Role.SERVE in host.roles for host in tables.hosts.values())
+    canary = tables.rollout.canary if tables.rollout else None
+    if serving and canary and not canary.is_part and canary.number > serving:
+        has = "one host that serves" if serving == 1 else f"{serving} hosts that serve"
+        text = f"found {canary.number}, but this environment has {has}, expected no more than that"
+        yield Problem(("rollout", "canary"), text)
 
 
 def _lock_file_needs_uv(install: Install) -> Iterator[Problem]:
