@@ -1,7 +1,6 @@
 # shellcheck shell=bash
 # The strategy blue_green: two slots behind an HAProxy of our own. A library behind those of the service manager,
-# with the same functions as in_place.sh. Uses `root`, `app`, `python` and `stop_seconds`, how long what is under way
-# in a slot may take to end.
+# with the same functions as in_place.sh. Uses what stage.sh and switch.sh set.
 #
 # The disk alone says what is what, so that the host's restart changes nothing; HAProxy is told (steer.py):
 #
@@ -35,16 +34,16 @@ kept_slot() {
   done
 }
 
-# prove_beside RELEASE PYTHON PROBE REQUEST STOP_OLD: start it in the slot that is not live, ask it whether it is well.
-# It stays there for the switch.
+# prove_beside RELEASE: start it in the slot that is not live and ask it whether it is well. It stays there for
+# the switch.
 prove_beside() {
   require_setup
   require_haproxy
-  prove_in "$(slot_at staged)" "$@"
+  prove_in "$(slot_at staged)" "$1"
 }
 
-# go_live RELEASE DIRECTION PYTHON PROBE REQUEST SLOT_REQUEST STOP_OLD: requests go to it from one moment to the next; returns
-# when it is well. It is started only where no slot runs it. On the way back the release that is left is stopped.
+# go_live RELEASE DIRECTION: requests go to it from one moment to the next; returns when it is well. It is started only
+# where no slot runs it. On the way back the release that is left is stopped.
 go_live() {
   local slot left
   require_setup
@@ -52,19 +51,19 @@ go_live() {
   slot=$(slot_with "$1")
   if [ -z "$slot" ] || [ "$(service_state "$slot")" != active ]; then
     slot=${slot:-$(slot_at staged)}
-    prove_in "$slot" "$1" "$3" "$4" "$6" "$7"
+    prove_in "$slot" "$1"
   fi
   : >"$root/slots/$slot/on"
   left=$(other "$slot")
   replace_link "releases/$1" "$root/current"
   steer settle
-  probe "$3" "$4" "$5" "$(service_pid "$slot")" || unwell "$slot" "after the switch: $health"
+  probe "$python" "$probe" "$request" "$(service_pid "$slot")" || unwell "$slot" "after the switch: $health"
   if [ "$2" = back ]; then
     rm -f -- "$root/slots/$left/on"
     steer settle
     end_slot "$left"
   else
-    due_at stop-old 0 "stops the release that is not live" <<<"$7"
+    leave_stop_old
   fi
 }
 
@@ -77,19 +76,20 @@ go_dark() {
   end_slot green
 }
 
-# keep_old SECONDS STOP_OLD: for so long the old release stands by.
+# keep_old SECONDS: for so long the old release stands by.
 keep_old() {
   local slot
   slot=$(kept_slot)
   [ -z "$slot" ] ||
-    due_at stop-old "$1" "stops $(release_in "$slot"), which stands by" <<<"$2"
+    due_at stop-old "$1" "stops $(release_in "$slot"), which stands by" <<<"$stop_old"
 }
 
-# stop_old: stop every slot that is not live.
+# stop_old: stop every slot that is not live. While a rollout is held for a person to decide, what stands by goes on.
 stop_old() {
   local slot
   for slot in blue green; do
     if is_live "$slot" || [ ! -L "$root/slots/$slot/release" ]; then continue; fi
+    if [ -e "$root/rollout/held" ] && [ -e "$root/slots/$slot/on" ]; then continue; fi
     step "stop $(release_in "$slot") in the slot $slot"
     retire "$slot"
   done
@@ -125,16 +125,21 @@ slot_with() {
   done
 }
 
-# prove_in SLOT RELEASE PYTHON PROBE REQUEST STOP_OLD
+# prove_in SLOT RELEASE
 prove_in() {
-  local slot=$1
-  retire "$slot"
-  due_at stop-old 0 "stops the release that is not live" <<<"$6"
-  replace_link "../../releases/$2" "$root/slots/$slot/release"
-  # shellcheck disable=SC2064  # this slot, whatever `slot` is by then
-  trap "empty_slot $slot" EXIT
-  prove "$slot" "$3" "$4" "$5" "the new release is not healthy: " start_unproven
+  retire "$1"
+  leave_stop_old
+  replace_link "../../releases/$2" "$root/slots/$1/release"
+  # shellcheck disable=SC2064  # this slot, whatever $1 is by then
+  trap "empty_slot $1" EXIT
+  prove "$1" "$python" "$probe" "$slot_request" "the new release is not healthy: " start_unproven
+  golden "$1" "$python" "$golden" "$golden_request" "$root/releases/$2/$golden_file" "the new release is not ready: "
   trap - EXIT
+}
+
+# leave_stop_old: what is not live is stopped as soon as nobody holds the lock.
+leave_stop_old() {
+  due_at stop-old 0 "stops the release that is not live" <<<"$stop_old"
 }
 
 # service_start_unproven SLOT: systemd wants the file `on` for a start, and finds it gone at each later one.
