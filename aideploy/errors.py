@@ -91,7 +91,7 @@ class PhaseFailed(AideployError):
 
 
 class Refused(AideployError):
-    """A gate refused the release (tests, model, review)."""
+    """The release was refused before it got traffic: by a gate, or by its proof at stage."""
 
     status = ExitStatus.REFUSED
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, TypeVar
 
@@ -23,8 +23,11 @@ from aideploy.errors import (
     UsageError,
 )
 from aideploy.events import Events, HostState, Notice, Phase, StepStarted
+from aideploy.gates.model import Evaluation
+from aideploy.gating import ModelGate, journalled, require_gate
+from aideploy.golden_file import check_before
 from aideploy.monitoring.targets import targets_file
-from aideploy.phases import batches, fetch, install, service, test, train
+from aideploy.phases import batches, fetch, golden, install, service, test, train
 from aideploy.phases import facts as looking
 from aideploy.phases.batches import Course
 from aideploy.phases.control import State
@@ -67,7 +70,16 @@ _HOST_CODES = frozenset(
         "damaged",
     ]
 )
-_USAGE_CODES = frozenset(["no-revision", "no-subdirectory"])
+_USAGE_CODES = frozenset(["no-revision", "no-subdirectory", "bad-golden"])
+# Where the release was judged, no traffic has come near it.
+_REFUSALS = frozenset(
+    [
+        (Phase.TEST, "tests-failed"),
+        (Phase.TEST, "timeout"),
+        (Phase.STAGE, "unhealthy"),
+        (Phase.STAGE, "golden"),
+    ]
+)
 
 
 class ReleaseFailed(PhaseFailed):
@@ -84,6 +96,7 @@ class Progress:
     installed: Mapping[str, Installed] = field(default_factory=dict)
     trained: Trained | None = None
     trained_on: str = ""
+    evaluation: Evaluation | None = None
     archive: str = ""
     staged: Target | None = None
 
@@ -96,14 +109,25 @@ class Deployment:
         fleet: not yet open.
         events: where everything is told.
         who: user@machine of whoever asked for it.
+        no_gate: let a model pass that the model gate did not bless.
     """
 
-    def __init__(self, settings: Settings, fleet: Fleet, events: Events, *, who: str) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        fleet: Fleet,
+        events: Events,
+        *,
+        who: str,
+        no_gate: bool = False,
+    ) -> None:
         self.settings = settings
         self.facts: dict[str, HostFacts] = {}
         self._fleet = fleet
         self._events = events
         self._who = who
+        self._no_gate = no_gate
+        self._gate = ModelGate(settings, self._each, events, who=who, no_gate=no_gate)
         self._progress = Progress()
         self._rollout: Rollout | None = None
         self._finished = False
@@ -130,15 +154,28 @@ class Deployment:
             AideployError: it did not succeed; `status` says how it stands.
         """
         wanted = fetch.wanted_revision(self.settings, revision)
+        self.require_gate()
         self._require_roles()
+        if self.settings.golden:
+            check_before(self.settings, self.settings.golden, wanted)
         self._notice(self.plan(wanted))
         self.open(wait_lock=wait_lock)
         self._say_the_way(self.fetch(wanted), confirm)
         self.install()
         self.test()
         self.train()
+        self.pass_gate()
         self.rollout()
         return self.release
+
+    def require_gate(self) -> None:
+        """See to it, before anything is begun, that something will judge the model.
+
+        Raises:
+            UsageError: hosts.toml has a [train], no [[gate]], and nobody said --no-gate.
+        """
+        if not self._no_gate:
+            require_gate(self.settings)
 
     def open(self, *, wait_lock: bool = False) -> Mapping[str, HostFacts]:
         """Connect to every host, take the locks, look around; nobody may be unready."""
@@ -176,10 +213,12 @@ class Deployment:
 
     def install(self) -> Mapping[str, Installed]:
         """Find or build the release's environment on every host that trains or serves."""
-        script = install.script(self.settings, self.release, self._fetched.tree)
+        scripts = [install.script(self.settings, self.release, self._fetched.tree)]
+        if self.settings.golden:
+            scripts.insert(0, golden.check(self.settings, self.settings.golden, self.release))
         self._progress.installed = self._each(
             Phase.INSTALL,
-            lambda session: install.read(session.run(Phase.INSTALL, script)[0]),
+            lambda session: install.read(session.run(Phase.INSTALL, *scripts)[-1]),
             self._deployed_names(),
         )
         for name, one in self._progress.installed.items():
@@ -216,12 +255,42 @@ class Deployment:
         self._progress.trained_on = name
         trained = self._each(Phase.TRAIN, work, [name])[name]
         self._progress.trained = trained
+        self._progress.evaluation = None
         for notice in trained.notices:
             self._notice(notice, host=name, level="warning")
         return trained
 
+    def evaluate(self) -> Evaluation:
+        """Judge the model by [[gate]]: what it has to reach, and the last good release.
+
+        Returns:
+            the verdict; `blessed` says whether every limit holds. It refuses nothing by itself.
+
+        Raises:
+            UsageError: there is no model yet.
+        """
+        trained = self._progress.trained
+        if trained is None:
+            raise _too_early("nothing was trained yet", "train()")
+        serving = [self.facts[name] for name in self._names(Role.SERVE)]
+        evaluation = self._gate.evaluate(self.release, trained, self._progress.trained_on, serving)
+        self._progress.evaluation = evaluation
+        return evaluation
+
+    def pass_gate(self) -> None:
+        """Judge the model, where there is one, unless that was done, and let it pass or refuse it.
+
+        Raises:
+            Refused: the model gate did not bless it, and nobody said --no-gate.
+            UsageError: there is no [[gate]], and nobody said --no-gate.
+        """
+        if self._progress.trained is not None:
+            evaluation = self._progress.evaluation or self.evaluate()
+            self._gate.require(evaluation, self.release)
+
     def distribute(self) -> None:
         """Put the model on every serve host that has not got it, and verify it there."""
+        self.pass_gate()
         trained = self._progress.trained
         if trained is None:
             return
@@ -253,6 +322,7 @@ class Deployment:
             raise _too_early("nothing was installed yet", "install()")
         if self.settings.train and self._progress.trained is None:
             raise _too_early("nothing was trained yet", "train()")
+        self.pass_gate()
         note = "" if service.proven_beside(self.settings) else "not started beside: one model a GPU"
         health = self._each(Phase.STAGE, work, self._names(Role.SERVE), note=note)
         self._progress.staged = Target(self.release, self.revision, self._model)
@@ -346,7 +416,7 @@ class Deployment:
         return self._rollout.go_back(error)
 
     def rollout(self) -> None:
-        """Distribute, stage, switch, watch and finish."""
+        """Distribute, stage, switch, watch and finish; only a model that passes the gate."""
         self.distribute()
         self.stage()
         self.switch()
@@ -362,7 +432,9 @@ class Deployment:
         phases = [
             ("fetch", "install"),
             ("test",) if settings.test else (),
-            (f"train on {names[Role.TRAIN][0]}", "distribute") if settings.train else (),
+            (f"train on {names[Role.TRAIN][0]}",) if settings.train else (),
+            ("evaluate",) if settings.gates else (),
+            ("distribute",) if settings.train else (),
             ("stage", spread.in_words(), watch, "finish"),
         ]
         return (
@@ -524,7 +596,7 @@ class Deployment:
             environment=files.environment,
             serve=files.serve,
             record=self._record(name),
-            entry=self._entry(Verdict.PREPARED),
+            entry=replace(self._entry(Verdict.PREPARED), why=journalled(self._progress.evaluation)),
         )
 
     def _record(self, name: str) -> dict[str, object]:
@@ -532,6 +604,7 @@ class Deployment:
         fetched = self._progress.fetched[name]
         installed = self._progress.installed.get(name)
         trained = self._progress.trained
+        evaluation = self._progress.evaluation
         return {
             "id": self.release,
             "app": self.settings.app.name,
@@ -548,7 +621,8 @@ class Deployment:
             "gpus": list(self.facts[name].gpus),
             "model": trained.model if trained else None,
             "metrics": dict(trained.metrics) if trained else None,
-            "baseline": self.facts[name].current,
+            "gate": evaluation.record() if evaluation else None,
+            "replaces": self.facts[name].current,
         }
 
     def _entry(self, verdict: Verdict) -> Entry:
@@ -618,7 +692,7 @@ def judged(error: FleetError) -> AideployError:
         kind = HostNotReady
     elif codes & _USAGE_CODES or any(isinstance(cause, UsageError) for cause in error.causes):
         kind = UsageError
-    elif "tests-failed" in codes or (error.phase == Phase.TEST and "timeout" in codes):
+    elif _refused(error, codes):
         kind = Refused
     return kind(
         _headline(error),
@@ -626,6 +700,12 @@ def judged(error: FleetError) -> AideployError:
         phase=error.phase,
         causes=error.causes,
     )
+
+
+def _refused(error: FleetError, codes: set[str]) -> bool:
+    """Whether a gate said no, and nothing else went wrong."""
+    said = any((error.phase, code) in _REFUSALS for code in codes)
+    return said or any(isinstance(cause, Refused) for cause in error.causes)
 
 
 def _headline(error: FleetError) -> str:

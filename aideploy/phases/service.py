@@ -14,7 +14,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from aideploy.errors import UsageError
-from aideploy.phases import health
+from aideploy.phases import golden, health
 from aideploy.phases.facts import HostFacts
 from aideploy.phases.journal import Entry, Verdict
 from aideploy.remote.result import Result
@@ -103,6 +103,7 @@ def stage(settings: Settings, host: Host, facts: HostFacts, staging: Staging) ->
             settings.install.python,
             health.program(),
             request,
+            *golden.proof(settings.golden, bind(settings, host), serve.slot_port),
             *(f"{item.path}/" if item.directory else str(item.path) for item in serve.linked),
         ),
         libraries=_libraries(_serve(settings)),
@@ -146,9 +147,23 @@ def switch(
             settings.install.python,
             health.program(),
             request,
+            *golden.proof(
+                settings.golden if _is_unproven(settings, facts, target, direction) else None,
+                bind(settings, host),
+                _serve(settings).port,
+            ),
         ),
         libraries=("due", *_libraries(_serve(settings))),
     )
+
+
+def _is_unproven(
+    settings: Settings, facts: HostFacts, target: Target, direction: Direction
+) -> bool:
+    """Whether the release was never started on this host: then the switch proves it."""
+    said = facts.journal.last(target.release) if target.release else None
+    was_live = said is not None and said.verdict is not Verdict.PREPARED
+    return direction is Direction.ON and not was_live and not proven_beside(settings)
 
 
 def watch(

@@ -9,9 +9,11 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from aideploy.events import (
     Batch,
+    Evaluated,
     Event,
     Failure,
     HostState,
@@ -52,6 +54,7 @@ class _Document:
     environment: str | None
     seconds: float
     phases: tuple[_Phase, ...]
+    gate: dict[str, Any] | None
     failures: tuple[Failure, ...]
     hosts: tuple[HostState, ...]
     next_step: str
@@ -66,6 +69,7 @@ class JsonResult:
         self._progress = Progress()
         self._started: RunStarted | None = None
         self._phases: list[_Phase] = []
+        self._gate: dict[str, Any] | None = None
 
     def __call__(self, event: Event) -> None:
         if result := self._progress.take(event):
@@ -73,6 +77,8 @@ class JsonResult:
         match event:
             case RunStarted():
                 self._started = event
+            case Evaluated():
+                self._gate = event.evaluation.record()
             case RunFinished():
                 self._print(self._document(self._progress.with_tails(event)))
 
@@ -86,6 +92,7 @@ class JsonResult:
             environment=started.environment if started else None,
             seconds=finished.seconds,
             phases=tuple(self._phases),
+            gate=self._gate,
             failures=finished.failures,
             hosts=finished.hosts,
             next_step=finished.next_step,

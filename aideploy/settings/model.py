@@ -11,6 +11,8 @@ from pathlib import Path
 
 from aideploy.errors import UsageError
 from aideploy.settings.app import App
+from aideploy.settings.gate import Gate
+from aideploy.settings.golden import Golden
 from aideploy.settings.health import Health
 from aideploy.settings.hosts import Host, Role
 from aideploy.settings.install import Install
@@ -30,7 +32,8 @@ class Settings:
         path: the file they come from; what it names on this machine is relative to its folder.
         environment: the name of the environment.
         hosts: its hosts, in the order of the file.
-        test: None without a `[test]` table; `train` and `serve` likewise.
+        test: None without a `[test]` table; `train`, `serve` and `golden` likewise.
+        gates: the `[[gate]]` tables, in the order of the file.
     """
 
     path: Path
@@ -41,8 +44,10 @@ class Settings:
     install: Install
     test: ProjectTests | None
     train: Train | None
+    gates: tuple[Gate, ...]
     serve: Serve | None
     health: Health
+    golden: Golden | None
     rollout: Rollout
     monitoring: Monitoring
 

@@ -44,7 +44,7 @@ class Rollout(Table):
     """How long to wait, after the bake time, before the next batch."""
 
     confirm: Timeout = Field(default_factory=_longer_than_the_bake)
-    """A host on its own goes back by itself after so long; 10m, or twice the bake by default."""
+    """How long a host on its own waits before it goes back; by default 10m, or twice the bake."""
 
     max_failures: Annotated[Whole, Field(ge=0)] = 0
     """How many hosts behind the canary may fail, and go back alone, before all go back."""

@@ -33,6 +33,8 @@ _DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,3})?)(ms|s|m|h|d)", re.ASCII)
 _SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _SIZE = re.compile(r"(\d{1,9}(?:\.\d{1,3})?)([KMGT])", re.ASCII)
 _BYTES = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+# Beyond this a float is no number to compare with.
+_MOST = 1e300
 _PERCENT = re.compile(r"([1-9]\d{0,5})%", re.ASCII)
 
 
@@ -60,6 +62,16 @@ def size(value: object) -> int:
     if match is None or not float(match[1]):
         raise ValueError('a size in quotes, as "512M" or "4G"')
     return math.floor(float(match[1]) * _BYTES[match[2]])
+
+
+def amount(value: object) -> float:
+    """Read a number of at least 0."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError("a number of at least 0")
+    number = float(value) if abs(value) <= _MOST else math.inf
+    if not 0 <= number <= _MOST:
+        raise ValueError("a number of at least 0")
+    return number
 
 
 def percent(value: object) -> int:
@@ -103,6 +115,33 @@ def _some_hosts(value: object) -> HostCount:
     if not count.number:
         raise ValueError('at least one host: a number, as 2, or a part in quotes, as "25%"')
     return count
+
+
+def number(value: object) -> float:
+    """Read a finite number; true and false are none."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError("a number without quotes, as 0.7")
+    try:
+        read = float(value)
+    except OverflowError:
+        read = math.inf
+    if not math.isfinite(read):
+        raise ValueError("a finite number, as 0.7")
+    return read
+
+
+def _allowance(value: object) -> float:
+    read = number(value)
+    if read < 0:
+        raise ValueError("a number that is not below 0, as 0.01")
+    return read
+
+
+def _share(value: object) -> float:
+    read = number(value)
+    if not 0 <= read <= 1:
+        raise ValueError("a share from 0 to 1, as 0.05 for 5 %")
+    return read
 
 
 def git_ref(value: str) -> str:
@@ -222,6 +261,11 @@ Size = Annotated[
     PlainValidator(size),
     WithJsonSchema({"type": "string", "pattern": f"^(?=.*[1-9]){_SIZE.pattern}$"}),
 ]
+Amount = Annotated[
+    float,
+    PlainValidator(amount),
+    WithJsonSchema({"type": "number", "minimum": 0}),
+]
 Percent = Annotated[
     int,
     PlainValidator(percent),
@@ -239,6 +283,13 @@ SomeHosts = Annotated[
     WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1}, _PART_OF_HOSTS]}),
 ]
 
+Number = Annotated[float, PlainValidator(number), WithJsonSchema({"type": "number"})]
+Allowance = Annotated[
+    float, PlainValidator(_allowance), WithJsonSchema({"type": "number", "minimum": 0})
+]
+Share = Annotated[
+    float, PlainValidator(_share), WithJsonSchema({"type": "number", "minimum": 0, "maximum": 1})
+]
 Whole = Annotated[int, Strict()]
 Port = Annotated[Whole, Field(ge=1, le=65535)]
 
@@ -288,6 +339,13 @@ Gateway = Annotated[
 ]
 ListenAddress = Annotated[str, _checked(_ip4)]
 
+MetricName = Annotated[
+    str,
+    Matches(
+        r"(?!\s)[^\x00-\x1f\x7f]{0,199}[^\x00-\x20\x7f]",
+        "a name on one line, of at most 200 characters, no space first or last",
+    ),
+]
 GitRef = Annotated[str, _checked(git_ref)]
 Repository = Annotated[
     str,
