@@ -13,6 +13,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from aideploy.gates.model import Evaluation
 
 
 class Phase(StrEnum):
@@ -24,6 +28,7 @@ class Phase(StrEnum):
     INSTALL = "install"
     TEST = "test"
     TRAIN = "train"
+    EVALUATE = "evaluate"
     DISTRIBUTE = "distribute"
     STAGE = "stage"
     SWITCH = "switch"
@@ -137,6 +142,16 @@ class Notice(Event):
     text: str
     level: str = "info"
     host: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluated(Event):
+    """The model gate has judged the model of a release."""
+
+    app: str
+    environment: str
+    release: str
+    evaluation: Evaluation
 
 
 @dataclass(frozen=True, kw_only=True)

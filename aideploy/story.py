@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, TypeVar
 
@@ -23,6 +23,8 @@ from aideploy.errors import (
     UsageError,
 )
 from aideploy.events import Events, HostState, Notice, Phase, StepStarted
+from aideploy.gates.model import Evaluation
+from aideploy.gating import ModelGate, journalled, require_gate
 from aideploy.golden_file import check_before
 from aideploy.monitoring.targets import targets_file
 from aideploy.phases import facts as looking
@@ -92,6 +94,7 @@ class Progress:
     installed: Mapping[str, Installed] = field(default_factory=dict)
     trained: Trained | None = None
     trained_on: str = ""
+    evaluation: Evaluation | None = None
     archive: str = ""
     staged: Target | None = None
 
@@ -104,14 +107,25 @@ class Deployment:
         fleet: not yet open.
         events: where everything is told.
         who: user@machine of whoever asked for it.
+        no_gate: let a model pass that the model gate did not bless.
     """
 
-    def __init__(self, settings: Settings, fleet: Fleet, events: Events, *, who: str) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        fleet: Fleet,
+        events: Events,
+        *,
+        who: str,
+        no_gate: bool = False,
+    ) -> None:
         self.settings = settings
         self.facts: dict[str, HostFacts] = {}
         self._fleet = fleet
         self._events = events
         self._who = who
+        self._no_gate = no_gate
+        self._gate = ModelGate(settings, self._each, events, who=who, no_gate=no_gate)
         self._progress = Progress()
         self._rollout: Rollout | None = None
         self._finished = False
@@ -138,6 +152,7 @@ class Deployment:
             AideployError: it did not succeed; `status` says how it stands.
         """
         wanted = fetch.wanted_revision(self.settings, revision)
+        self.require_gate()
         self._require_roles()
         if self.settings.golden:
             check_before(self.settings, self.settings.golden, wanted)
@@ -147,8 +162,18 @@ class Deployment:
         self.install()
         self.test()
         self.train()
+        self.pass_gate()
         self.rollout()
         return self.release
+
+    def require_gate(self) -> None:
+        """See to it, before anything is begun, that something will judge the model.
+
+        Raises:
+            UsageError: hosts.toml has a [train], no [[gate]], and nobody said --no-gate.
+        """
+        if not self._no_gate:
+            require_gate(self.settings)
 
     def open(self, *, wait_lock: bool = False) -> Mapping[str, HostFacts]:
         """Connect to every host, take the locks, look around; nobody may be unready."""
@@ -228,12 +253,42 @@ class Deployment:
         self._progress.trained_on = name
         trained = self._each(Phase.TRAIN, work, [name])[name]
         self._progress.trained = trained
+        self._progress.evaluation = None
         for notice in trained.notices:
             self._notice(notice, host=name, level="warning")
         return trained
 
+    def evaluate(self) -> Evaluation:
+        """Judge the model by [[gate]]: what it has to reach, and the last good release.
+
+        Returns:
+            the verdict; `blessed` says whether every limit holds. It refuses nothing by itself.
+
+        Raises:
+            UsageError: there is no model yet.
+        """
+        trained = self._progress.trained
+        if trained is None:
+            raise _too_early("nothing was trained yet", "train()")
+        serving = [self.facts[name] for name in self._names(Role.SERVE)]
+        evaluation = self._gate.evaluate(self.release, trained, self._progress.trained_on, serving)
+        self._progress.evaluation = evaluation
+        return evaluation
+
+    def pass_gate(self) -> None:
+        """Judge the model, where there is one, unless that was done, and let it pass or refuse it.
+
+        Raises:
+            Refused: the model gate did not bless it, and nobody said --no-gate.
+            UsageError: there is no [[gate]], and nobody said --no-gate.
+        """
+        if self._progress.trained is not None:
+            evaluation = self._progress.evaluation or self.evaluate()
+            self._gate.require(evaluation, self.release)
+
     def distribute(self) -> None:
         """Put the model on every serve host that has not got it, and verify it there."""
+        self.pass_gate()
         trained = self._progress.trained
         if trained is None:
             return
@@ -265,6 +320,7 @@ class Deployment:
             raise _too_early("nothing was installed yet", "install()")
         if self.settings.train and self._progress.trained is None:
             raise _too_early("nothing was trained yet", "train()")
+        self.pass_gate()
         note = "" if service.proven_beside(self.settings) else "not started beside: one model a GPU"
         health = self._each(Phase.STAGE, work, self._names(Role.SERVE), note=note)
         self._progress.staged = Target(self.release, self.revision, self._model)
@@ -332,7 +388,7 @@ class Deployment:
         return self._rollout.go_back(error)
 
     def rollout(self) -> None:
-        """Distribute, stage, switch, watch and finish."""
+        """Distribute, stage, switch, watch and finish; only a model that passes the gate."""
         self.distribute()
         self.stage()
         self.switch()
@@ -345,7 +401,9 @@ class Deployment:
         phases = [
             ("fetch", "install"),
             ("test",) if settings.test else (),
-            (f"train on {names[Role.TRAIN][0]}", "distribute") if settings.train else (),
+            (f"train on {names[Role.TRAIN][0]}",) if settings.train else (),
+            ("evaluate",) if settings.gates else (),
+            ("distribute",) if settings.train else (),
             ("stage", "switch", f"watch {settings.rollout.bake.total_seconds():g}s", "finish"),
         ]
         return (
@@ -501,7 +559,7 @@ class Deployment:
             environment=files.environment,
             serve=files.serve,
             record=self._record(name),
-            entry=self._entry(Verdict.PREPARED),
+            entry=replace(self._entry(Verdict.PREPARED), why=journalled(self._progress.evaluation)),
         )
 
     def _record(self, name: str) -> dict[str, object]:
@@ -509,6 +567,7 @@ class Deployment:
         fetched = self._progress.fetched[name]
         installed = self._progress.installed.get(name)
         trained = self._progress.trained
+        evaluation = self._progress.evaluation
         return {
             "id": self.release,
             "app": self.settings.app.name,
@@ -525,7 +584,8 @@ class Deployment:
             "gpus": list(self.facts[name].gpus),
             "model": trained.model if trained else None,
             "metrics": dict(trained.metrics) if trained else None,
-            "baseline": self.facts[name].current,
+            "gate": evaluation.record() if evaluation else None,
+            "replaces": self.facts[name].current,
         }
 
     def _entry(self, verdict: Verdict) -> Entry:
@@ -595,7 +655,7 @@ def judged(error: FleetError) -> AideployError:
         kind = HostNotReady
     elif codes & _USAGE_CODES or any(isinstance(cause, UsageError) for cause in error.causes):
         kind = UsageError
-    elif any((error.phase, code) in _REFUSALS for code in codes):
+    elif _refused(error, codes):
         kind = Refused
     return kind(
         _headline(error),
@@ -603,6 +663,12 @@ def judged(error: FleetError) -> AideployError:
         phase=error.phase,
         causes=error.causes,
     )
+
+
+def _refused(error: FleetError, codes: set[str]) -> bool:
+    """Whether a gate said no, and nothing else went wrong."""
+    said = any((error.phase, code) in _REFUSALS for code in codes)
+    return said or any(isinstance(cause, Refused) for cause in error.causes)
 
 
 def _headline(error: FleetError) -> str:

@@ -146,6 +146,9 @@ class Scene:
             [train]
             command = "python train.py"
             environment = {{ RANKER_ROWS = "{ROWS}" }}
+            [[gate]]
+            metric = "auc"
+            min = 0.55
             [serve]
             command = "gunicorn app:app --bind $BIND:$PORT --workers 1 --threads 4"
             port = {app.port}

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from aideploy.commands.asking import ask
 from aideploy.errors import AideployError, HostNotReady
 from aideploy.events import Phase
+from aideploy.gating import require_gate
 from aideploy.golden_file import check_before
 from aideploy.phases import facts as looking
 from aideploy.phases import readiness
@@ -111,6 +112,10 @@ def _here(settings: Settings) -> Iterator[Problem]:
             resolve(settings.serve, os.environ, folder)
     except AideployError as error:
         yield Problem(HERE, f"{error.what}: {error.why}", error.next_step)
+    try:
+        require_gate(settings)
+    except AideployError as error:
+        yield Problem(HERE, error.what, error.next_step)
     try:
         if settings.app.source is Source.PUSH:
             Repository(folder / str(settings.app.repository)).commit(settings.app.branch)

@@ -12,6 +12,7 @@ from aideploy.errors import UsageError
 from aideploy.events import Phase
 from aideploy.phases import facts as looking
 from aideploy.phases import planning, service
+from aideploy.phases.evaluate import earlier
 from aideploy.phases.facts import HostFacts
 from aideploy.phases.fetch import wanted_revision
 from aideploy.phases.planning import Coming
@@ -181,7 +182,7 @@ def plan(run: Run, revision: str | None, *, scripts: bool = False) -> Plan:
         revision=fetched.commit,
         subject=fetched.subject,
         author=fetched.author,
-        phases=tuple(_phases(settings, coming)),
+        phases=tuple(_phases(settings, facts, coming)),
         hosts=tuple(
             HostPlan(
                 host=name,
@@ -233,7 +234,9 @@ def _change(file: RenderedFile, there: str | None) -> FileChange | None:
     return FileChange(str(file.path), tuple(lines))
 
 
-def _phases(settings: Settings, coming: Mapping[str, Coming]) -> Iterator[PlannedPhase]:
+def _phases(
+    settings: Settings, facts: Mapping[str, HostFacts], coming: Mapping[str, Coming]
+) -> Iterator[PlannedPhase]:
     def of(role: Role) -> tuple[str, ...]:
         return tuple(host.name for host in settings.with_role(role))
 
@@ -256,6 +259,7 @@ def _phases(settings: Settings, coming: Mapping[str, Coming]) -> Iterator[Planne
         trainer if settings.train else (),
         f"anew: {settings.train.command}" if settings.train else "there is no [train]",
     )
+    yield phase(Phase.EVALUATE, *_evaluating(settings, facts))
     yield phase(Phase.DISTRIBUTE, receivers, "the model" if receivers else "nobody else needs it")
     if serve and settings.serve:
         beside = service.proven_beside(settings)
@@ -265,6 +269,19 @@ def _phases(settings: Settings, coming: Mapping[str, Coming]) -> Iterator[Planne
         bake = settings.rollout.bake.total_seconds()
         yield phase(Phase.WATCH, serve, f"for {bake:g} s; if it is not well, all go back")
     yield phase(Phase.FINISH, everybody, f"keep {settings.app.keep_releases} good releases")
+
+
+def _evaluating(settings: Settings, facts: Mapping[str, HostFacts]) -> tuple[tuple[str, ...], str]:
+    if settings.train is None:
+        return (), "there is no model"
+    if not settings.gates:
+        return (), "there is no [[gate]]: deploy needs --no-gate"
+    known = earlier(facts[host.name] for host in settings.with_role(Role.SERVE))
+    count = f"by {len(settings.gates)} [[gate]]"
+    if known is None:
+        trainer = settings.with_role(Role.TRAIN)[0]
+        return (trainer.name,), f"{count}, unopposed: nothing was good yet"
+    return (known.host,), f"{count}, against {known.releases[0]}"
 
 
 def _installing(coming: Mapping[str, Coming]) -> str:

@@ -13,11 +13,13 @@ from pathlib import Path
 
 from aideploy.errors import UsageError
 from aideploy.events import (
+    Evaluated,
     Event,
     Failure,
     HostFinished,
     Notice,
     OutputReceived,
+    Phase,
     PhaseFinished,
     PhaseStarted,
     RunFinished,
@@ -26,6 +28,8 @@ from aideploy.events import (
     StepStarted,
 )
 from aideploy.report.safe_text import visible
+from aideploy.report.verdict import verdict_lines
+from aideploy.report.verdict_file import beside
 from aideploy.report.wording import duration
 
 KEPT_LOGS = 50
@@ -84,6 +88,7 @@ def _prune(folder: Path) -> None:
     logs = sorted(path for path in folder.iterdir() if _NAME.fullmatch(path.name))
     for old in logs[:-KEPT_LOGS]:
         old.unlink(missing_ok=True)
+        beside(old).unlink(missing_ok=True)
 
 
 def _lines(event: Event) -> list[str]:
@@ -102,6 +107,9 @@ def _lines(event: Event) -> list[str]:
             return [_columns(event.phase, "-", f"{event.outcome} {duration(event.seconds)}")]
         case Notice():
             return _several("-", event.host or "-", f"{event.level}: {event.text}")
+        case Evaluated():
+            verdict = (line.text for line in verdict_lines(event.evaluation))
+            return [_columns(Phase.EVALUATE, "-", line) for line in verdict]
         case SessionEnded():
             cost = (
                 f"{event.connections} connections, {event.channels} channels, "

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from datetime import datetime
 
 from aideploy.events import (
+    Evaluated,
     Event,
     HostFinished,
     Notice,
@@ -25,6 +26,7 @@ from aideploy.events import (
 from aideploy.report.last_word import last_word
 from aideploy.report.progress import PhaseResult, Progress
 from aideploy.report.safe_text import first_line, harmless
+from aideploy.report.verdict import verdict_lines
 from aideploy.report.wording import duration, one_or_count
 
 _STREAMED = (Phase.TEST, Phase.TRAIN)
@@ -49,6 +51,9 @@ class Plain:
             case OutputReceived():
                 if event.phase in _STREAMED:
                     self._say(f"{harmless(event.host)} | {harmless(event.line)}")
+            case Evaluated():
+                for line in verdict_lines(event.evaluation):
+                    self._say(line.text)
             case RunFinished():
                 for line in last_word(self._progress.with_tails(event)):
                     self._say(line.text.rstrip())

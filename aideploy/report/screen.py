@@ -19,6 +19,7 @@ from rich.live import Live
 from rich.text import Text
 
 from aideploy.events import (
+    Evaluated,
     Event,
     Notice,
     Outcome,
@@ -30,6 +31,7 @@ from aideploy.report.last_word import Tone, last_word
 from aideploy.report.output import Output
 from aideploy.report.progress import HostProgress, PhaseProgress, PhaseResult, Progress
 from aideploy.report.safe_text import first_line, harmless
+from aideploy.report.verdict import verdict_lines
 from aideploy.report.wording import duration, host_count, host_names, one_or_count
 
 _MAX_RATE = 8.0  # a second
@@ -83,7 +85,11 @@ class Screen:
     def __call__(self, event: Event) -> None:
         with self._lock:
             result = self._progress.take(event)
-            if line := _result_line(result) if result else _line(event):
+            if isinstance(event, Evaluated):
+                self._lines.extend(
+                    Text(line.text, _TONES[line.tone]) for line in verdict_lines(event.evaluation)
+                )
+            elif line := _result_line(result) if result else _line(event):
                 self._lines.append(line)
         if isinstance(event, RunFinished):
             self.close()

@@ -16,7 +16,6 @@ golden=${14} golden_request=${15} golden_file=${16}
 shift 16
 place=$root/releases/$release
 
-require_due
 step "complete the release"
 [ -z "$model" ] || link_model "$release" "$model" "$outputs"
 for name in "$@"; do
@@ -50,6 +49,8 @@ if [ "$prove" = yes ]; then
   rm -f -- "$root/slots/staged/release"
   emit health "$health"
 fi
+
+require_due
 
 # Written last: a release with this file is whole and does not change any more.
 printf '%s' "$release_json" | replace_file "$place/release.json" 644

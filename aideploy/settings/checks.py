@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from aideploy.settings.app import App
+from aideploy.settings.gate import Gate
 from aideploy.settings.golden import Golden
 from aideploy.settings.health import Health
 from aideploy.settings.hosts import HostTable, Role
@@ -44,6 +45,7 @@ class Tables:
     install: Install | None
     test: ProjectTests | None
     train: Train | None
+    gates: tuple[Gate, ...]
     serve: Serve | None
     health: Health | None
     golden: Golden | None
@@ -62,6 +64,7 @@ def mismatches(tables: Tables) -> Iterator[Problem]:
         yield from _confirm(tables.rollout)
     if tables.install:
         yield from _lock_file_needs_uv(tables.install)
+    yield from _gates(tables)
     if tables.golden and tables.serve is None and "serve" not in tables.refused:
         yield Problem(
             ("golden",), "nothing is served, expected a [serve] that answers the requests"
@@ -106,6 +109,17 @@ def _lock_file_needs_uv(install: Install) -> Iterator[Problem]:
     if install.tool is Tool.PIP and any(file.name == "uv.lock" for file in install.requirements):
         text = 'found uv.lock, which pip cannot read, expected tool = "uv" or other files'
         yield Problem(("install", "requirements"), text)
+
+
+def _gates(tables: Tables) -> Iterator[Problem]:
+    if tables.gates and tables.train is None and "train" not in tables.refused:
+        yield Problem(("gate",), "there is no [train] whose metrics could be judged; expected one")
+    first: dict[tuple[str, str | None], int] = {}
+    for index, gate in enumerate(tables.gates):
+        judged = (gate.metric, gate.slice)
+        if first.setdefault(judged, index) != index:
+            text = f"gate[{first[judged]}] judges the same, expected all limits in one of the two"
+            yield Problem(("gate", index), text)
 
 
 def _confirm(rollout: Rollout) -> Iterator[Problem]:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from aideploy.errors import UsageError
 from aideploy.settings.app import App
+from aideploy.settings.gate import Gate
 from aideploy.settings.golden import Golden
 from aideploy.settings.health import Health
 from aideploy.settings.hosts import Host, Role
@@ -32,6 +33,7 @@ class Settings:
         environment: the name of the environment.
         hosts: its hosts, in the order of the file.
         test: None without a `[test]` table; `train`, `serve` and `golden` likewise.
+        gates: the `[[gate]]` tables, in the order of the file.
     """
 
     path: Path
@@ -42,6 +44,7 @@ class Settings:
     install: Install
     test: ProjectTests | None
     train: Train | None
+    gates: tuple[Gate, ...]
     serve: Serve | None
     health: Health
     golden: Golden | None

@@ -27,4 +27,4 @@ class Rollout(Table):
     """How long the new release has to stay healthy before the deploy is done."""
 
     confirm: Timeout = Field(default_factory=_longer_than_the_bake)
-    """A host on its own goes back by itself after so long; 10m, or twice the bake by default."""
+    """How long a host on its own waits before it goes back; by default 10m, or twice the bake."""

@@ -82,6 +82,33 @@ def percent(value: object) -> int:
     return int(match[1])
 
 
+def number(value: object) -> float:
+    """Read a finite number; true and false are none."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError("a number without quotes, as 0.7")
+    try:
+        read = float(value)
+    except OverflowError:
+        read = math.inf
+    if not math.isfinite(read):
+        raise ValueError("a finite number, as 0.7")
+    return read
+
+
+def _allowance(value: object) -> float:
+    read = number(value)
+    if read < 0:
+        raise ValueError("a number that is not below 0, as 0.01")
+    return read
+
+
+def _share(value: object) -> float:
+    read = number(value)
+    if not 0 <= read <= 1:
+        raise ValueError("a share from 0 to 1, as 0.05 for 5 %")
+    return read
+
+
 def git_ref(value: str) -> str:
     """Return a branch, tag or commit that git itself would accept as a name.
 
@@ -210,6 +237,13 @@ Percent = Annotated[
     WithJsonSchema({"type": "string", "pattern": f"^{_PERCENT.pattern}$"}),
 ]
 
+Number = Annotated[float, PlainValidator(number), WithJsonSchema({"type": "number"})]
+Allowance = Annotated[
+    float, PlainValidator(_allowance), WithJsonSchema({"type": "number", "minimum": 0})
+]
+Share = Annotated[
+    float, PlainValidator(_share), WithJsonSchema({"type": "number", "minimum": 0, "maximum": 1})
+]
 Whole = Annotated[int, Strict()]
 Port = Annotated[Whole, Field(ge=1, le=65535)]
 
@@ -259,6 +293,13 @@ Gateway = Annotated[
 ]
 ListenAddress = Annotated[str, _checked(_ip4)]
 
+MetricName = Annotated[
+    str,
+    Matches(
+        r"(?!\s)[^\x00-\x1f\x7f]{0,199}[^\x00-\x20\x7f]",
+        "a name on one line, of at most 200 characters, no space first or last",
+    ),
+]
 GitRef = Annotated[str, _checked(git_ref)]
 Repository = Annotated[
     str,

@@ -7,7 +7,7 @@ import sys
 from fabric import task
 from invoke.context import Context
 
-from aideploy.tasks.common import command, options
+from aideploy.tasks.common import NO_GATE, command, options
 
 
 def _agrees(what: str) -> bool:
@@ -22,6 +22,7 @@ def _agrees(what: str) -> bool:
     help=options(
         revision="the branch, tag or commit to deploy (default: [app] branch)",
         dry_run="show what would happen, and change nothing",
+        no_gate=NO_GATE,
         wait_lock="wait for a lock that somebody else holds",
         yes="ask nothing",
     ),
@@ -33,6 +34,7 @@ def deploy(
     config: str | None = None,
     only: str | None = None,
     dry_run: bool = False,
+    no_gate: bool = False,
     wait_lock: bool = False,
     yes: bool = False,
     json: bool = False,
@@ -47,7 +49,7 @@ def deploy(
         show_plan(c, revision, scripts=False, env=env, config=config, only=only, json=json)
         return
     with command(c, "deploy", env=env, config=config, only=only, json=json) as run:
-        deployment = Deployment(run.settings, run.fleet, run.events, who=run.who)
+        deployment = Deployment(run.settings, run.fleet, run.events, who=run.who, no_gate=no_gate)
         try:
             release = deployment.run(
                 revision, wait_lock=wait_lock, confirm=_agrees if not yes else lambda _: True

@@ -46,6 +46,10 @@ environment = {{ PIP_NO_INDEX = "1" }}
 [train]
 command = "{train}"
 environment = {train_environment}
+[[gate]]
+metric = "auc"
+min = 0.55
+max_drop = 0.2
 [serve]
 command = "{command}"
 port = {port}
