@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from aideploy.commands.asking import named
 from aideploy.events import Phase
 from aideploy.monitoring.targets import targets_file
-from aideploy.phases import evaluate, fetch, install, service, test, train
+from aideploy.phases import due, evaluate, fetch, install, service, test, train
 from aideploy.phases.facts import HostFacts
 from aideploy.phases.journal import Entry, Verdict
 from aideploy.phases.planning import Coming
@@ -137,7 +137,17 @@ class _Planned:
         yield Phase.STAGE, service.stage(settings, host, facts, self._staging(serve))
         entries = (self._entry(Verdict.LIVE),)
         yield Phase.SWITCH, service.switch(settings, host, facts, target, Direction.ON, entries)
-        yield Phase.WATCH, service.watch(settings, host, facts, self._revision)
+        yield Phase.REVERT, self._left_on_the_host()
+        bake = settings.rollout.bake
+        yield Phase.WATCH, service.watch(settings, host, facts, self._revision, bake)
+        yield Phase.CONFIRM, due.confirm(facts)
+
+    def _left_on_the_host(self) -> Script:
+        """Return what the host runs by itself unless it hears the confirmation."""
+        settings, host, facts = self._settings, self._host, self._facts
+        previous = service.known_target(facts, facts.previous)
+        entries = (self._entry(Verdict.REVERTED),)
+        return service.switch(settings, host, facts, previous, Direction.BACK, entries)
 
     def _staging(self, serve: Serve) -> Staging:
         files = release_files(

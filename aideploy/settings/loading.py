@@ -19,6 +19,7 @@ from aideploy.settings.app import App
 from aideploy.settings.checks import Tables, mismatches
 from aideploy.settings.document import CORRECT, Document, read, table
 from aideploy.settings.gate import Gate
+from aideploy.settings.golden import Golden
 from aideploy.settings.health import Health
 from aideploy.settings.hosts import HostTable, resolve
 from aideploy.settings.install import Install
@@ -26,6 +27,7 @@ from aideploy.settings.later import later_table
 from aideploy.settings.model import Settings
 from aideploy.settings.monitoring import Monitoring
 from aideploy.settings.problems import Problem, found_at, hint, problems_of, written
+from aideploy.settings.review import Review
 from aideploy.settings.rollout import Rollout
 from aideploy.settings.serve import Manager, Serve
 from aideploy.settings.ssh import Ssh
@@ -41,13 +43,15 @@ TABLES: Mapping[str, type[Table]] = {
     "train": Train,
     "serve": Serve,
     "health": Health,
+    "golden": Golden,
     "rollout": Rollout,
     "monitoring": Monitoring,
+    "review": Review,
 }
 # What is written as [[name]], once for each of them.
 LISTS: Mapping[str, type[Table]] = {"gate": Gate}
 # What a project may do without; the others are read even when the file does not mention them.
-_OPTIONAL = frozenset({"test", "train", "serve"})
+_OPTIONAL = frozenset({"test", "train", "serve", "golden", "review"})
 _FIRST_HOST = 'one host at least, as in [environments.production.hosts.web1] with its "address"'
 _NAME = TypeAdapter(Name)
 
@@ -201,8 +205,10 @@ class _Reading:
             gates=self._read_list("gate", Gate),
             serve=self._read("serve", Serve),
             health=self._read("health", Health),
+            golden=self._read("golden", Golden),
             rollout=self._read("rollout", Rollout),
             monitoring=self._read("monitoring", Monitoring),
+            review=self._read("review", Review),
             refused=frozenset(self._refused),
         )
 
@@ -296,6 +302,8 @@ def _settings(path: Path, environment: str, tables: Tables) -> Settings:
         gates=tables.gates,
         serve=serve,
         health=tables.health,
+        golden=tables.golden,
         rollout=tables.rollout,
         monitoring=tables.monitoring,
+        review=tables.review,
     )

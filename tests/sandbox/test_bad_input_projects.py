@@ -93,7 +93,7 @@ def test_a_service_that_does_not_serve_never_becomes_live(
 ) -> None:
     project.settle(serve={"command": command})
 
-    project.refuses(*ONLY, status=ExitStatus.ROLLED_BACK, says=says)
+    project.refuses(*ONLY, status=ExitStatus.REFUSED, says=says)
 
 
 def test_the_last_lines_are_those_of_the_service_that_failed(project: SmallProject) -> None:
@@ -101,7 +101,7 @@ def test_the_last_lines_are_those_of_the_service_that_failed(project: SmallProje
     assert "the words of an earlier one" in project.fab(*ONLY).text
 
     project.settle(serve={"command": "exec sleep 60"})
-    ran = project.refuses(*ONLY, status=ExitStatus.ROLLED_BACK, says="nothing listens on")
+    ran = project.refuses(*ONLY, status=ExitStatus.REFUSED, says="nothing listens on")
     assert "the words of an earlier one" not in ran.text
 
 
@@ -132,7 +132,7 @@ def test_a_service_that_answers_wrongly_never_becomes_live(
     )
 
     start = time.monotonic()
-    ran = project.refuses(*ONLY, status=ExitStatus.ROLLED_BACK, says=says)
+    ran = project.refuses(*ONLY, status=ExitStatus.REFUSED, says=says)
     assert time.monotonic() - start < 25
     assert "\x1b" not in ran.text
 

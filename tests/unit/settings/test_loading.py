@@ -108,6 +108,20 @@ def test_the_smallest_file_is_enough(tmp_path: Path) -> None:
     assert host.connect_timeout == timedelta(seconds=10)
 
 
+def test_the_time_to_confirm_is_longer_than_the_bake(tmp_path: Path) -> None:
+    def confirm(rollout: str) -> timedelta:
+        return read(tmp_path, f"{SMALLEST}[rollout]\n{rollout}").rollout.confirm
+
+    assert confirm("") == timedelta(minutes=10)
+    assert confirm("bake = '20m'") == timedelta(minutes=40)
+    assert confirm("bake = '20m'\nconfirm = '21m'") == timedelta(minutes=21)
+    assert confirm("bake = '0s'\nconfirm = '1s'") == timedelta(seconds=1)
+    short = f"{SMALLEST}[rollout]\nbake = '2m'\nconfirm = '90s'"
+    assert problems(tmp_path, short) == [
+        "15: rollout.confirm: found 90 s, expected more than the bake of 120 s"
+    ]
+
+
 def test_an_environment_overrides_key_by_key(tmp_path: Path) -> None:
     production = read(tmp_path, TWO_ENVIRONMENTS, "production")
     staging = read(tmp_path, TWO_ENVIRONMENTS, "staging")
@@ -249,6 +263,7 @@ def test_a_table_may_be_completed_by_the_environment(tmp_path: Path) -> None:
 HEAD = '[app]\nname = "ranker"\nrepository = "x"\n'
 HOST = '[environments.p.hosts.h1]\naddress = "h1"\n'
 SERVE = '[serve]\ncommand = "run"\n'
+GOLDEN = HEAD + '[golden]\nfile = "golden.jsonl"\n'
 
 
 @pytest.mark.parametrize(
@@ -285,7 +300,19 @@ SERVE = '[serve]\ncommand = "run"\n'
         (HEAD + "[[serve]]\ncommand = 'x'\n" + HOST, 4, "serve", "found a list, expected a table"),
         (HEAD + "[health]\npath = 'x'\n" + SERVE + HOST, 5, "health.path", "'/'"),
         (HEAD + "[health]\njson = { a = [] }\n" + SERVE + HOST, 5, "health.json.a", "empty list"),
-        (HEAD + "[rollout]\ncanary = 1\n" + SERVE + HOST, 5, "rollout.canary", "not in this"),
+        (HEAD + "[golden]\nlast = 3\n" + SERVE + HOST, 4, "golden.file", "missing"),
+        (GOLDEN + "tolerance = -1\n" + SERVE + HOST, 6, "golden.tolerance", "of at least 0"),
+        (GOLDEN + "tolerance_rel = nan\n" + SERVE + HOST, 6, "golden.tolerance_rel", "at least 0"),
+        (GOLDEN + "max_latency = '0s'\n" + SERVE + HOST, 6, "golden.max_latency", "longer than"),
+        (GOLDEN + "last = 0\n" + SERVE + HOST, 6, "golden.last", "at least 1"),
+        (HEAD + "[golden]\nfile = '../g'\n" + SERVE + HOST, 5, "golden.file", "without '..'"),
+        (GOLDEN + HOST + "roles = ['train']\n", 4, "golden", "nothing is served"),
+        (
+            HEAD + "[rollout]\non_inconclusive = 'hold'\n" + SERVE + HOST,
+            5,
+            "rollout.on_inconclusive",
+            "not in this",
+        ),
         (HEAD + "[notify]\n" + SERVE + HOST, 4, "notify", "not in this version yet"),
         (HEAD + "[ssh]\nzzz = 1\n" + SERVE + HOST, 5, "ssh.zzz", "known: connect_timeout, "),
         # What does not fit together.
