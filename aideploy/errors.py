@@ -102,6 +102,18 @@ class RolledBack(AideployError):
     status = ExitStatus.ROLLED_BACK
 
 
+class Aborted(AideployError):
+    """Somebody asked, from another terminal, that the rollout goes back."""
+
+    status = ExitStatus.ROLLED_BACK
+
+
+class Held(AideployError):
+    """The rollout stopped half-way; a person decides how it goes on."""
+
+    status = ExitStatus.HELD
+
+
 class NeedsPerson(AideployError):
     """The release failed and at least one host could not be brought back."""
 

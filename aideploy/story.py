@@ -22,18 +22,24 @@ from aideploy.errors import (
     Refused,
     UsageError,
 )
-from aideploy.events import Events, HostState, Notice, Phase, StepStarted
+from aideploy.events import Events, HostState, Notice, Phase, ReleaseKnown, StepStarted
 from aideploy.gates.model import Evaluation
+from aideploy.gates.review import Verdict as Reviewed
+from aideploy.gates.review import Waiver
+from aideploy.gates.reviewing import ReviewGate
 from aideploy.gating import ModelGate, journalled, require_gate
 from aideploy.golden_file import check_before
 from aideploy.monitoring.targets import targets_file
+from aideploy.phases import batches, fetch, golden, install, service, test, train
 from aideploy.phases import facts as looking
-from aideploy.phases import fetch, golden, install, service, test, train
+from aideploy.phases.batches import Course
+from aideploy.phases.control import State
 from aideploy.phases.facts import HostFacts
 from aideploy.phases.fetch import Fetched
 from aideploy.phases.install import Installed
 from aideploy.phases.journal import Entry, Verdict
 from aideploy.phases.service import Health, Staging, Target
+from aideploy.phases.tests_output import RanTests
 from aideploy.phases.train import Trained
 from aideploy.remote import transfer
 from aideploy.remote.fleet import Fleet, FleetError
@@ -72,8 +78,6 @@ _USAGE_CODES = frozenset(["no-revision", "no-subdirectory", "bad-golden"])
 # Where the release was judged, no traffic has come near it.
 _REFUSALS = frozenset(
     [
-        (Phase.TEST, "tests-failed"),
-        (Phase.TEST, "timeout"),
         (Phase.STAGE, "unhealthy"),
         (Phase.STAGE, "golden"),
     ]
@@ -92,6 +96,7 @@ class Progress:
 
     fetched: Mapping[str, Fetched] = field(default_factory=dict)
     installed: Mapping[str, Installed] = field(default_factory=dict)
+    tested: RanTests | None = None
     trained: Trained | None = None
     trained_on: str = ""
     evaluation: Evaluation | None = None
@@ -108,6 +113,7 @@ class Deployment:
         events: where everything is told.
         who: user@machine of whoever asked for it.
         no_gate: let a model pass that the model gate did not bless.
+        waiver: leaves the review gate out.
     """
 
     def __init__(
@@ -118,6 +124,7 @@ class Deployment:
         *,
         who: str,
         no_gate: bool = False,
+        waiver: Waiver | None = None,
     ) -> None:
         self.settings = settings
         self.facts: dict[str, HostFacts] = {}
@@ -125,6 +132,7 @@ class Deployment:
         self._events = events
         self._who = who
         self._no_gate = no_gate
+        self._review_gate = ReviewGate(settings, waiver)
         self._gate = ModelGate(settings, self._each, events, who=who, no_gate=no_gate)
         self._progress = Progress()
         self._rollout: Rollout | None = None
@@ -159,6 +167,7 @@ class Deployment:
         self._notice(self.plan(wanted))
         self.open(wait_lock=wait_lock)
         self._say_the_way(self.fetch(wanted), confirm)
+        self.review()
         self.install()
         self.test()
         self.train()
@@ -179,6 +188,7 @@ class Deployment:
         """Connect to every host, take the locks, look around; nobody may be unready."""
         if self.settings.serve:
             self._secrets = resolve(self.settings.serve, os.environ, self.settings.path.parent)
+        self._review_gate.prepare(os.environ)
         try:
             results = self._fleet.open(
                 Lock.HELD, looking.script(self.settings), wait_lock=wait_lock
@@ -207,7 +217,16 @@ class Deployment:
         first = fetched[self._deployed_names()[0]]
         for notice in dict.fromkeys(text for one in fetched.values() for text in one.notices):
             self._notice(notice)
+        self._events.publish(ReleaseKnown(release=self.release, revision=self.revision))
         return first
+
+    def review(self) -> Reviewed | Waiver | None:
+        """Ask whether the commit was approved and is green; None where there is no [review].
+
+        Raises:
+            Refused: it was not, or is not.
+        """
+        return self._review_gate.review(self.revision, self._events)
 
     def install(self) -> Mapping[str, Installed]:
         """Find or build the release's environment on every host that trains or serves."""
@@ -224,14 +243,29 @@ class Deployment:
                 self._notice(notice, host=name)
         return self._progress.installed
 
-    def test(self) -> None:
-        """Run the project's own tests on the first train host, where there is a [test]."""
+    def test(self) -> RanTests | None:
+        """Run the project's own tests on the first train host, where there is a [test].
+
+        Returns:
+            how they came out; None where there are none, or they do not say it.
+
+        Raises:
+            Refused: one failed, or none were found.
+        """
         tests = self.settings.test
         if tests is None:
-            return
+            return None
         script = test.script(self.settings, tests, self.release)
         name = next(iter(self._names(Role.TRAIN)), self._deployed_names()[0])
-        self._each(Phase.TEST, lambda session: session.run(Phase.TEST, script)[0], [name])
+
+        def work(session: Session) -> RanTests | None:
+            try:
+                return test.read(session.run(Phase.TEST, script)[0], name)
+            except ScriptFailed as error:
+                raise test.refusal(error, name) from error
+
+        self._progress.tested = self._each(Phase.TEST, work, [name])[name]
+        return self._progress.tested
 
     def train(self) -> Trained | None:
         """Train the model on the first train host, where there is a [train]."""
@@ -316,6 +350,8 @@ class Deployment:
             )
             return service.read_health(session.run(Phase.STAGE, script)[0])
 
+        if not self._review_gate.is_open:
+            raise _too_early("the commit was not reviewed yet", "review()")
         if not self._progress.installed:
             raise _too_early("nothing was installed yet", "install()")
         if self.settings.train and self._progress.trained is None:
@@ -326,38 +362,61 @@ class Deployment:
         self._progress.staged = Target(self.release, self.revision, self._model)
         return health
 
-    def take_up(self) -> Target:
-        """Go on with the newest release that an earlier run staged on every serve host.
+    def take_up(self, release: str | None = None) -> Target:
+        """Go on with a release that an earlier run staged on every serve host.
+
+        Args:
+            release: its id; None for the newest that there is.
 
         Raises:
-            UsageError: there is none that is newer than what is live.
+            UsageError: there is none that is newer than what is live, or not everywhere.
         """
-        self._progress.staged = service.newest_staged(
-            [self.facts[name] for name in self._names(Role.SERVE)]
+        serve = [self.facts[name] for name in self._names(Role.SERVE)]
+        self._progress.staged = (
+            service.newest_staged(serve) if release is None else service.whole(serve, release)
         )
+        self._events.publish(ReleaseKnown(release=self.release, revision=self.revision))
         return self._progress.staged
 
     def switch(self) -> None:
-        """Switch every serve host and watch it; if one is not well, all go back."""
+        """Switch the serve hosts batch by batch and watch them; if one is not well, all go back.
+
+        Raises:
+            RolledBack, NeedsPerson, Held, Interrupted: see `Rollout.run`.
+        """
         if self._progress.staged is None:
             raise _too_early("nothing was staged yet", "stage()")
         serve = self._names(Role.SERVE)
-        self._rollout = Rollout(
-            self.settings,
-            self._fleet,
-            {name: self.facts[name] for name in serve},
-            self._events,
-            who=self._who,
-        )
-        bakes = self.settings.rollout.bake > timedelta(0)
-        self._rollout.run(dict.fromkeys(serve, self._progress.staged), watch=bakes)
+        facts = {name: self.facts[name] for name in serve}
+        course = batches.course(self.settings, serve)
+        self._rollout = self._begun(facts, course, self._progress.staged)
+        self._rollout.run()
+
+    def take_over(self, held: State) -> None:
+        """Go on with a rollout that is held, without waiting between its batches.
+
+        What it switched is ours from here on: if a host fails now, these go back as well.
+
+        Raises:
+            UsageError: its release is not on every serve host any more.
+            RolledBack, NeedsPerson, Held, Interrupted: see `Rollout.run`.
+        """
+        staged = self.take_up(held.release)
+        serve = self._names(Role.SERVE)
+        facts = {name: self.facts[name] for name in serve}
+        switched = held.switched(facts)
+        rest = tuple(name for name in serve if name not in switched)
+        course = batches.promoted(self.settings, rest)
+        self._rollout = self._begun({**facts, **switched}, course, staged)
+        self._rollout.run(adopted=tuple(switched))
 
     def finish(self) -> None:
         """Confirm the switch, write the last word to the journals, tell Prometheus, make room.
 
         Raises:
             RolledBack, NeedsPerson: a host did not confirm, and so every host went back.
-            NeedsPerson: a host did not get to the end; what it serves does not change any more.
+            NeedsPerson: a host did not get to the end, or failed and went back alone; what is
+                served does not change any more.
         """
         if self._rollout is None:
             raise _too_early("nothing was switched yet", "switch()")
@@ -371,7 +430,11 @@ class Deployment:
 
         self._rollout.confirm()
         self._finished = True
-        conclude(self._fleet, self._events, work, self._fleet.names)
+        failed = self._rollout.failed
+        well = [name for name in self._fleet.names if name not in failed]
+        conclude(self._fleet, self._events, work, well)
+        if shortfall := self._rollout.shortfall():
+            raise shortfall
 
     def withdraw(self, error: AideployError) -> AideployError:
         """Take every host back that switched and was not finished.
@@ -398,13 +461,16 @@ class Deployment:
         """Return in one line what `run` is about to do."""
         settings = self.settings
         names = {role: self._names(role) for role in Role}
+        spread = batches.course(settings, names[Role.SERVE])
+        each = " after each" if len(spread.batches) > 1 else ""
+        watch = f"watch {settings.rollout.bake.total_seconds():g}s{each}"
         phases = [
-            ("fetch", "install"),
+            ("fetch", "review", "install") if settings.review else ("fetch", "install"),
             ("test",) if settings.test else (),
             (f"train on {names[Role.TRAIN][0]}",) if settings.train else (),
             ("evaluate",) if settings.gates else (),
             ("distribute",) if settings.train else (),
-            ("stage", "switch", f"watch {settings.rollout.bake.total_seconds():g}s", "finish"),
+            ("stage", spread.in_words(), watch, "finish"),
         ]
         return (
             f"plan: {revision or settings.app.branch} to {host_count(len(names[Role.SERVE]))}: "
@@ -449,6 +515,12 @@ class Deployment:
         return tuple(known.values())
 
     # -- inside ---------------------------------------------------------------------------------
+
+    def _begun(self, facts: Mapping[str, HostFacts], course: Course, target: Target) -> Rollout:
+        targets = dict.fromkeys(facts, target)
+        return Rollout(
+            self.settings, self._fleet, facts, self._events, targets, course, who=self._who
+        )
 
     @property
     def _model(self) -> str:
@@ -559,14 +631,21 @@ class Deployment:
             environment=files.environment,
             serve=files.serve,
             record=self._record(name),
-            entry=replace(self._entry(Verdict.PREPARED), why=journalled(self._progress.evaluation)),
+            entry=replace(self._entry(Verdict.PREPARED), why=self._why_all_the_same),
         )
+
+    @property
+    def _why_all_the_same(self) -> str:
+        """What the journals say of gates that did not have their way."""
+        notes = (self._review_gate.note, journalled(self._progress.evaluation))
+        return "; ".join(filter(None, notes))
 
     def _record(self, name: str) -> dict[str, object]:
         """Return what release.json says: where this release on this host came from."""
         fetched = self._progress.fetched[name]
         installed = self._progress.installed.get(name)
         trained = self._progress.trained
+        tested = self._progress.tested
         evaluation = self._progress.evaluation
         return {
             "id": self.release,
@@ -585,6 +664,8 @@ class Deployment:
             "model": trained.model if trained else None,
             "metrics": dict(trained.metrics) if trained else None,
             "gate": evaluation.record() if evaluation else None,
+            "review": self._review_gate.record(),
+            "tests": tested.record() if tested else None,
             "replaces": self.facts[name].current,
         }
 

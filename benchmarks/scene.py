@@ -156,6 +156,8 @@ class Scene:
             json = {{ revision = "$REVISION" }}
             [rollout]
             bake = "0s"
+            canary = 0
+            batch = "100%"
             """
         named = [
             f'[environments.bench.hosts.{host.name}]\naddress = "{host.address}"\n'

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from aideploy.events import (
+    Batch,
     Evaluated,
     Event,
     Failure,
@@ -38,6 +39,7 @@ class _Phase:
     phase: Phase
     outcome: Outcome
     seconds: float
+    batch: Batch
     hosts: tuple[_Host, ...]
 
 
@@ -107,4 +109,4 @@ def _phase(result: PhaseResult) -> _Phase:
     hosts = tuple(
         _Host(host.host, host.outcome, host.seconds, host.message) for host in result.finished
     )
-    return _Phase(result.phase, result.outcome, result.seconds, hosts)
+    return _Phase(result.phase, result.outcome, result.seconds, result.batch, hosts)

@@ -22,6 +22,7 @@ from aideploy.events import (
     Phase,
     PhaseFinished,
     PhaseStarted,
+    ReleaseKnown,
     RunFinished,
     RunStarted,
     SessionEnded,
@@ -30,7 +31,7 @@ from aideploy.events import (
 from aideploy.report.safe_text import visible
 from aideploy.report.verdict import verdict_lines
 from aideploy.report.verdict_file import beside
-from aideploy.report.wording import duration
+from aideploy.report.wording import duration, joined
 
 KEPT_LOGS = 50
 
@@ -102,9 +103,12 @@ def _lines(event: Event) -> list[str]:
             return _several(event.phase, event.host, f"{outcome}  {event.message}".rstrip())
         case PhaseStarted():
             begins = f"begins on {', '.join(event.hosts)}"
-            return [_columns(event.phase, "-", visible(f"{begins}  {event.note}".rstrip()))]
+            more = joined(event.batch, event.note)
+            return [_columns(event.phase, "-", visible(f"{begins}  {more}".rstrip()))]
         case PhaseFinished():
             return [_columns(event.phase, "-", f"{event.outcome} {duration(event.seconds)}")]
+        case ReleaseKnown():
+            return _several("-", "-", f"release {event.release} of {event.revision}")
         case Notice():
             return _several("-", event.host or "-", f"{event.level}: {event.text}")
         case Evaluated():

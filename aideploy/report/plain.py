@@ -27,7 +27,7 @@ from aideploy.report.last_word import last_word
 from aideploy.report.progress import PhaseResult, Progress
 from aideploy.report.safe_text import first_line, harmless
 from aideploy.report.verdict import verdict_lines
-from aideploy.report.wording import duration, one_or_count
+from aideploy.report.wording import duration, joined, one_or_count
 
 _STREAMED = (Phase.TEST, Phase.TRAIN)
 
@@ -74,7 +74,8 @@ def _text(event: Event) -> str:
             )
             return harmless(f"{text}, log {event.log}" if event.log else text)
         case PhaseStarted():
-            return _columns(event.phase, one_or_count(event.hosts), harmless(event.note))
+            text = joined(event.batch, harmless(event.note))
+            return _columns(event.phase, one_or_count(event.hosts), text)
         case StepStarted():
             return _columns(event.phase, harmless(event.host), f"… {harmless(event.text)}")
         case HostFinished():

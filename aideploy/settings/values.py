@@ -109,6 +109,41 @@ def _share(value: object) -> float:
     return read
 
 
+@dataclass(frozen=True)
+class HostCount:
+    """A number of hosts, or a part of them.
+
+    Args:
+        number: how many, or how many percent.
+        is_part: whether it is percent.
+    """
+
+    number: int
+    is_part: bool = False
+
+    def of(self, hosts: int) -> int:
+        """Return how many that is of so many hosts: a part is rounded up, and never above all."""
+        wanted = -(-hosts * self.number // 100) if self.is_part else self.number
+        return min(wanted, hosts)
+
+
+def host_count(value: object) -> HostCount:
+    """Read `2` or `"25%"`."""
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return HostCount(value)
+    match = _PERCENT.fullmatch(value) if isinstance(value, str) else None
+    if match is None or int(match[1]) > 100:
+        raise ValueError('a number of hosts, as 2, or a part of them in quotes, "1%" to "100%"')
+    return HostCount(int(match[1]), is_part=True)
+
+
+def _some_hosts(value: object) -> HostCount:
+    count = host_count(value)
+    if not count.number:
+        raise ValueError('at least one host: a number, as 2, or a part in quotes, as "25%"')
+    return count
+
+
 def git_ref(value: str) -> str:
     """Return a branch, tag or commit that git itself would accept as a name.
 
@@ -235,6 +270,17 @@ Percent = Annotated[
     int,
     PlainValidator(percent),
     WithJsonSchema({"type": "string", "pattern": f"^{_PERCENT.pattern}$"}),
+]
+_PART_OF_HOSTS = {"type": "string", "pattern": "^([1-9][0-9]?|100)%$"}
+Hosts = Annotated[
+    HostCount,
+    PlainValidator(host_count),
+    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 0}, _PART_OF_HOSTS]}),
+]
+SomeHosts = Annotated[
+    HostCount,
+    PlainValidator(_some_hosts),
+    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1}, _PART_OF_HOSTS]}),
 ]
 
 Number = Annotated[float, PlainValidator(number), WithJsonSchema({"type": "number"})]

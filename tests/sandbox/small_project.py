@@ -51,7 +51,7 @@ _TABLES: Mapping[str, Mapping[str, Any]] = {
     "install": {"requirements": []},
     "serve": {"command": "exec python3 service.py"},
     "health": {"json": {"revision": "$REVISION"}, "timeout": "3s", "interval": "100ms"},
-    "rollout": {"bake": "0s"},
+    "rollout": {"bake": "0s", "canary": 0, "batch": "100%"},
 }
 
 

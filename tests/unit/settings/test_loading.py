@@ -307,7 +307,12 @@ GOLDEN = HEAD + '[golden]\nfile = "golden.jsonl"\n'
         (GOLDEN + "last = 0\n" + SERVE + HOST, 6, "golden.last", "at least 1"),
         (HEAD + "[golden]\nfile = '../g'\n" + SERVE + HOST, 5, "golden.file", "without '..'"),
         (GOLDEN + HOST + "roles = ['train']\n", 4, "golden", "nothing is served"),
-        (HEAD + "[rollout]\ncanary = 1\n" + SERVE + HOST, 5, "rollout.canary", "not in this"),
+        (
+            HEAD + "[rollout]\non_inconclusive = 'hold'\n" + SERVE + HOST,
+            5,
+            "rollout.on_inconclusive",
+            "not in this",
+        ),
         (HEAD + "[notify]\n" + SERVE + HOST, 4, "notify", "not in this version yet"),
         (HEAD + "[ssh]\nzzz = 1\n" + SERVE + HOST, 5, "ssh.zzz", "known: connect_timeout, "),
         # What does not fit together.
