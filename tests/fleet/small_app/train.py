@@ -12,6 +12,7 @@ with Path("model/model").open("wb") as file:
         file.write(os.urandom(1 << 20))
     file.write(os.environ["REVISION"].encode())
 print("training", flush=True)
+eaten = b"x" * (behaviour.get("trains_in_megabytes", 0) << 20)
 while behaviour.get("floods"):
     print("x" * 1000)
 time.sleep(behaviour.get("trains_for", 0))
