@@ -49,12 +49,14 @@ def deployment(
             or before it; everything there is to say was said. What the body raises by itself
             comes out as it is.
     """
+    from aideploy.report.github_deployment import show_on_github
     from aideploy.running import running
     from aideploy.story import Deployment
     from aideploy.tasks.common import read_settings
 
     settings = read_settings(c, command, env=env, config=config, only=only)
     with running(command, settings, config=c.config if c is not None else None) as run:
+        show_on_github(run)
         story = Deployment(run.settings, run.fleet, run.events, who=run.who, no_gate=no_gate)
         with _nothing_half_done(story, run):
             story.open(wait_lock=wait_lock)

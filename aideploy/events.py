@@ -25,6 +25,7 @@ class Phase(StrEnum):
     SETUP = "setup"
     OPEN = "open"
     FETCH = "fetch"
+    REVIEW = "review"
     INSTALL = "install"
     TEST = "test"
     TRAIN = "train"
@@ -104,6 +105,14 @@ class PhaseStarted(Event):
     hosts: tuple[str, ...]
     note: str = ""
     batch: Batch = ALL_AT_ONCE
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReleaseKnown(Event):
+    """It is known which release the run is about, and of which commit (in full)."""
+
+    release: str
+    revision: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -225,6 +234,14 @@ class Events:
         """Add a reader; it sees events from now on."""
         with self._lock:
             self._readers.append(reader)
+
+    def subscribe_first(self, reader: Reader) -> None:
+        """Add a reader that sees each event before all others do.
+
+        For one that has something to say of the last event, after which nobody listens any more.
+        """
+        with self._lock:
+            self._readers.insert(0, reader)
 
     def publish(self, event: Event) -> None:
         """Hand the event to every reader. May be called from any thread.

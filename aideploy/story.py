@@ -22,8 +22,11 @@ from aideploy.errors import (
     Refused,
     UsageError,
 )
-from aideploy.events import Events, HostState, Notice, Phase, StepStarted
+from aideploy.events import Events, HostState, Notice, Phase, ReleaseKnown, StepStarted
 from aideploy.gates.model import Evaluation
+from aideploy.gates.review import Verdict as Reviewed
+from aideploy.gates.review import Waiver
+from aideploy.gates.reviewing import ReviewGate
 from aideploy.gating import ModelGate, journalled, require_gate
 from aideploy.golden_file import check_before
 from aideploy.monitoring.targets import targets_file
@@ -36,6 +39,7 @@ from aideploy.phases.fetch import Fetched
 from aideploy.phases.install import Installed
 from aideploy.phases.journal import Entry, Verdict
 from aideploy.phases.service import Health, Staging, Target
+from aideploy.phases.tests_output import RanTests
 from aideploy.phases.train import Trained
 from aideploy.remote import transfer
 from aideploy.remote.fleet import Fleet, FleetError
@@ -74,8 +78,6 @@ _USAGE_CODES = frozenset(["no-revision", "no-subdirectory", "bad-golden"])
 # Where the release was judged, no traffic has come near it.
 _REFUSALS = frozenset(
     [
-        (Phase.TEST, "tests-failed"),
-        (Phase.TEST, "timeout"),
         (Phase.STAGE, "unhealthy"),
         (Phase.STAGE, "golden"),
     ]
@@ -94,6 +96,7 @@ class Progress:
 
     fetched: Mapping[str, Fetched] = field(default_factory=dict)
     installed: Mapping[str, Installed] = field(default_factory=dict)
+    tested: RanTests | None = None
     trained: Trained | None = None
     trained_on: str = ""
     evaluation: Evaluation | None = None
@@ -110,6 +113,7 @@ class Deployment:
         events: where everything is told.
         who: user@machine of whoever asked for it.
         no_gate: let a model pass that the model gate did not bless.
+        waiver: leaves the review gate out.
     """
 
     def __init__(
@@ -120,6 +124,7 @@ class Deployment:
         *,
         who: str,
         no_gate: bool = False,
+        waiver: Waiver | None = None,
     ) -> None:
         self.settings = settings
         self.facts: dict[str, HostFacts] = {}
@@ -127,6 +132,7 @@ class Deployment:
         self._events = events
         self._who = who
         self._no_gate = no_gate
+        self._review_gate = ReviewGate(settings, waiver)
         self._gate = ModelGate(settings, self._each, events, who=who, no_gate=no_gate)
         self._progress = Progress()
         self._rollout: Rollout | None = None
@@ -161,6 +167,7 @@ class Deployment:
         self._notice(self.plan(wanted))
         self.open(wait_lock=wait_lock)
         self._say_the_way(self.fetch(wanted), confirm)
+        self.review()
         self.install()
         self.test()
         self.train()
@@ -181,6 +188,7 @@ class Deployment:
         """Connect to every host, take the locks, look around; nobody may be unready."""
         if self.settings.serve:
             self._secrets = resolve(self.settings.serve, os.environ, self.settings.path.parent)
+        self._review_gate.prepare(os.environ)
         try:
             results = self._fleet.open(
                 Lock.HELD, looking.script(self.settings), wait_lock=wait_lock
@@ -209,7 +217,16 @@ class Deployment:
         first = fetched[self._deployed_names()[0]]
         for notice in dict.fromkeys(text for one in fetched.values() for text in one.notices):
             self._notice(notice)
+        self._events.publish(ReleaseKnown(release=self.release, revision=self.revision))
         return first
+
+    def review(self) -> Reviewed | Waiver | None:
+        """Ask whether the commit was approved and is green; None where there is no [review].
+
+        Raises:
+            Refused: it was not, or is not.
+        """
+        return self._review_gate.review(self.revision, self._events)
 
     def install(self) -> Mapping[str, Installed]:
         """Find or build the release's environment on every host that trains or serves."""
@@ -226,14 +243,29 @@ class Deployment:
                 self._notice(notice, host=name)
         return self._progress.installed
 
-    def test(self) -> None:
-        """Run the project's own tests on the first train host, where there is a [test]."""
+    def test(self) -> RanTests | None:
+        """Run the project's own tests on the first train host, where there is a [test].
+
+        Returns:
+            how they came out; None where there are none, or they do not say it.
+
+        Raises:
+            Refused: one failed, or none were found.
+        """
         tests = self.settings.test
         if tests is None:
-            return
+            return None
         script = test.script(self.settings, tests, self.release)
         name = next(iter(self._names(Role.TRAIN)), self._deployed_names()[0])
-        self._each(Phase.TEST, lambda session: session.run(Phase.TEST, script)[0], [name])
+
+        def work(session: Session) -> RanTests | None:
+            try:
+                return test.read(session.run(Phase.TEST, script)[0], name)
+            except ScriptFailed as error:
+                raise test.refusal(error, name) from error
+
+        self._progress.tested = self._each(Phase.TEST, work, [name])[name]
+        return self._progress.tested
 
     def train(self) -> Trained | None:
         """Train the model on the first train host, where there is a [train]."""
@@ -318,6 +350,8 @@ class Deployment:
             )
             return service.read_health(session.run(Phase.STAGE, script)[0])
 
+        if not self._review_gate.is_open:
+            raise _too_early("the commit was not reviewed yet", "review()")
         if not self._progress.installed:
             raise _too_early("nothing was installed yet", "install()")
         if self.settings.train and self._progress.trained is None:
@@ -341,6 +375,7 @@ class Deployment:
         self._progress.staged = (
             service.newest_staged(serve) if release is None else service.whole(serve, release)
         )
+        self._events.publish(ReleaseKnown(release=self.release, revision=self.revision))
         return self._progress.staged
 
     def switch(self) -> None:
@@ -430,7 +465,7 @@ class Deployment:
         each = " after each" if len(spread.batches) > 1 else ""
         watch = f"watch {settings.rollout.bake.total_seconds():g}s{each}"
         phases = [
-            ("fetch", "install"),
+            ("fetch", "review", "install") if settings.review else ("fetch", "install"),
             ("test",) if settings.test else (),
             (f"train on {names[Role.TRAIN][0]}",) if settings.train else (),
             ("evaluate",) if settings.gates else (),
@@ -596,14 +631,21 @@ class Deployment:
             environment=files.environment,
             serve=files.serve,
             record=self._record(name),
-            entry=replace(self._entry(Verdict.PREPARED), why=journalled(self._progress.evaluation)),
+            entry=replace(self._entry(Verdict.PREPARED), why=self._why_all_the_same),
         )
+
+    @property
+    def _why_all_the_same(self) -> str:
+        """What the journals say of gates that did not have their way."""
+        notes = (self._review_gate.note, journalled(self._progress.evaluation))
+        return "; ".join(filter(None, notes))
 
     def _record(self, name: str) -> dict[str, object]:
         """Return what release.json says: where this release on this host came from."""
         fetched = self._progress.fetched[name]
         installed = self._progress.installed.get(name)
         trained = self._progress.trained
+        tested = self._progress.tested
         evaluation = self._progress.evaluation
         return {
             "id": self.release,
@@ -622,6 +664,8 @@ class Deployment:
             "model": trained.model if trained else None,
             "metrics": dict(trained.metrics) if trained else None,
             "gate": evaluation.record() if evaluation else None,
+            "review": self._review_gate.record(),
+            "tests": tested.record() if tested else None,
             "replaces": self.facts[name].current,
         }
 

@@ -10,6 +10,7 @@ from aideploy.commands import planned_scripts
 from aideploy.commands.asking import named
 from aideploy.errors import UsageError
 from aideploy.events import Phase
+from aideploy.gates.reviewing import place_of
 from aideploy.phases import batches, planning, service
 from aideploy.phases import facts as looking
 from aideploy.phases.batches import Course
@@ -96,7 +97,7 @@ class Plan:
 
     def shown(self) -> tuple[Table | Text, ...]:
         """Return what a person wants to know, the most important last."""
-        everybody = len({host for phase in self.phases for host in phase.hosts})
+        everybody = max(len(phase.hosts) for phase in self.phases)
         return (
             Text("", self.scripts),
             Text("", (self._headline(),)),
@@ -251,6 +252,9 @@ def _phases(
     yield phase(Phase.OPEN, everybody, "connect, take the lock, look around")
     pulled = settings.app.source is Source.PULL
     yield phase(Phase.FETCH, coming, "from the repository" if pulled else "sent by this machine")
+    if review := settings.review:
+        asked = f"pull request and checks in {review.repository}"
+        yield phase(Phase.REVIEW, (place_of(review),), asked)
     yield phase(Phase.INSTALL, coming, _installing(coming))
     tester = (trainer or tuple(coming)[:1]) if settings.test else ()
     yield phase(
@@ -276,15 +280,6 @@ def _phases(
     yield phase(Phase.FINISH, everybody, f"keep {settings.app.keep_releases} good releases")
 
 
-def _watching(spread: Course) -> str:
-    """Return what happens while a rollout with this course is watched."""
-    each = " after each batch" if len(spread.batches) > 1 else ""
-    pause = f", {spread.pause.total_seconds():g} s of pause" if spread.pause and each else ""
-    borne = f"if more than {spread.max_failures} fail" if spread.max_failures else "if one fails"
-    then = "a person decides" if spread.holds else "all go back"
-    return f"for {spread.bake.total_seconds():g} s{each}{pause}; {borne}, {then}"
-
-
 def _evaluating(settings: Settings, facts: Mapping[str, HostFacts]) -> tuple[tuple[str, ...], str]:
     if settings.train is None:
         return (), "there is no model"
@@ -296,6 +291,15 @@ def _evaluating(settings: Settings, facts: Mapping[str, HostFacts]) -> tuple[tup
         trainer = settings.with_role(Role.TRAIN)[0]
         return (trainer.name,), f"{count}, unopposed: nothing was good yet"
     return (known.host,), f"{count}, against {known.releases[0]}"
+
+
+def _watching(spread: Course) -> str:
+    """Return what happens while a rollout with this course is watched."""
+    each = " after each batch" if len(spread.batches) > 1 else ""
+    pause = f", {spread.pause.total_seconds():g} s of pause" if spread.pause and each else ""
+    borne = f"if more than {spread.max_failures} fail" if spread.max_failures else "if one fails"
+    then = "a person decides" if spread.holds else "all go back"
+    return f"for {spread.bake.total_seconds():g} s{each}{pause}; {borne}, {then}"
 
 
 def _installing(coming: Mapping[str, Coming]) -> str:

@@ -138,10 +138,8 @@ class _Planned:
         entries = (self._entry(Verdict.LIVE),)
         yield Phase.SWITCH, service.switch(settings, host, facts, target, Direction.ON, entries)
         yield Phase.REVERT, self._left_on_the_host()
-        yield (
-            Phase.WATCH,
-            service.watch(settings, host, facts, self._revision, settings.rollout.bake),
-        )
+        bake = settings.rollout.bake
+        yield Phase.WATCH, service.watch(settings, host, facts, self._revision, bake)
         yield Phase.CONFIRM, due.confirm(facts)
 
     def _left_on_the_host(self) -> Script:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from aideploy.errors import UsageError
-from aideploy.events import Notice, Phase
+from aideploy.events import Notice, Phase, ReleaseKnown
 from aideploy.phases import facts as looking
 from aideploy.phases import service
 from aideploy.phases.batches import at_once
@@ -62,6 +62,8 @@ def roll_back(run: Run, to: str | None, *, wait_lock: bool = False) -> None:
         rollout.confirm()
     finally:
         run.hosts = tuple(rollout.states.values())
+    revision = next(iter(serve.values())).journal.revision(release)
+    run.events.publish(ReleaseKnown(release=release, revision=revision))
 
     def finish(session: Session) -> None:
         facts = serve[session.host.name]

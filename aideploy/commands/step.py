@@ -15,12 +15,15 @@ from aideploy.phases import service
 from aideploy.phases.facts import HostFacts
 from aideploy.phases.service import Health
 from aideploy.remote.session import Lock, Session
+from aideploy.report.github_deployment import show_on_github
 from aideploy.rollout import untouched
 from aideploy.running import Run
 from aideploy.settings import Role
 from aideploy.story import Deployment
 
-_BEFORE_GATE = frozenset({Phase.OPEN, Phase.FETCH, Phase.INSTALL, Phase.TEST, Phase.TRAIN})
+_BEFORE_GATE = frozenset(
+    {Phase.OPEN, Phase.FETCH, Phase.REVIEW, Phase.INSTALL, Phase.TEST, Phase.TRAIN}
+)
 
 
 def prepare(
@@ -44,6 +47,7 @@ def prepare(
     phases: Mapping[Phase, Callable[[], object]] = {
         Phase.OPEN: lambda: story.open(wait_lock=wait_lock),
         Phase.FETCH: lambda: story.fetch(revision),
+        Phase.REVIEW: story.review,
         Phase.INSTALL: story.install,
         Phase.TEST: story.test,
         Phase.TRAIN: story.train,
@@ -70,6 +74,7 @@ def put_live(run: Run, *, wait_lock: bool) -> None:
         UsageError: nothing newer than what is live is staged.
         RolledBack, NeedsPerson, Interrupted: it did not succeed; see `Rollout.run`.
     """
+    show_on_github(run)
     story = _story(run)
     try:
         story.open(wait_lock=wait_lock)

@@ -22,6 +22,7 @@ from aideploy.events import (
     Phase,
     PhaseFinished,
     PhaseStarted,
+    ReleaseKnown,
     RunFinished,
     RunStarted,
     SessionEnded,
@@ -106,6 +107,8 @@ def _lines(event: Event) -> list[str]:
             return [_columns(event.phase, "-", visible(f"{begins}  {more}".rstrip()))]
         case PhaseFinished():
             return [_columns(event.phase, "-", f"{event.outcome} {duration(event.seconds)}")]
+        case ReleaseKnown():
+            return _several("-", "-", f"release {event.release} of {event.revision}")
         case Notice():
             return _several("-", event.host or "-", f"{event.level}: {event.text}")
         case Evaluated():

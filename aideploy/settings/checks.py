@@ -18,6 +18,7 @@ from aideploy.settings.hosts import HostTable, Role
 from aideploy.settings.install import Install, Tool
 from aideploy.settings.monitoring import Monitoring
 from aideploy.settings.problems import Problem
+from aideploy.settings.review import Review
 from aideploy.settings.rollout import Rollout
 from aideploy.settings.serve import Manager, Serve, Strategy
 from aideploy.settings.ssh import Ssh
@@ -51,6 +52,7 @@ class Tables:
     golden: Golden | None
     rollout: Rollout | None
     monitoring: Monitoring | None
+    review: Review | None
     refused: frozenset[str]
     all_hosts: bool
 
@@ -74,6 +76,7 @@ def mismatches(tables: Tables) -> Iterator[Problem]:
         yield from _ports(tables.serve)
         yield from _manager(tables.serve)
         yield from _variables(tables.serve)
+        yield from _sources_of_nothing(tables.serve, tables.review)
         yield from _linked(tables.serve)
 
 
@@ -168,8 +171,13 @@ def _variables(serve: Serve) -> Iterator[Problem]:
         elif name in serve.environment:
             text = f"{name} stands in [serve.environment] too, expected it in one of the two"
             yield Problem(("serve", "secrets", index), text)
+
+
+def _sources_of_nothing(serve: Serve, review: Review | None) -> Iterator[Problem]:
+    if serve.secrets or review:
+        return
     for source in ("secrets_file", "secrets_command"):
-        if getattr(serve, source) is not None and not serve.secrets:
+        if getattr(serve, source) is not None:
             text = "found a source of secrets, but no names: expected them in serve.secrets"
             yield Problem(("serve", source), text)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from aideploy.settings.positions import Path
 
-_TABLES = frozenset({"analysis", "hooks", "notify", "review"})
+_TABLES = frozenset({"analysis", "hooks", "notify"})
 _KEYS = {
     "train": frozenset({"data_version", "engine", "inputs", "resources"}),
     "serve": frozenset({"dockerfile", "image", "keep_old", "slot_ports"}),

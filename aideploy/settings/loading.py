@@ -27,6 +27,7 @@ from aideploy.settings.later import later_table
 from aideploy.settings.model import Settings
 from aideploy.settings.monitoring import Monitoring
 from aideploy.settings.problems import Problem, found_at, hint, problems_of, written
+from aideploy.settings.review import Review
 from aideploy.settings.rollout import Rollout
 from aideploy.settings.serve import Manager, Serve
 from aideploy.settings.ssh import Ssh
@@ -45,11 +46,12 @@ TABLES: Mapping[str, type[Table]] = {
     "golden": Golden,
     "rollout": Rollout,
     "monitoring": Monitoring,
+    "review": Review,
 }
 # What is written as [[name]], once for each of them.
 LISTS: Mapping[str, type[Table]] = {"gate": Gate}
 # What a project may do without; the others are read even when the file does not mention them.
-_OPTIONAL = frozenset({"test", "train", "serve", "golden"})
+_OPTIONAL = frozenset({"test", "train", "serve", "golden", "review"})
 _FIRST_HOST = 'one host at least, as in [environments.production.hosts.web1] with its "address"'
 _NAME = TypeAdapter(Name)
 
@@ -206,6 +208,7 @@ class _Reading:
             golden=self._read("golden", Golden),
             rollout=self._read("rollout", Rollout),
             monitoring=self._read("monitoring", Monitoring),
+            review=self._read("review", Review),
             refused=frozenset(self._refused),
         )
 
@@ -302,4 +305,5 @@ def _settings(path: Path, environment: str, tables: Tables) -> Settings:
         golden=tables.golden,
         rollout=tables.rollout,
         monitoring=tables.monitoring,
+        review=tables.review,
     )

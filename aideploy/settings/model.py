@@ -18,6 +18,7 @@ from aideploy.settings.hosts import Host, Role
 from aideploy.settings.install import Install
 from aideploy.settings.monitoring import Monitoring
 from aideploy.settings.problems import hint
+from aideploy.settings.review import Review
 from aideploy.settings.rollout import Rollout
 from aideploy.settings.serve import Serve
 from aideploy.settings.ssh import Ssh
@@ -32,7 +33,7 @@ class Settings:
         path: the file they come from; what it names on this machine is relative to its folder.
         environment: the name of the environment.
         hosts: its hosts, in the order of the file.
-        test: None without a `[test]` table; `train`, `serve` and `golden` likewise.
+        test: None without a `[test]` table; `train`, `serve`, `golden` and `review` likewise.
         gates: the `[[gate]]` tables, in the order of the file.
     """
 
@@ -50,6 +51,7 @@ class Settings:
     golden: Golden | None
     rollout: Rollout
     monitoring: Monitoring
+    review: Review | None
 
     def with_role(self, role: Role) -> tuple[Host, ...]:
         """The hosts that have this role, in the order of the file."""

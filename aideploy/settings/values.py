@@ -82,6 +82,33 @@ def percent(value: object) -> int:
     return int(match[1])
 
 
+def number(value: object) -> float:
+    """Read a finite number; true and false are none."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError("a number without quotes, as 0.7")
+    try:
+        read = float(value)
+    except OverflowError:
+        read = math.inf
+    if not math.isfinite(read):
+        raise ValueError("a finite number, as 0.7")
+    return read
+
+
+def _allowance(value: object) -> float:
+    read = number(value)
+    if read < 0:
+        raise ValueError("a number that is not below 0, as 0.01")
+    return read
+
+
+def _share(value: object) -> float:
+    read = number(value)
+    if not 0 <= read <= 1:
+        raise ValueError("a share from 0 to 1, as 0.05 for 5 %")
+    return read
+
+
 @dataclass(frozen=True)
 class HostCount:
     """A number of hosts, or a part of them.
@@ -115,33 +142,6 @@ def _some_hosts(value: object) -> HostCount:
     if not count.number:
         raise ValueError('at least one host: a number, as 2, or a part in quotes, as "25%"')
     return count
-
-
-def number(value: object) -> float:
-    """Read a finite number; true and false are none."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueError("a number without quotes, as 0.7")
-    try:
-        read = float(value)
-    except OverflowError:
-        read = math.inf
-    if not math.isfinite(read):
-        raise ValueError("a finite number, as 0.7")
-    return read
-
-
-def _allowance(value: object) -> float:
-    read = number(value)
-    if read < 0:
-        raise ValueError("a number that is not below 0, as 0.01")
-    return read
-
-
-def _share(value: object) -> float:
-    read = number(value)
-    if not 0 <= read <= 1:
-        raise ValueError("a share from 0 to 1, as 0.05 for 5 %")
-    return read
 
 
 def git_ref(value: str) -> str:

@@ -15,7 +15,10 @@ from invoke.tasks import Task
 from aideploy.tasks.common import NO_GATE, command, options
 
 # Their names, not `Phase` itself: importing the events is too slow for a mere --list.
-_BEFORE_SWITCH = ("open", "fetch", "install", "test", "train", "evaluate", "distribute", "stage")
+_BEFORE_SWITCH = (
+    *("open", "fetch", "review", "install", "test"),
+    *("train", "evaluate", "distribute", "stage"),
+)
 _DEPLOY_OPTIONS = {
     "revision": "the branch, tag or commit to take (default: [app] branch)",
     "wait_lock": "wait for a lock that somebody else holds",
@@ -82,6 +85,7 @@ def _made(
 
 
 fetch = _up_to("fetch", "Unpack the commit on every host, and stop there.")
+review = _up_to("review", "Up to review: is it approved, are its checks green?")
 install = _up_to("install", "Up to install: build the environment, or find it.")
 test = _up_to("test", "Up to test: run the project's own tests.")
 train = _up_to("train", "Up to train: make the model.")

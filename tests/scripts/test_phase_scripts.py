@@ -344,6 +344,7 @@ service_state() { echo inactive; }
 service_pid() { echo ''; }
 service_moment() { :; }
 service_log() { echo "the last line of $1"; }
+require_due() { :; }
 """
 
 

@@ -149,7 +149,6 @@ def failed(code: str, phase: Phase) -> FleetError:
         ("no-access", Phase.FETCH, ExitStatus.NOT_READY),
         ("no-space", Phase.TRAIN, ExitStatus.NOT_READY),
         ("not-installable", Phase.INSTALL, ExitStatus.ROLLED_BACK),
-        ("tests-failed", Phase.TEST, ExitStatus.REFUSED),
         ("training-failed", Phase.TRAIN, ExitStatus.ROLLED_BACK),
         ("unhealthy", Phase.STAGE, ExitStatus.REFUSED),
         ("golden", Phase.STAGE, ExitStatus.REFUSED),

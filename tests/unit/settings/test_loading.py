@@ -300,12 +300,6 @@ GOLDEN = HEAD + '[golden]\nfile = "golden.jsonl"\n'
         (HEAD + "[[serve]]\ncommand = 'x'\n" + HOST, 4, "serve", "found a list, expected a table"),
         (HEAD + "[health]\npath = 'x'\n" + SERVE + HOST, 5, "health.path", "'/'"),
         (HEAD + "[health]\njson = { a = [] }\n" + SERVE + HOST, 5, "health.json.a", "empty list"),
-        (
-            HEAD + "[rollout]\non_inconclusive = 'hold'\n" + SERVE + HOST,
-            5,
-            "rollout.on_inconclusive",
-            "not in this",
-        ),
         (HEAD + "[golden]\nlast = 3\n" + SERVE + HOST, 4, "golden.file", "missing"),
         (GOLDEN + "tolerance = -1\n" + SERVE + HOST, 6, "golden.tolerance", "of at least 0"),
         (GOLDEN + "tolerance_rel = nan\n" + SERVE + HOST, 6, "golden.tolerance_rel", "at least 0"),
@@ -313,6 +307,12 @@ GOLDEN = HEAD + '[golden]\nfile = "golden.jsonl"\n'
         (GOLDEN + "last = 0\n" + SERVE + HOST, 6, "golden.last", "at least 1"),
         (HEAD + "[golden]\nfile = '../g'\n" + SERVE + HOST, 5, "golden.file", "without '..'"),
         (GOLDEN + HOST + "roles = ['train']\n", 4, "golden", "nothing is served"),
+        (
+            HEAD + "[rollout]\non_inconclusive = 'hold'\n" + SERVE + HOST,
+            5,
+            "rollout.on_inconclusive",
+            "not in this",
+        ),
         (HEAD + "[notify]\n" + SERVE + HOST, 4, "notify", "not in this version yet"),
         (HEAD + "[ssh]\nzzz = 1\n" + SERVE + HOST, 5, "ssh.zzz", "known: connect_timeout, "),
         # What does not fit together.
