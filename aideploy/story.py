@@ -23,6 +23,8 @@ from aideploy.errors import (
     UsageError,
 )
 from aideploy.events import Events, HostState, Notice, Phase, StepStarted
+from aideploy.jobs import scripts as jobs
+from aideploy.jobs.detached import detached_job
 from aideploy.monitoring.targets import targets_file
 from aideploy.phases import facts as looking
 from aideploy.phases import fetch, install, service, test, train
@@ -63,9 +65,14 @@ _HOST_CODES = frozenset(
         "no-sudo",
         "no-linked-file",
         "damaged",
+        "no-engine",
+        "no-gpu",
+        "not-started",
+        "job-lost",
     ]
 )
-_USAGE_CODES = frozenset(["no-revision", "no-subdirectory"])
+_USAGE_CODES = frozenset(["no-revision", "no-subdirectory", "no-inputs", "no-job"])
+_LOCKED_CODES = frozenset(["job-busy"])
 
 
 class ReleaseFailed(PhaseFailed):
@@ -200,20 +207,23 @@ class Deployment:
         if how is None:
             return None
         name = self._names(Role.TRAIN)[0]
-        scripts = [train.script(self.settings, how, self.release, self.revision)]
+        scripts = [*train.scripts(self.settings, how, self.release, self.revision, self._who)]
         others = [other for other in self._names(Role.SERVE) if other != name]
         if others:
             scripts.append(train.read_model(self.settings, how, self.release))
 
         def work(session: Session) -> Trained:
-            results = session.run(Phase.TRAIN, *scripts)
-            if others:
-                self._progress.archive = results[1].text("archive")
-            return train.read(results[0])
+            submitted, followed, kept, *read = session.run(Phase.TRAIN, *scripts)
+            if read:
+                self._progress.archive = read[0].text("archive")
+            return train.read(name, (submitted, followed, kept))
 
         self._progress.trained_on = name
-        trained = self._each(Phase.TRAIN, work, [name])[name]
+        with detached_job(name) as job:
+            trained = self._each(Phase.TRAIN, job.named_by(work), [name])[name]
         self._progress.trained = trained
+        if trained.reused:
+            self._notice(trained.why_reused, host=name)
         for notice in trained.notices:
             self._notice(notice, host=name, level="warning")
         return trained
@@ -297,7 +307,11 @@ class Deployment:
             keep = service.kept(known, self.release, self.settings.app.keep_releases)
             entries = (self._entry(Verdict.GOOD),)
             targets = targets_file(self.settings, session.host)
-            session.run(Phase.FINISH, service.finish(known, entries, keep, targets))
+            session.run(
+                Phase.FINISH,
+                service.finish(known, entries, keep, targets),
+                jobs.prune(self.settings),
+            )
 
         self._rollout.confirm()
         self._finished = True
@@ -511,6 +525,7 @@ class Deployment:
             "gpus": list(self.facts[name].gpus),
             "model": trained.model if trained else None,
             "metrics": dict(trained.metrics) if trained else None,
+            **(trained.record() if trained else {}),
             "baseline": self.facts[name].current,
         }
 
@@ -575,7 +590,7 @@ def judged(error: FleetError) -> AideployError:
     if error.phase == Phase.OPEN:
         # Nothing of the release has been seen yet.
         kind = HostNotReady
-    if any(isinstance(cause, Locked) for cause in error.causes):
+    if any(isinstance(cause, Locked) for cause in error.causes) or codes & _LOCKED_CODES:
         kind = Locked
     elif any(isinstance(cause, HostNotReady) for cause in error.causes) or codes & _HOST_CODES:
         kind = HostNotReady

@@ -10,7 +10,6 @@ from aideploy.settings.positions import Path
 
 _TABLES = frozenset({"analysis", "gate", "golden", "hooks", "notify", "review"})
 _KEYS = {
-    "train": frozenset({"data_version", "engine", "inputs", "resources"}),
     "serve": frozenset({"dockerfile", "image", "keep_old", "slot_ports"}),
     "rollout": frozenset(
         {
@@ -27,7 +26,10 @@ _KEYS = {
         {"alertmanager", "exporters", "grafana", "prometheus", "runbook_url", "slo"}
     ),
 }
-_VALUES: dict[Path, frozenset[str]] = {("serve", "strategy"): frozenset({"blue_green"})}
+_VALUES: dict[Path, frozenset[str]] = {
+    ("serve", "strategy"): frozenset({"blue_green"}),
+    ("train", "engine"): frozenset({"slurm", "ray", "torchrun"}),
+}
 
 
 def later_table(name: str) -> str:
