@@ -14,15 +14,15 @@ job_processes() {
   grep -lzxF -- "JOB_DIR=$1" /proc/[0-9]*/environ 2>/dev/null | cut -d / -f 3
 }
 
-# end_job_processes JOB [GROUP]: end them, and a process group; after ten seconds they have to. What
+# end_job_processes JOB [GROUP]: end them, and a process group; after five seconds they have to. What
 # has hidden its variables is still in the group, what left the group still has its variables.
 end_job_processes() {
   local tries pids signal
-  for ((tries = 0; tries < 150; tries++)); do
+  for ((tries = 0; tries < 100; tries++)); do
     pids=$(job_processes "$1")
     if [ -z "$pids" ] && ! { [ -n "${2-}" ] && kill -0 -- "-$2" 2>/dev/null; }; then return 0; fi
     signal=''
-    if ((tries == 0)); then signal=TERM; elif ((tries >= 100 && tries % 10 == 0)); then signal=KILL; fi
+    if ((tries == 0)); then signal=TERM; elif ((tries >= 50 && tries % 10 == 0)); then signal=KILL; fi
     if [ -n "$signal" ]; then
       # shellcheck disable=SC2086  # these are numbers
       kill "-$signal" $pids ${2:+"-$2"} 2>/dev/null
