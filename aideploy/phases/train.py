@@ -58,7 +58,8 @@ class Trained:
         if not self.reused or self.job is None:
             return ""
         when = f" of {self.job.ended:%Y-%m-%d %H:%M} UTC" if self.job.ended else ""
-        return f"trained before: job {self.job.short}{when}, inputs unchanged"
+        data = "" if self.job.data_version else " ([train] data_version would tell new data)"
+        return f"trained before: job {self.job.short}{when}, inputs unchanged{data}"
 
     def record(self) -> Mapping[str, Any]:
         """Return what release.json says of the training."""

@@ -88,6 +88,7 @@ def log_of(project: Project) -> list[str]:
 
 def finish_without_a_gap(project: Project, again: Command) -> None:
     """The training ends, the deploy too, and it has shown everything that was ever printed."""
+    again.wait_for(r"h. . tick 5$")
     let_it_end(project)
     finished = again.finish()
     assert finished.status == ExitStatus.DONE, finished.output
@@ -224,6 +225,7 @@ def test_where_the_users_systemd_may_stay_it_keeps_the_job(project: Project) -> 
     )
 
 
+@pytest.mark.slow
 def test_root_has_the_job_kept_by_the_hosts_systemd(lab: Lab, tmp_path: Path) -> None:
     trainer = lab.hosts[2]
     project = Project(lab, tmp_path / "rooted", hosts=[trainer], app="rooted", port=8750)
@@ -293,6 +295,7 @@ def test_a_training_that_the_kernel_kills_for_lack_of_memory_says_so(project: Pr
     assert project.all_serve() == before
 
 
+@pytest.mark.slow
 def test_a_host_that_loses_its_power_loses_the_job_and_the_next_deploy_trains_again(
     project: Project,
 ) -> None:

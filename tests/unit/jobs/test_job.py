@@ -84,7 +84,8 @@ def test_a_model_that_was_trained_before_says_so_and_when() -> None:
     trained = Trained("m" * 64, 1, {"auc": 0.5}, job=before, reused=True)
     assert str(trained) == "model mmmmmmm auc 0.5 trained before"
     assert trained.why_reused == (
-        "trained before: job 0123456 of 2026-01-02 03:05 UTC, inputs unchanged"
+        "trained before: job 0123456 of 2026-01-02 03:05 UTC, inputs unchanged "
+        "([train] data_version would tell new data)"
     )
     assert trained.record() == {
         "job": "0123456789abcdef",
