@@ -1,8 +1,8 @@
 """The fleet transaction: every host switches and stays well, or every one that switched goes back.
 
 Used by deploy and by rollback. It decides; the fleet does. A host that is switched holds a script
-of ours that takes it back if the controller dies before it confirms. The confirmation is the point
-of no return: every host has answered it, or all go back.
+of ours that takes it back if the controller dies before it confirms, or the host itself starts
+again. The confirmation is the point of no return: every host has answered it, or all go back.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from aideploy.errors import (
     Unreachable,
 )
 from aideploy.events import Events, HostState, Notice, Phase
+from aideploy.phases import due, service
 from aideploy.phases import facts as looking
-from aideploy.phases import service
 from aideploy.phases.facts import HostFacts
 from aideploy.phases.journal import Entry, Verdict
 from aideploy.phases.service import Direction, Health, Target
@@ -72,6 +72,7 @@ class Rollout:
         self._why = why
         self._hosts = {host.name: host for host in settings.hosts if host.name in facts}
         self._switched: dict[str, Target] = {}
+        self._perhaps_confirmed: set[str] = set()
         self.states = {name: untouched(known) for name, known in facts.items()}
 
     def run(self, targets: Mapping[str, Target], *, watch: bool) -> None:
@@ -108,11 +109,7 @@ class Rollout:
         """
         try:
             with _undisturbed(self._events, "the release is being confirmed"):
-                self._fleet.each(
-                    Phase.CONFIRM,
-                    lambda session: session.disarm(Phase.CONFIRM),
-                    tuple(self._switched),
-                )
+                self._fleet.each(Phase.CONFIRM, self._confirm, tuple(self._switched))
         except (FleetError, Interrupted) as error:
             raise self.go_back(error) from error
         self._switched = {}
@@ -180,14 +177,15 @@ class Rollout:
     def _switch(self, session: Session, targets: Mapping[str, Target]) -> Health:
         name = session.host.name
         target = targets[name]
-        session.arm(Phase.SWITCH, self._reverting(name, target, "the controller went away"))
+        back = self._reverting(name, target, "nobody confirmed it")
+        arm = due.arm(self._settings, self._facts[name], back)
         self._switched[name] = target
         self.states[name] = HostState(host=name, state="half switched", release=target.release)
         live = self._entry(Verdict.LIVE, target, self._why)
         script = service.switch(
             self._settings, self._hosts[name], self._facts[name], target, Direction.ON, (live,)
         )
-        health = service.read_health(session.run(Phase.SWITCH, script)[0])
+        health = service.read_health(session.run(Phase.SWITCH, arm, script)[1])
         self.states[name] = HostState(
             host=name, state=f"serves {target.release}", release=target.release, healthy=True
         )
@@ -195,20 +193,37 @@ class Rollout:
 
     def _watch(self, session: Session, targets: Mapping[str, Target]) -> Health:
         name = session.host.name
-        script = service.watch(
-            self._settings, self._hosts[name], self._facts[name], targets[name].revision
-        )
-        return service.read_health(session.run(Phase.WATCH, script)[0])
+        known = self._facts[name]
+        # The bake, not the switch before it, has to fit into the time for the confirmation.
+        extend = due.extend(known, self._settings.rollout.confirm)
+        watch = service.watch(self._settings, self._hosts[name], known, targets[name].revision)
+        return service.read_health(session.run(Phase.WATCH, extend, watch)[1])
+
+    def _confirm(self, session: Session) -> None:
+        name = session.host.name
+        self._perhaps_confirmed.add(name)
+        session.run(Phase.CONFIRM, due.confirm(self._facts[name]))
 
     def _say_stuck(self, name: str, cause: AideployError) -> None:
         """Note the state of a host that could not be brought back."""
         back = self._facts[name].previous
-        if isinstance(cause, HostNotReady):
-            state = f"out of reach; if it is up it goes back by itself to {back or 'nothing'}"
+        if isinstance(cause, Locked):
+            self.states[name] = HostState(host=name, state=cause.what)
+        elif isinstance(cause, HostNotReady):
+            state = self._out_of_reach(name, back or "nothing")
             self.states[name] = HostState(host=name, state=state)
         else:
             state = f"back on {back}" if back else "should serve nothing, as before"
             self.states[name] = HostState(host=name, state=state, release=back, healthy=False)
+
+    def _out_of_reach(self, name: str, back: str) -> str:
+        if name in self._perhaps_confirmed:
+            return f"out of reach; goes back by itself to {back} unless it heard the confirmation"
+        latest = self._settings.rollout.confirm.total_seconds()
+        return (
+            f"out of reach; goes back by itself to {back}: "
+            f"within {latest:g} s if it is up, else as soon as it starts"
+        )
 
     def _revert(self, session: Session, target: Target, why: str) -> Health:
         name = session.host.name
@@ -216,7 +231,6 @@ class Rollout:
         if session.is_open:
             try:
                 result = session.run(Phase.REVERT, script)[0]
-                session.disarm(Phase.REVERT)
             except ConnectionLost:
                 result = self._reconnected(session).run(Phase.REVERT, script)[0]
         else:

@@ -146,7 +146,7 @@ def switch(
             health.program(),
             request,
         ),
-        libraries=_libraries(_serve(settings)),
+        libraries=("due", *_libraries(_serve(settings))),
     )
 
 

@@ -55,9 +55,10 @@ class Script:
         return self._compose(shlex.quote(value) for value in values)
 
     def bare_text(self) -> str:
-        """Return the text without the prelude: arguments and script alone."""
+        """Return the text without the prelude: libraries, arguments, script."""
         values = (arg.value if isinstance(arg, Secret) else arg for arg in self.args)
-        return f"set -- {shlex.join(values)}\n{source(self.name)}"
+        arguments = f"set -- {shlex.join(values)}"
+        return "\n".join([*map(source, self.libraries), arguments, source(self.name)])
 
     def standalone_text(self) -> str:
         """Return a whole program for the host to keep: libraries and `bare_text`, no marks."""

@@ -13,6 +13,7 @@ prove=${10} python=${11} probe=${12} request=${13}
 shift 13
 place=$root/releases/$release
 
+require_due
 step "complete the release"
 [ -z "$model" ] || link_model "$release" "$model" "$outputs"
 for name in "$@"; do

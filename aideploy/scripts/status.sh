@@ -14,6 +14,14 @@ if [ -r "$root/lock" ] && ! flock -s -n "$root/lock" true; then
   emit lock "$(head -n 1 -- "$root/lock")"
 fi
 
+# What it is about to do by itself, and what it tried in vain; see due.sh.
+for job in "$root"/due/* "$root"/due.failed/*; do
+  key=due words=''
+  [[ $job != */due.failed/* ]] || key=given-up
+  { read -r _ _ at _ && read -r _ words; } 2>/dev/null <"$job" || true
+  [ -z "$words" ] || emit "$key" "$(basename -- "$job") $at $words"
+done
+
 record=$root/current/release.json
 revision=''
 if [ -r "$record" ]; then

@@ -56,6 +56,8 @@ def mismatches(tables: Tables) -> Iterator[Problem]:
     yield from _one_host_per_address(tables)
     if tables.all_hosts:
         yield from _roles(tables)
+    if tables.rollout:
+        yield from _confirm(tables.rollout)
     if tables.install:
         yield from _lock_file_needs_uv(tables.install)
     if tables.serve:
@@ -98,6 +100,13 @@ def _lock_file_needs_uv(install: Install) -> Iterator[Problem]:
     if install.tool is Tool.PIP and any(file.name == "uv.lock" for file in install.requirements):
         text = 'found uv.lock, which pip cannot read, expected tool = "uv" or other files'
         yield Problem(("install", "requirements"), text)
+
+
+def _confirm(rollout: Rollout) -> Iterator[Problem]:
+    confirm, bake = (time.total_seconds() for time in (rollout.confirm, rollout.bake))
+    if confirm <= bake:
+        text = f"found {confirm:g} s, expected more than the bake of {bake:g} s"
+        yield Problem(("rollout", "confirm"), text)
 
 
 def _ports(serve: Serve) -> Iterator[Problem]:

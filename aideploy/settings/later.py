@@ -15,7 +15,6 @@ _KEYS = {
         {
             "batch",
             "canary",
-            "confirm",
             "max_failures",
             "on_failure",
             "on_inconclusive",
