@@ -18,8 +18,8 @@ until_ended() {
   # A pipe on which nobody ever writes: a read of it is a sleep without a process.
   exec 7<> <(:)
   until [ -e "$job/status.json" ]; do
-    read -r -t 0.1 -u 7 || true
-    ((++rounds % 20)) && continue
+    read -r -t 0.05 -u 7 || true
+    ((++rounds % 40)) && continue
     job_state "$job"
     [ "$state" != LOST ] || return 0
   done
@@ -35,7 +35,7 @@ show_log() {
   until_ended 8>&- &
   waiter=$!
   # When that one is gone, tail reads to the end and is gone, too.
-  tail -c "+$from" -f -s 0.1 --pid="$waiter" -- "$job/log"
+  tail -c "+$from" -f -s 0.05 --pid="$waiter" -- "$job/log"
 }
 
 if [ ! -e "$job/status.json" ]; then

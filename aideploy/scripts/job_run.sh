@@ -192,14 +192,15 @@ keep() {
   local out=$job/out
   rm -rf -- "$out"
   mkdir -- "$out" || return 1
+  # They may lie within the model.
+  if [ -f "$job/work/$metrics" ] && [ ! -L "$job/work/$metrics" ]; then
+    cp -- "$job/work/$metrics" "$out/metrics.json" || return 1
+  fi
   if [ -d "$1" ]; then
     mv -T -- "$1" "$out/model" || return 1
   else
     # A single file keeps its name inside the model's folder.
     mkdir -- "$out/model" && mv -- "$1" "$out/model/" && basename -- "$outputs" >"$out/model/.file" || return 1
-  fi
-  if [ -f "$job/work/$metrics" ] && [ ! -L "$job/work/$metrics" ]; then
-    mv -T -- "$job/work/$metrics" "$out/metrics.json" || return 1
   fi
   chmod -R u+rwX,go+rX,go-w -- "$out"
   # What is not needed any more makes room for what is left to write.
@@ -227,7 +228,7 @@ CANCELLED=71 TIMED_OUT=72 TOO_LARGE=73
 began=$(now) began_ms=$(date +%s%3N) outside='' model='' bytes=0 state='' code='' message=''
 oom_kills_before=$(oom_kills)
 SECONDS=0
-printf '%s %s\n' "$$" "$began" >"$job/started"
+printf '%s %s\n' "$$" "$began" >"$job/started" || exit 1
 choose_limits
 set -m
 train 9>&- &

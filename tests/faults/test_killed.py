@@ -80,6 +80,9 @@ def test_ctrl_c_leaves_nothing_behind_and_says_how_each_host_is(
     switched = phase in ("switch", "watch")
     assert "interrupted; " in finished.last_words
     assert ("back on 2" if switched else "(untouched)") in finished.last_words
+    if phase == "train":
+        assert " goes on on h1" in finished.last_words
+        project.end_trainings()
     for host in project.hosts:
         assert project.processes(host) == []
         assert not project.is_locked(host)

@@ -143,6 +143,13 @@ def test_a_model_is_kept_under_the_hash_of_its_content(trainer: Trainer) -> None
     assert trainer.train().result.text("model") == model
 
 
+def test_metrics_may_lie_within_the_model(trainer: Trainer) -> None:
+    trainer.configure(command=f"{WRITES_A_MODEL} echo 7 > model/m.json", metrics="model/m.json")
+    done = trainer.train()
+    assert done.result.data("metrics") == b"7\n"
+    assert (trainer.root / "models" / done.result.text("model") / "m.json").exists()
+
+
 def test_a_model_may_be_a_single_file(trainer: Trainer) -> None:
     trainer.configure(command="mkdir deep; echo w > deep/weights.bin", outputs="deep/weights.bin")
     model = trainer.train().result.text("model")
