@@ -10,6 +10,8 @@ from datetime import UTC, datetime
 from aideploy.commands.asking import ask
 from aideploy.errors import AideployError, HostNotReady
 from aideploy.events import Phase
+from aideploy.gates.reviewing import token_of
+from aideploy.gating import require_gate
 from aideploy.phases import facts as looking
 from aideploy.phases import readiness
 from aideploy.phases.facts import HostFacts
@@ -108,8 +110,13 @@ def _here(settings: Settings) -> Iterator[Problem]:
     try:
         if settings.serve:
             resolve(settings.serve, os.environ, folder)
+        token_of(settings, os.environ)
     except AideployError as error:
         yield Problem(HERE, f"{error.what}: {error.why}", error.next_step)
+    try:
+        require_gate(settings)
+    except AideployError as error:
+        yield Problem(HERE, error.what, error.next_step)
     try:
         if settings.app.source is Source.PUSH:
             Repository(folder / str(settings.app.repository)).commit(settings.app.branch)

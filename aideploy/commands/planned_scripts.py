@@ -14,7 +14,7 @@ from aideploy.commands.asking import named
 from aideploy.events import Phase
 from aideploy.jobs import scripts as jobs
 from aideploy.monitoring.targets import targets_file
-from aideploy.phases import fetch, install, service, test, train
+from aideploy.phases import due, evaluate, fetch, install, service, test, train
 from aideploy.phases.facts import HostFacts
 from aideploy.phases.journal import Entry, Verdict
 from aideploy.phases.planning import Coming
@@ -48,10 +48,13 @@ def shown(
         who: who would deploy.
     """
     by_phase: dict[tuple[Phase, str], dict[str, Script]] = {}
+    serving = [facts[host.name] for host in settings.with_role(Role.SERVE)]
+    earlier = evaluate.earlier(serving) if settings.gates else None
     for host in settings.hosts:
         if host.name not in coming:
             continue
-        planned = _Planned(settings, host, facts[host.name], coming[host.name], wanted, who)
+        known, brought = facts[host.name], coming[host.name]
+        planned = _Planned(settings, host, known, brought, earlier, wanted, who)
         for phase, script in planned.scripts():
             by_phase.setdefault((phase, script.name), {})[host.name] = script
     scripts = [script for one in by_phase.values() for script in one.values()]
@@ -87,6 +90,7 @@ class _Planned:
         host: Host,
         facts: HostFacts,
         coming: Coming,
+        earlier: evaluate.Earlier | None,
         wanted: str,
         who: str,
     ) -> None:
@@ -94,6 +98,7 @@ class _Planned:
         self._host = host
         self._facts = facts
         self._coming = coming
+        self._earlier = earlier
         self._wanted = wanted
         self._who = who
         self._revision = coming.fetched.commit
@@ -112,7 +117,9 @@ class _Planned:
             how = settings.train
             for script in train.scripts(settings, how, self._release, self._revision, self._who):
                 yield Phase.TRAIN, script
-        elif settings.train and Role.SERVE in self._host.roles:
+        if self._earlier and self._earlier.host == self._host.name:
+            yield Phase.EVALUATE, evaluate.script(self._earlier)
+        if settings.train and not leads and Role.SERVE in self._host.roles:
             yield Phase.DISTRIBUTE, train.write_model(settings, self._model, "<the model>")
         if settings.serve and Role.SERVE in self._host.roles:
             yield from self._serving(settings.serve)
@@ -133,7 +140,17 @@ class _Planned:
         yield Phase.STAGE, service.stage(settings, host, facts, self._staging(serve))
         entries = (self._entry(Verdict.LIVE),)
         yield Phase.SWITCH, service.switch(settings, host, facts, target, Direction.ON, entries)
-        yield Phase.WATCH, service.watch(settings, host, facts, self._revision)
+        yield Phase.REVERT, self._left_on_the_host()
+        bake = settings.rollout.bake
+        yield Phase.WATCH, service.watch(settings, host, facts, self._revision, bake)
+        yield Phase.CONFIRM, due.confirm(facts)
+
+    def _left_on_the_host(self) -> Script:
+        """Return what the host runs by itself unless it hears the confirmation."""
+        settings, host, facts = self._settings, self._host, self._facts
+        previous = service.known_target(facts, facts.previous)
+        entries = (self._entry(Verdict.REVERTED),)
+        return service.switch(settings, host, facts, previous, Direction.BACK, entries)
 
     def _staging(self, serve: Serve) -> Staging:
         files = release_files(

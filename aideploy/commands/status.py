@@ -93,6 +93,8 @@ class Status:
                 )
             if now.held:
                 yield one.host, f"locked on purpose by {now.held} (fab unlock)"
+            if now.in_held_rollout:
+                yield one.host, "part of a rollout that is held (fab rollout.status)"
             if not one.set_up:
                 yield one.host, "not set up (fab setup)"
             elif one.stale_files:

@@ -72,7 +72,7 @@ def training_only(settings: Settings) -> Settings:
             "none of the chosen hosts has the role train",
             next_step="add a host with the role train to --only, or leave --only out",
         )
-    return replace(settings, hosts=hosts, serve=None)
+    return replace(settings, hosts=hosts, serve=None, golden=None)
 
 
 def submit(run: Run, revision: str | None, *, wait_lock: bool) -> None:

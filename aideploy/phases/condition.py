@@ -47,6 +47,7 @@ class Condition:
         health: in words.
         lock: who holds the lock since when, when it is held.
         held: who locked it on purpose since when and why, when somebody did.
+        in_held_rollout: whether it is part of a rollout that waits for a person.
         due: what it is about to do by itself.
         given_up: what it tried to do by itself, in vain.
     """
@@ -59,6 +60,7 @@ class Condition:
     health: str = ""
     lock: str = ""
     held: str = ""
+    in_held_rollout: bool = False
     due: tuple[Job, ...] = ()
     given_up: tuple[Job, ...] = ()
 
@@ -99,6 +101,7 @@ def read(result: Result) -> Condition:
         health=result.text("health").removeprefix("not healthy after 0 s: "),
         lock=result.text("lock"),
         held=result.text("held"),
+        in_held_rollout=result.text("rollout") == "held",
         due=tuple(map(_job, result.all("due"))),
         given_up=tuple(map(_job, result.all("given-up"))),
     )

@@ -5,12 +5,11 @@ Pure: which scripts to run and what their answers mean.
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from aideploy.gates.metrics import NoMetrics, kept, parse
 from aideploy.jobs import scripts as jobs
 from aideploy.jobs.job import Job, read_job
 from aideploy.remote.result import Result
@@ -31,6 +30,7 @@ class Trained:
         model: the sha256 over its files.
         size: in bytes.
         metrics: what the training wrote of itself; empty when it wrote nothing that is JSON.
+        metrics_text: the same as it was written, for the gate; None when it wrote nothing.
         notices: what a person should know.
         job: that trained it; None where the model comes from elsewhere.
         reused: whether it was trained before, from the same inputs.
@@ -40,6 +40,7 @@ class Trained:
     size: int
     metrics: Mapping[str, Any] = field(default_factory=dict)
     notices: tuple[str, ...] = ()
+    metrics_text: bytes | None = None
     job: Job | None = None
     reused: bool = False
 
@@ -123,34 +124,26 @@ def read(host: str, results: Sequence[Result]) -> Trained:
         host: the name of the host.
         results: of `scripts`, in their order.
     """
-    submitted, followed, kept = results
-    metrics, notices = _metrics(kept.data("metrics"))
+    submitted, followed, model = results
+    text = model.data("metrics") if model.all("metrics") else None
+    metrics, notices = _metrics(text)
     return Trained(
-        model=kept.text("model"),
-        size=kept.number("bytes"),
+        model=model.text("model"),
+        size=model.number("bytes"),
         metrics=metrics,
         notices=notices,
+        metrics_text=text,
         job=read_job(host, followed),
         reused=submitted.text("reused") == "yes",
     )
 
 
-def _metrics(text: bytes) -> tuple[Mapping[str, Any], tuple[str, ...]]:
-    """Return the metrics, and what a person should know of them."""
+def _metrics(text: bytes | None) -> tuple[Mapping[str, Any], tuple[str, ...]]:
+    """Return the metrics that can be kept, and what a person should know of the others."""
     if not text:
         return {}, ()
     try:
-        metrics = json.loads(text, parse_constant=_number, parse_float=_number)
-        if not isinstance(metrics, dict):
-            raise ValueError("no object with names and values")
-    except (ValueError, RecursionError) as error:
-        return {}, (f"the metrics are not kept, because they are not JSON: {error}",)
-    return metrics, ()
-
-
-def _number(text: str) -> float:
-    """Read a number; JSON has no NaN and no infinity, so release.json could not hold them."""
-    value = float(text)
-    if not math.isfinite(value):
-        raise ValueError(f"{text} is no number")
-    return value
+        metrics, lost = kept(parse(text))
+    except NoMetrics as error:
+        return {}, (f"the metrics are not kept: the file {error}",)
+    return metrics, tuple(f"the metric {name} is not kept: it is no finite number" for name in lost)

@@ -15,6 +15,7 @@ from functools import cache
 from importlib import resources
 
 NO_LIMIT = timedelta(0)
+TAIL_LINES = 20
 
 
 @dataclass(frozen=True)
@@ -42,12 +43,14 @@ class Script:
         args: the positional arguments.
         libraries: files with functions that the script uses, put in front of it, by name.
         limit: it is ended, with its whole process group, after so long; zero means no limit.
+        kept_lines: as many of the last lines of its output come back with the result.
     """
 
     name: str
     args: tuple[Argument, ...] = ()
     libraries: tuple[str, ...] = ()
     limit: timedelta = NO_LIMIT
+    kept_lines: int = TAIL_LINES
 
     def text(self) -> str:
         """Return the shell text that runs: prelude, libraries, arguments, script."""

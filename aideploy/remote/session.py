@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
     from aideploy.settings import Host
 
-TAIL_LINES = 20
 _READ_BYTES = 1 << 16
 _CANCEL_SECONDS = 15.0
 
@@ -235,7 +234,7 @@ class Session:
         for script in scripts:
             facts: list[tuple[str, str]] = []
             parts: dict[str, list[str]] = {}
-            tail: deque[str] = deque(maxlen=TAIL_LINES)
+            tail: deque[str] = deque(maxlen=script.kept_lines)
             while True:
                 mark = self._next_mark(phase, tail)
                 if mark.kind == "end":

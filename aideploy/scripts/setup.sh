@@ -355,8 +355,9 @@ tell_supervisor() {
     fail bad-file "supervisor does not take $app.conf or $app-due.conf: $answer" "see supervisord's log on the host"
   fi
   [ -z "$answer" ] || changed "supervisor: ${answer//$'\n'/, }"
-  # It reads its program only when it starts.
-  if was_replaced "$root/due.sh" && [[ $answer != *"$app-due"* ]]; then
+  # It reads its program only when it starts; and somebody may have stopped it.
+  if [[ $answer != *"$app-due: "* ]] && { was_replaced "$root/due.sh" ||
+    [[ $(supervisorctl status "$app-due" || true) != *\ @(RUNNING|STARTING)\ * ]]; }; then
     supervisorctl restart "$app-due"
     changed "$app-due restarted"
   fi

@@ -13,6 +13,7 @@ root=$(expand "$1") app=$2 serves=$3 python=$4 probe=$5 request=$6
 if [ -r "$root/lock" ] && ! flock -s -n "$root/lock" true; then
   emit lock "$(head -n 1 -- "$root/lock")"
 fi
+[ ! -s "$root/rollout/held" ] || emit rollout held
 
 # What it is about to do by itself, and what it tried in vain; see due.sh.
 for job in "$root"/due/* "$root"/due.failed/*; do

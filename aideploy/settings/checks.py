@@ -11,11 +11,14 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from aideploy.settings.app import App
+from aideploy.settings.gate import Gate
+from aideploy.settings.golden import Golden
 from aideploy.settings.health import Health
 from aideploy.settings.hosts import HostTable, Role
 from aideploy.settings.install import Install, Tool
 from aideploy.settings.monitoring import Monitoring
 from aideploy.settings.problems import Problem
+from aideploy.settings.review import Review
 from aideploy.settings.rollout import Rollout
 from aideploy.settings.serve import Manager, Serve, Strategy
 from aideploy.settings.ssh import Ssh
@@ -43,10 +46,13 @@ class Tables:
     install: Install | None
     test: ProjectTests | None
     train: Train | None
+    gates: tuple[Gate, ...]
     serve: Serve | None
     health: Health | None
+    golden: Golden | None
     rollout: Rollout | None
     monitoring: Monitoring | None
+    review: Review | None
     refused: frozenset[str]
     all_hosts: bool
 
@@ -56,14 +62,21 @@ def mismatches(tables: Tables) -> Iterator[Problem]:
     yield from _one_host_per_address(tables)
     if tables.all_hosts:
         yield from _roles(tables)
+        yield from _canary(tables)
     if tables.rollout:
         yield from _confirm(tables.rollout)
     if tables.install:
         yield from _lock_file_needs_uv(tables.install)
+    yield from _gates(tables)
+    if tables.golden and tables.serve is None and "serve" not in tables.refused:
+        yield Problem(
+            ("golden",), "nothing is served, expected a [serve] that answers the requests"
+        )
     if tables.serve:
         yield from _ports(tables.serve)
         yield from _manager(tables.serve)
         yield from _variables(tables.serve)
+        yield from _sources_of_nothing(tables.serve, tables.review)
         yield from _linked(tables.serve)
 
 
@@ -96,10 +109,30 @@ def _roles(tables: Tables) -> Iterator[Problem]:
         )
 
 
+def _canary(tables: Tables) -> Iterator[Problem]:
+    serving = sum(Role.SERVE in host.roles for host in tables.hosts.values())
+    canary = tables.rollout.canary if tables.rollout else None
+    if serving and canary and not canary.is_part and canary.number > serving:
+        has = "one host that serves" if serving == 1 else f"{serving} hosts that serve"
+        text = f"found {canary.number}, but this environment has {has}, expected no more than that"
+        yield Problem(("rollout", "canary"), text)
+
+
 def _lock_file_needs_uv(install: Install) -> Iterator[Problem]:
     if install.tool is Tool.PIP and any(file.name == "uv.lock" for file in install.requirements):
         text = 'found uv.lock, which pip cannot read, expected tool = "uv" or other files'
         yield Problem(("install", "requirements"), text)
+
+
+def _gates(tables: Tables) -> Iterator[Problem]:
+    if tables.gates and tables.train is None and "train" not in tables.refused:
+        yield Problem(("gate",), "there is no [train] whose metrics could be judged; expected one")
+    first: dict[tuple[str, str | None], int] = {}
+    for index, gate in enumerate(tables.gates):
+        judged = (gate.metric, gate.slice)
+        if first.setdefault(judged, index) != index:
+            text = f"gate[{first[judged]}] judges the same, expected all limits in one of the two"
+            yield Problem(("gate", index), text)
 
 
 def _confirm(rollout: Rollout) -> Iterator[Problem]:
@@ -138,8 +171,13 @@ def _variables(serve: Serve) -> Iterator[Problem]:
         elif name in serve.environment:
             text = f"{name} stands in [serve.environment] too, expected it in one of the two"
             yield Problem(("serve", "secrets", index), text)
+
+
+def _sources_of_nothing(serve: Serve, review: Review | None) -> Iterator[Problem]:
+    if serve.secrets or review:
+        return
     for source in ("secrets_file", "secrets_command"):
-        if getattr(serve, source) is not None and not serve.secrets:
+        if getattr(serve, source) is not None:
             text = "found a source of secrets, but no names: expected them in serve.secrets"
             yield Problem(("serve", source), text)
 

@@ -17,7 +17,6 @@ from aideploy.errors import AideployError, ExitStatus, UsageError
 
 if TYPE_CHECKING:
     from aideploy.report.choose import Shown
-    from aideploy.report.facts import Facts
     from aideploy.running import Run
     from aideploy.settings import Settings
 
@@ -27,6 +26,8 @@ OPTIONS = {
     "only": "take these hosts and no others: HOST,HOST",
     "json": "print the facts as JSON on standard output",
 }
+
+NO_GATE = "deploy a model that the model gate refused, or that none judged"
 
 
 def options(**more: str) -> dict[str, str]:
@@ -101,19 +102,6 @@ def whole_number(option: str, text: str, *, most: int) -> int:
     if text.isascii() and text.isdecimal() and 1 <= int(text[:9]) <= most:
         return int(text)
     raise UsageError(f"{option} takes a whole number from 1 to {most}, not {text!r}")
-
-
-def show(facts: Facts, *, json: bool) -> None:
-    """Print what a command found: for people, or as one JSON document."""
-    import os
-
-    from aideploy.report.facts import print_json
-    from aideploy.report.facts import show as print_for_people
-
-    if json:
-        print_json(facts)
-    else:
-        print_for_people(facts, os.environ)
 
 
 def _names(only: str) -> list[str]:

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 from fabric import task
 from invoke.context import Context
 
-from aideploy.tasks.common import command, options, show, whole_number
+from aideploy.tasks.common import command, options, whole_number
 
 if TYPE_CHECKING:
+    from aideploy.report.facts import Facts
     from aideploy.services.manager import Slot
 
 
@@ -26,7 +27,7 @@ def status(
     from aideploy.report.choose import Shown
 
     with command(c, "status", env=env, config=config, only=only, shown=Shown.NOTHING) as run:
-        show(ask(run), json=json)
+        show_facts(ask(run), json=json)
 
 
 @task(auto_shortflags=False, help=options())
@@ -42,7 +43,7 @@ def releases(
     from aideploy.report.choose import Shown
 
     with command(c, "releases", env=env, config=config, only=only, shown=Shown.NOTHING) as run:
-        show(ask(run), json=json)
+        show_facts(ask(run), json=json)
 
 
 @task(auto_shortflags=False, help=options(limit="show at most so many events (30)"))
@@ -59,7 +60,7 @@ def history(
     from aideploy.report.choose import Shown
 
     with command(c, "history", env=env, config=config, only=only, shown=Shown.NOTHING) as run:
-        show(ask(run, whole_number("--limit", limit, most=10_000)), json=json)
+        show_facts(ask(run, whole_number("--limit", limit, most=10_000)), json=json)
 
 
 @task(
@@ -90,7 +91,7 @@ def logs(
         if follow:
             reading.follow(run, _slot(slot), count)
         else:
-            show(reading.logs(run, _slot(slot), count), json=json)
+            show_facts(reading.logs(run, _slot(slot), count), json=json)
 
 
 @task(auto_shortflags=False, help=options())
@@ -106,7 +107,7 @@ def check(
     from aideploy.report.choose import Shown
 
     with command(c, "check", env=env, config=config, only=only, shown=Shown.NOTHING) as run:
-        show(ask(run), json=json)
+        show_facts(ask(run), json=json)
 
 
 @task(
@@ -144,7 +145,7 @@ def show_plan(
     from aideploy.report.choose import Shown
 
     with command(c, "plan", env=env, config=config, only=only, shown=Shown.NOTHING) as run:
-        show(ask(run, revision, scripts=scripts), json=json)
+        show_facts(ask(run, revision, scripts=scripts), json=json)
 
 
 def _slot(text: str) -> Slot:
@@ -156,3 +157,15 @@ def _slot(text: str) -> Slot:
     except ValueError:
         choice = " or ".join(Slot)
         raise UsageError(f"--slot takes {choice}, not {text!r}") from None
+
+
+def show_facts(facts: Facts, *, json: bool) -> None:
+    """Print what a command found, for people or as JSON."""
+    import os
+
+    from aideploy.report.facts import print_json, show
+
+    if json:
+        print_json(facts)
+    else:
+        show(facts, os.environ)

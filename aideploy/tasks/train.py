@@ -10,7 +10,8 @@ from fabric import task
 from invoke.context import Context
 
 from aideploy.errors import AideployError
-from aideploy.tasks.common import options, read_settings, show, whole_number
+from aideploy.tasks.common import options, read_settings, whole_number
+from aideploy.tasks.looking import show_facts
 
 if TYPE_CHECKING:
     from aideploy.report.choose import Shown
@@ -78,7 +79,7 @@ def status(
     from aideploy.report.choose import Shown
 
     with _command(c, "status", env=env, config=config, only=only, shown=Shown.NOTHING) as run:
-        show(training.status(run), json=json)
+        show_facts(training.status(run), json=json)
 
 
 @task(
@@ -106,7 +107,7 @@ def logs(
     with _command(c, "logs", env=env, config=config, only=only, shown=Shown.NOTHING) as run:
         count = whole_number("--lines", lines, most=training.MOST_LINES)
         number = whole_number("--attempt", attempt, most=10_000) if attempt is not None else None
-        show(training.log(run, job, number, count), json=json)
+        show_facts(training.log(run, job, number, count), json=json)
 
 
 @task(

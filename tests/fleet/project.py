@@ -29,6 +29,8 @@ REPOSITORIES = PurePosixPath("/opt/repositories")
 SMALL_APP = Path(__file__).with_name("small_app")
 PATIENCE_SECONDS = 120.0
 
+ALL_AT_ONCE = 'canary = 0\nbatch = "100%"'
+
 SETTINGS = """
 [app]
 name = "{app}"
@@ -47,6 +49,10 @@ environment = {{ PIP_NO_INDEX = "1" }}
 command = "{train}"
 environment = {train_environment}
 {train_table}
+[[gate]]
+metric = "auc"
+min = 0.55
+max_drop = 0.2
 [serve]
 command = "{command}"
 port = {port}
@@ -57,6 +63,7 @@ timeout = "8s"
 interval = "200ms"
 [rollout]
 bake = "{bake}"
+{rollout}
 {more}
 {hosts}
 """
@@ -188,6 +195,7 @@ class Project:
             "serve": serve,
             "tables": tables,
             "bake": bake,
+            "rollout": ALL_AT_ONCE,
             "port": str(port),
             "keep_releases": str(keep_releases),
             "command": command,

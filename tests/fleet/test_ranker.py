@@ -76,7 +76,7 @@ def test_the_example_is_delivered_with_no_more_rights_than_setup_left_and_comes_
     project.fab("deploy")
     assert project.served(host) == revisions.first
     push(revisions.broken)
-    project.fab("deploy", expected=ExitStatus.ROLLED_BACK)
+    project.fab("deploy", expected=ExitStatus.REFUSED)
     assert project.served(host) == revisions.first
     push(revisions.improved)
     project.fab("deploy")

@@ -6,14 +6,17 @@ import base64
 import hashlib
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from aideploy.phases.golden import proof
 from aideploy.phases.health import program
 from aideploy.remote.script import Script
+from aideploy.settings.golden import Golden
 from tests.scripts.running import Ran, run
 
 STAMP = "20260101T000000Z"
@@ -298,15 +301,23 @@ def request(command: str, *, steady: bool = False, timeout: float = 0.3) -> str:
     )  # fmt: skip
 
 
+NO_GOLDEN = ("", "", "")
+
+
 def stage(
-    root: Path, *, healthy: str = "true", linked: tuple[str, ...] = (), prove: str = "yes"
+    root: Path,
+    *,
+    healthy: str = "true",
+    linked: tuple[str, ...] = (),
+    prove: str = "yes",
+    golden: tuple[str, str, str] = NO_GOLDEN,
 ) -> Ran:
     place = root / "releases" / "20260101T000000Z-aaaaaaa"
     if not place.exists():
         release(root)
     words = (
         str(root), "app", place.name, "", "", "A='1'\n", "#!/bin/sh\n", "{}\n", '{"a": 1}', prove,
-        sys.executable, program(), request(healthy), *linked,
+        sys.executable, program(), request(healthy), *golden, *linked,
     )  # fmt: skip
     return run(Script("stage", words, libraries=("release",)), before=MANAGER)
 
@@ -328,6 +339,22 @@ def test_an_unhealthy_release_shows_what_the_service_wrote(root: Path) -> None:
     done = stage(root, healthy="echo the database is gone; exit 7")
     assert "the last line of staged" in done.lines
     assert "the database is gone" in done.result.text("fail.message")
+
+
+def test_a_release_whose_golden_requests_are_not_answered_is_stopped_and_not_whole(
+    root: Path,
+) -> None:
+    place = release(root, golden__jsonl='{"request": 1}\n')
+    settings = Golden.model_validate({"file": "golden.jsonl", "timeout": "1s"})
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        port = deaf.getsockname()[1]
+        done = stage(root, golden=proof(settings, "127.0.0.1", port))
+    assert done.code == "golden"
+    assert "is not ready: only 0 of 1 golden requests were answered" in done.result.text(
+        "fail.message"
+    )
+    assert not (place / "release.json").exists()
+    assert (root / "told").read_text().splitlines()[-1] == "stop staged"
 
 
 def test_the_environment_of_a_release_is_not_for_everybody(root: Path) -> None:
@@ -355,7 +382,8 @@ def test_a_model_too_large_for_two_is_not_started_beside(root: Path) -> None:
 
 def switch(root: Path, name: str, *, healthy: str = "true") -> Ran:
     way = ("on", '{"live": 1}')
-    words = (str(root), "app", name, *way, sys.executable, program(), request(healthy))
+    asked = (sys.executable, program(), request(healthy), *NO_GOLDEN)
+    words = (str(root), "app", name, *way, *asked)
     return run(Script("switch", words, libraries=("release",)), before=MANAGER)
 
 

@@ -19,7 +19,7 @@ from invoke.collection import Collection
 
 import aideploy
 from aideploy.settings.hosts import HostTable
-from aideploy.settings.loading import TABLES
+from aideploy.settings.loading import LISTS, TABLES
 from aideploy.settings.problems import keys_of
 
 TOP = Path(__file__).parents[2]
@@ -95,6 +95,9 @@ def unknown_keys(document: Mapping[str, Any]) -> Iterator[str]:
                 yield from unknown_keys(overrides)
                 for host in environment.get("hosts", {}).values():
                     yield from set(host) - set(keys_of(HostTable))
+        elif name in LISTS:
+            keys = {key for table in value for key in table} - set(keys_of(LISTS[name]))
+            yield from (f"[[{name}]] {key}" for key in keys)
         elif name not in TABLES:
             yield f"[{name}]"
         else:
