@@ -59,6 +59,7 @@ def deployment(
         show_on_github(run)
         story = Deployment(run.settings, run.fleet, run.events, who=run.who, no_gate=no_gate)
         with _nothing_half_done(story, run):
+            story.require_review()
             story.open(wait_lock=wait_lock)
             yield story
 

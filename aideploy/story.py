@@ -168,6 +168,7 @@ class Deployment:
         """
         wanted = fetch.wanted_revision(self.settings, revision)
         self.require_gate()
+        self.require_review()
         self._require_roles()
         if self.settings.golden:
             check_before(self.settings, self.settings.golden, wanted)
@@ -191,11 +192,18 @@ class Deployment:
         if not self._no_gate:
             require_gate(self.settings)
 
+    def require_review(self) -> None:
+        """See to it, before anything is begun, that the review can be asked for.
+
+        Raises:
+            UsageError: its token has no value, or there is no [review] to leave out.
+        """
+        self._review_gate.prepare(os.environ)
+
     def open(self, *, wait_lock: bool = False) -> Mapping[str, HostFacts]:
         """Connect to every host, take the locks, look around; nobody may be unready."""
         if self.settings.serve:
             self._secrets = resolve(self.settings.serve, os.environ, self.settings.path.parent)
-        self._review_gate.prepare(os.environ)
         try:
             results = self._fleet.open(
                 Lock.HELD, looking.script(self.settings), wait_lock=wait_lock

@@ -12,6 +12,7 @@ from aideploy.errors import AideployError, HostNotReady
 from aideploy.events import Phase
 from aideploy.gates.reviewing import token_of
 from aideploy.gating import require_gate
+from aideploy.golden_file import check_before
 from aideploy.phases import facts as looking
 from aideploy.phases import readiness
 from aideploy.phases.facts import HostFacts
@@ -120,5 +121,8 @@ def _here(settings: Settings) -> Iterator[Problem]:
     try:
         if settings.app.source is Source.PUSH:
             Repository(folder / str(settings.app.repository)).commit(settings.app.branch)
+        if settings.golden:
+            check_before(settings, settings.golden, settings.app.branch)
     except AideployError as error:
-        yield Problem(HERE, error.what, error.next_step)
+        where = f": {error.why.partition(chr(10))[0]}" if error.why else ""
+        yield Problem(HERE, f"{error.what}{where}", error.next_step)

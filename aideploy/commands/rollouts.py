@@ -27,6 +27,7 @@ from aideploy.phases.facts import HostFacts
 from aideploy.remote.fleet import FleetError
 from aideploy.remote.session import Lock, Session
 from aideploy.report.facts import Table, Text
+from aideploy.report.github_deployment import show_on_github
 from aideploy.rollout import Rollout, untouched
 from aideploy.running import Run
 from aideploy.story import Deployment
@@ -224,6 +225,7 @@ def _nothing_to(wish: Wish, known: Mapping[str, Found], run: Run) -> UsageError:
 def _promote(run: Run, state: State) -> None:
     """Switch the hosts of a held rollout that do not serve its release yet, and finish."""
     _let_go(run)
+    show_on_github(run)
     story = Deployment(run.settings, run.fleet, run.events, who=run.who)
     try:
         story.open()

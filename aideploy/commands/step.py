@@ -45,6 +45,8 @@ def prepare(
     story = _story(run, no_gate=no_gate)
     if last not in _BEFORE_GATE:
         story.require_gate()
+    if last not in (Phase.OPEN, Phase.FETCH):
+        story.require_review()
     phases: Mapping[Phase, Callable[[], object]] = {
         Phase.OPEN: lambda: story.open(wait_lock=wait_lock),
         Phase.FETCH: lambda: story.fetch(revision),

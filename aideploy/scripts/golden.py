@@ -174,7 +174,7 @@ class Proof:
                 words = self._wrong_words() or refusal.words or self._unanswered()
                 refusal = Refusal(f"{words}; {seconds:g} s are over", final=True)
         if refusal is None:
-            return True, self._summary()
+            return True, f"{len(self._lines)} golden answers right"
         return False, refusal.words
 
     def details(self) -> Iterator[str]:
@@ -188,6 +188,16 @@ class Proof:
                 yield f"    and {len(judged.wrong) - SHOWN_DIFFERENCES} more differences"
         if len(wrong) > SHOWN_ANSWERS:
             yield f"and {len(wrong) - SHOWN_ANSWERS} more wrong answers"
+
+    def measured(self) -> Iterator[str]:
+        """Yield how far off and how fast the answers were, and how large the service is."""
+        for number in sorted(self._numbers(), key=Number.off)[-1:]:
+            yield f"at most {number.off():.3g} off: {number.where}"
+        used = memory(self._pid)
+        yield self._pace() + (f"; {in_mib(used)} of memory" if used is not None else "")
+
+    def _numbers(self) -> list[Number]:
+        return [number for judged in self._round for number in judged.numbers]
 
     def _ask_all(self) -> None:
         self._round = []
@@ -240,14 +250,6 @@ class Proof:
 
     def _unanswered(self) -> str:
         return f"only {len(self._round)} of {len(self._lines)} golden requests were answered"
-
-    def _summary(self) -> str:
-        numbers = [number for judged in self._round for number in judged.numbers]
-        off = max((abs(number.found - number.expected) for number in numbers), default=0.0)
-        worst = f" (at most {off:.3g} off)" if numbers else ""
-        used = memory(self._pid)
-        size = f", {in_mib(used)} of memory" if used is not None else ""
-        return f"{len(self._lines)} golden answers right{worst}, {self._pace()}{size}"
 
     def _slowest(self) -> float:
         return max(self._seconds[-self._request["last"] :])
@@ -310,7 +312,7 @@ def prove(request: dict[str, Any], file: str, pid: str) -> int:
         return 1
     proof = Proof(request, lines, pid)
     ready, words = proof.run()
-    for line in () if ready else proof.details():
+    for line in proof.measured() if ready else proof.details():
         print(line)
     print(words)
     return 0 if ready else 1

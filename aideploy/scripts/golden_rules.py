@@ -43,6 +43,9 @@ class Number(NamedTuple):
     expected: float
     found: float
 
+    def off(self) -> float:
+        return abs(self.found - self.expected)
+
 
 class Comparison:
     """What came of comparing an answer with the expected one.
@@ -75,9 +78,10 @@ class Comparison:
             for index, (one, other) in enumerate(zip(expected, found)):  # noqa: B905  # 3.8
                 self.compare(one, other, f"{where}[{index}]")
         elif is_number(expected) and is_number(found):
-            self.numbers.append(Number(where, expected, found))
+            number = Number(where, expected, found)
+            self.numbers.append(number)
             within = max(self._rules.tolerance, self._rules.tolerance_rel * abs(expected))
-            if not abs(found - expected) <= within:
+            if not number.off() <= within:
                 self._differ(where, f"{shown(expected)} (within {within:.4g})", shown(found))
         elif type(expected) is not type(found) or expected != found:
             self._differ(where, shown(expected), shown(found))

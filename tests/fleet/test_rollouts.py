@@ -70,7 +70,7 @@ def test_hosts_wait_for_their_turn_longer_than_the_silence_that_ends_a_session(
     four: Project,
 ) -> None:
     before = four.all_serve()
-    four.configure(bake="0s", rollout=f"{ONE_BY_ONE}\npause = '40s'")
+    four.configure(bake="0s", rollout="canary = 1\nbatch = '100%'\npause = '40s'")
     four.commit()
 
     four.fab("deploy")

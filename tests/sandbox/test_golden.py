@@ -77,7 +77,7 @@ def doubling(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SmallProject]
     with brought_up(tmp_path_factory, hosts=2) as project:
         project.commit({"service.py": _SERVICE, "how.json": "{}", GOLDEN: lines(1, 2, 30)})
         project.settle(golden={"file": GOLDEN, "path": "/double"})
-        assert "3 golden answers right (at most 0 off)" in set_up_and_deployed(project)
+        assert "3 golden answers right" in set_up_and_deployed(project)
         yield project
 
 
@@ -256,6 +256,8 @@ def ranker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SmallProject]:
         # The host is this machine, which has what the example needs.
         gunicorn = f"exec {sys.executable} -m gunicorn app:app --bind $BIND:$PORT --threads 2"
         project.settle(
+            # What the models are spoiled by does not show in their metrics.
+            gates=[{"metric": "auc", "min": 0.65}],
             train={
                 "command": f"{sys.executable} train.py",
                 "environment": {"RANKER_ROWS": "100000"},
@@ -265,7 +267,7 @@ def ranker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SmallProject]:
             golden={"file": GOLDEN, "max_latency": "20ms", "max_memory": "250M"},
         )
         replace_files(project, ranker_versions.first)
-        assert "10 golden answers right (at most 0.0" in set_up_and_deployed(project)
+        assert "10 golden answers right" in set_up_and_deployed(project)
         yield project
 
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 import shlex
 import tomllib
@@ -63,7 +64,8 @@ def commands(page: Path) -> Iterator[str]:
 
 def tasks() -> Collection:
     """The tasks of aideploy, and those that the pages write themselves."""
-    everything = aideploy.namespace()
+    # Copies: Invoke takes the help out of a task when it reads a command line.
+    everything = copy.deepcopy(aideploy.namespace())
     own = {name for page in PAGES for block in blocks(page) for name in OWN_TASK.findall(block)}
     for name in own - set(everything.tasks):
         everything.add_task(task(name=name)(lambda c: None))

@@ -39,6 +39,8 @@ def test_the_readme_of_the_example_tells_the_gate_of_the_demo(gates: tuple[Gate,
     assert tuple(Gate.model_validate(each) for each in told) == gates
 
 
+# Twenty trainings take a minute, and many where other tests want the machine, too.
+@pytest.mark.timeout(1200)
 @pytest.mark.parametrize("seeds", [FEW, pytest.param(ALL, marks=pytest.mark.slow)], ids=len)
 def test_trainings_with_different_seeds_pass_the_gate_against_each_other(
     tmp_path: Path, gates: tuple[Gate, ...], seeds: tuple[int, ...]
