@@ -120,7 +120,7 @@ class Breaking:
             case Fault.HANGS, _:
                 return {"hangs_on": [name], "ill_after": 8}
             case Fault.OUT_OF_MEMORY, Phase.TRAIN:
-                return {"trains_in_megabytes": TOO_MUCH_MEGABYTES}
+                return {"hoards": True}
             case Fault.OUT_OF_MEMORY, Phase.STAGE:
                 return {"eats_at_start": {name: TOO_MUCH_MEGABYTES}}
             case Fault.OUT_OF_MEMORY, _:
