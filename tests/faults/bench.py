@@ -22,6 +22,7 @@ from tests.fleet.project import Finished, Project, eventually, watched
 from tests.fleet.traffic import USERS_OF_A_HOST, Answer, Users
 
 KEPT_RELEASES = 5
+CANARY_FIRST = "canary = 1\nbatch = '100%'"
 # How long hosts may take to be back by themselves: a session ends after 30 s of silence.
 BACK_SECONDS = 60.0
 CLEAN_SECONDS = 20.0
@@ -64,18 +65,16 @@ class Bench:
         # Whoever restarts as often as a bench does is taken for a crash loop.
         for host in self.project.hosts:
             host.exec(f"systemctl reset-failed '{self.project.app}*'", check=False)
-        self.project.configure(bake="0s", more="")
-        if not self._clean or self.left_over() or len(self.project.all_serve()) != 1:
-            # Twice, so that every folder that a second one brings is there.
-            for _ in range(1 if self._clean else 2):
-                self.project.deploy()
+        self.project.configure(bake="0s", more="", rollout=CANARY_FIRST)
         if not self._clean:
-            time.sleep(CLEAN_SECONDS / 4)
+            self.project.deploy()
             self._clean = {
                 host.name: footprint(self.project, host, KEPT_RELEASES)
                 for host in self.project.hosts
             }
-        assert not self.left_over()
+        elif len(self.project.all_serve()) != 1 or self.left_over():
+            self.project.deploy()
+        assert self.left_over() == ""
 
     def left_over(self, within: float = CLEAN_SECONDS) -> str:
         """How hosts differ from when they were clean, after so many seconds; empty when not."""

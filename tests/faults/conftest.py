@@ -26,7 +26,6 @@ def steady(
         strategy=strategy,
         serve="bind = '0.0.0.0'" + "\nkeep_old = '0s'" * (strategy == "blue_green"),
     )
-    project.configure(rollout="canary = 1\nbatch = '100%'")
     project.set_up()
     yield Bench(project)
     for host in project.hosts:

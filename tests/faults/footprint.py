@@ -38,7 +38,7 @@ _OF_THE_HOST = re.compile(
     r"process root (ps|awk|sed|find|bash|sshd|systemctl|\[|/lib/systemd/|/sbin/)"
     r"|process \S+ (sshd: |\(sd-pam\)|/lib/systemd/systemd|/usr/bin/dbus)"
     r"|process root .*(watch\.py|agetty)"
-    r"|temporary (?!aideploy)"
+    r"|temporary (?!tmp\.)"
 )
 
 

@@ -16,10 +16,13 @@ from pathlib import Path
 BEHAVIOUR = json.loads(Path("behaviour.json").read_text())
 SLOT, HOST = os.environ["SLOT"], socket.gethostname()
 BEGAN = time.monotonic()
+WORD = Path(os.environ["RELEASE_DIR"]).parents[1] / "shared" / "be-ill"
 
 
 def is_ill() -> bool:
-    """On these hosts, once live, after so many seconds."""
+    """On these hosts, once live, after so many seconds; or when somebody says so."""
+    if BEHAVIOUR.get("ill_when_told") and WORD.exists():
+        return True
     where = BEHAVIOUR.get("ill_when_live_on", [])
     return (
         SLOT != "staged"
