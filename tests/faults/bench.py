@@ -20,6 +20,7 @@ from tests.faults.footprint import footprint
 from tests.faults.matrix import Cell, Check, Fault, statuses
 from tests.fleet.project import Finished, Project, eventually, watched
 from tests.fleet.traffic import USERS_OF_A_HOST, Answer, Users
+from tests.lab.hosts import Host
 
 KEPT_RELEASES = 5
 CANARY_FIRST = "canary = 1\nbatch = '100%'"
@@ -68,13 +69,31 @@ class Bench:
         self.project.configure(bake="0s", more="", rollout=CANARY_FIRST)
         if not self._clean:
             self.project.deploy()
+            # What the deploy left to the hosts is done.
+            assert eventually(lambda: not any(map(self._is_busy, self.project.hosts)))
             self._clean = {
                 host.name: footprint(self.project, host, KEPT_RELEASES)
                 for host in self.project.hosts
             }
         elif len(self.project.all_serve()) != 1 or self.left_over():
             self.project.deploy()
-        assert self.left_over() == ""
+        left = self.left_over()
+        assert left == "", left
+
+    def _is_busy(self, host: Host) -> bool:
+        """Whether a job is due, or was a moment ago."""
+        due = f"ls {self.project.root}/due; systemctl is-active {self.project.app}-due.service"
+        return host.exec(due, check=False).stdout != "inactive\n"
+
+    def deploy_plainly(self) -> str:
+        """What is wrong after one deploy of a good release; empty when nothing is."""
+        self.project.configure(bake="0s", more="", rollout=CANARY_FIRST)
+        revision = self.project.commit()
+        finished = self.project.start("deploy").finish()
+        live = self.project.all_serve()
+        if finished.status != ExitStatus.DONE or live != {revision}:
+            return f"{finished.status}, {live}:\n{finished.output}"
+        return self.left_over()
 
     def left_over(self, within: float = CLEAN_SECONDS) -> str:
         """How hosts differ from when they were clean, after so many seconds; empty when not."""
@@ -109,7 +128,8 @@ class Bench:
                 with watched(self.project, watching):
                     time.sleep(1)
                     deployed = self._broken_deploy(cell, breaking, before, seen)
-                    self._plain_deploy(cell, seen)
+                    if wrong := self.deploy_plainly():
+                        seen.problems[Check.CLEAN] = wrong
             except AssertionError as error:
                 seen.problems[Check.WHOLE] = str(error)
         self._judge_traffic(users, cell, breaking, seen, {before, deployed})
@@ -148,16 +168,6 @@ class Bench:
         allowed = statuses(cell)
         if finished.status not in allowed or "Traceback" in finished.output:
             seen.problems[Check.STATUS] = f"{finished.status}:\n{finished.output}"
-
-    def _plain_deploy(self, cell: Cell, seen: Seen) -> None:
-        self.project.configure(bake="0s", more="")
-        revision = self.project.commit()
-        finished = self.project.start("deploy").finish()
-        live = self.project.all_serve()
-        if finished.status != ExitStatus.DONE or live != {revision}:
-            seen.problems[Check.CLEAN] = f"{finished.status}, {live}:\n{finished.output}"
-        elif left := self.left_over():
-            seen.problems[Check.CLEAN] = left
 
     def _judge_traffic(
         self, users: Users, cell: Cell, breaking: Breaking, seen: Seen, expected: set[str]

@@ -15,7 +15,7 @@ from tests.fleet.project import ALL_AT_ONCE, Command, eventually
 from tests.fleet.traffic import Users
 from tests.lab.hosts import SSH_PORT, Host
 
-pytestmark = [pytest.mark.fleet, pytest.mark.bench, pytest.mark.slow]
+pytestmark = [pytest.mark.fleet, pytest.mark.slow]
 
 TITLE = "A bad release on three hosts under 100 requests a second, blue_green"
 ONE_BY_ONE = "canary = 1\nbatch = 1"
@@ -63,7 +63,7 @@ def test_one_that_is_found_at_stage_never_gets_a_request(
     golden.unlink(missing_ok=True)
     tell(write_row, f"{by}, at stage", ExitStatus.REFUSED, 0.0, users)
     assert set(users.by_revision()) == {before}
-    assert bench.left_over() == ""
+    assert bench.deploy_plainly() == ""
 
 
 @pytest.mark.parametrize("batch", [1, 3])
@@ -73,9 +73,8 @@ def test_one_that_falls_ill_after_the_switch_is_gone_in_seconds(
     project = bench.project
     [before] = project.all_serve()
     in_turn = batch == 3
-    project.configure(
-        bake="4s" if in_turn else "10s", rollout=ONE_BY_ONE if in_turn else ALL_AT_ONCE
-    )
+    bake, rollout = ("4s", ONE_BY_ONE) if in_turn else ("10s", ALL_AT_ONCE)
+    project.configure(bake=bake, rollout=rollout)
     bad = project.commit(ill_when_told=True)
 
     with bench.load() as users:
@@ -86,7 +85,6 @@ def test_one_that_falls_ill_after_the_switch_is_gone_in_seconds(
             finished = command.finish()
             time.sleep(1)
 
-    project.configure(rollout=ALL_AT_ONCE)
     found = f"in batch {batch} of 3" if in_turn else "after the switch, on all at once"
     back = last_of(users, bad, since)
     tell(write_row, found, finished.status, back, users)
@@ -94,7 +92,7 @@ def test_one_that_falls_ill_after_the_switch_is_gone_in_seconds(
     assert project.all_serve() == {before}
     assert back <= BACK_SECONDS
     assert {one.error[:3] for one in users.failed} <= {"500"}, "but for what the ill one answered"
-    assert bench.left_over() == ""
+    assert bench.deploy_plainly() == ""
 
 
 def test_a_host_that_cannot_be_reached_is_named_and_comes_back_by_itself(
@@ -118,7 +116,6 @@ def test_a_host_that_cannot_be_reached_is_named_and_comes_back_by_itself(
             silent.undrop()
         time.sleep(0.5)
 
-    project.configure(rollout=ALL_AT_ONCE)
     back = last_of(users, bad, since, of=(ill.name,))
     by_itself = last_of(users, bad, since)
     tell(write_row, "after the switch, one unreachable", finished.status, back, users, by_itself)
@@ -126,7 +123,7 @@ def test_a_host_that_cannot_be_reached_is_named_and_comes_back_by_itself(
     assert f"{silent.name} could not be brought back" in finished.last_words
     assert back <= BACK_SECONDS
     assert by_itself <= SILENT_SECONDS
-    assert bench.left_over() == ""
+    assert bench.deploy_plainly() == ""
 
 
 def wait_for_watch(command: Command, batch: str) -> None:
