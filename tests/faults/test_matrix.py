@@ -43,6 +43,6 @@ def row(cell: Cell, seen: Seen, reasons: dict[object, str]) -> dict[str, str]:
         "requests": str(seen.requests),
         "failed": str(seen.failed),
         "to what was down": str(seen.excused),
-        "back after": f"{seen.back_seconds:.1f} s",
+        "then together after": f"{seen.back_seconds:.1f} s",
         "result": result or "holds",
     }
