@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, TypeVar
 
+from aideploy.distribution import distributions
 from aideploy.errors import (
     AideployError,
     ExitStatus,
@@ -22,7 +23,7 @@ from aideploy.errors import (
     Refused,
     UsageError,
 )
-from aideploy.events import Events, HostState, Notice, Phase, StepStarted
+from aideploy.events import Events, HostState, Notice, Phase
 from aideploy.monitoring.targets import targets_file
 from aideploy.phases import facts as looking
 from aideploy.phases import fetch, install, service, test, train
@@ -82,7 +83,6 @@ class Progress:
     installed: Mapping[str, Installed] = field(default_factory=dict)
     trained: Trained | None = None
     trained_on: str = ""
-    archive: str = ""
     staged: Target | None = None
 
 
@@ -200,42 +200,26 @@ class Deployment:
         if how is None:
             return None
         name = self._names(Role.TRAIN)[0]
-        scripts = [train.script(self.settings, how, self.release, self.revision)]
-        others = [other for other in self._names(Role.SERVE) if other != name]
-        if others:
-            scripts.append(train.read_model(self.settings, how, self.release))
-
-        def work(session: Session) -> Trained:
-            results = session.run(Phase.TRAIN, *scripts)
-            if others:
-                self._progress.archive = results[1].text("archive")
-            return train.read(results[0])
-
+        script = train.script(self.settings, how, self.release, self.revision)
         self._progress.trained_on = name
-        trained = self._each(Phase.TRAIN, work, [name])[name]
+        trained = self._each(
+            Phase.TRAIN, lambda session: train.read(session.run(Phase.TRAIN, script)[0]), [name]
+        )[name]
         self._progress.trained = trained
         for notice in trained.notices:
             self._notice(notice, host=name, level="warning")
         return trained
 
     def distribute(self) -> None:
-        """Put the model on every serve host that has not got it, and verify it there."""
-        trained = self._progress.trained
+        """Put the model on every serve host that has not got it; verify it where it is."""
+        trained, source = self._progress.trained, self._progress.trained_on
         if trained is None:
             return
-        lacking = [
-            name
-            for name in self._names(Role.SERVE)
-            if name != self._progress.trained_on and trained.model not in self.facts[name].models
-        ]
-        if not lacking:
-            return
-        if not self._progress.archive:
-            self._relay(trained.model, lacking)
-        script = train.write_model(self.settings, trained.model, self._progress.archive)
-        self._each(
-            Phase.DISTRIBUTE, lambda session: session.run(Phase.DISTRIBUTE, script)[0], lacking
-        )
+        targets = [name for name in self._names(Role.SERVE) if name != source]
+        for way in distributions(
+            self._events, self._fleet.sessions, self.facts, trained.model, source, targets
+        ):
+            self._each(Phase.DISTRIBUTE, way.work, way.hosts)
 
     def stage(self) -> Mapping[str, Health]:
         """Make the release whole on every serve host and prove it beside what is live."""
@@ -445,30 +429,12 @@ class Deployment:
             known = self.facts[session.host.name]
             pack = packs[known.have]
             if len(pack) > INLINE_PACK_BYTES:
-                transfer.send(Phase.FETCH, pack, {session: transfer.take_pack(str(known.root))})
+                transfer.send(Phase.FETCH, pack, session, fetch.take_pack(known))
                 pack = b""
             script = fetch.push(self.settings, pack, commit, stamp, known.current_revision)
             return fetch.read(session.run(Phase.FETCH, script)[0])
 
         return self._each(Phase.FETCH, work, self._deployed_names())
-
-    def _relay(self, model: str, names: Iterable[str]) -> None:
-        source = self._fleet.sessions[self._progress.trained_on]
-        targets = {
-            self._fleet.sessions[name]: transfer.take_model(str(self.facts[name].root), model)
-            for name in names
-        }
-        for name in names:
-            self._events.publish(
-                StepStarted(phase=Phase.DISTRIBUTE, host=name, text="receive the model")
-            )
-        outlet = transfer.send_model(str(self.facts[self._progress.trained_on].root), model)
-        try:
-            transfer.relay(Phase.DISTRIBUTE, source, outlet, targets)
-        except KeyboardInterrupt as error:
-            raise Interrupted(
-                "interrupted; nothing was switched", phase=Phase.DISTRIBUTE
-            ) from error
 
     def _staging(self, name: str) -> Staging:
         known = self.facts[name]

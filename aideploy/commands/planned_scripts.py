@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 from aideploy.commands.asking import named
 from aideploy.events import Phase
 from aideploy.monitoring.targets import targets_file
-from aideploy.phases import fetch, install, service, test, train
+from aideploy.phases import distribute, fetch, install, service, test, train
+from aideploy.phases.distribute import Artifact
 from aideploy.phases.facts import HostFacts
 from aideploy.phases.journal import Entry, Verdict
 from aideploy.phases.planning import Coming
@@ -111,7 +112,8 @@ class _Planned:
             how = settings.train
             yield Phase.TRAIN, train.script(settings, how, self._release, self._revision)
         elif settings.train and Role.SERVE in self._host.roles:
-            yield Phase.DISTRIBUTE, train.write_model(settings, self._model, "<the model>")
+            model = Artifact(archive="<the model>")
+            yield Phase.DISTRIBUTE, distribute.write_model(facts, self._model, model)
         if settings.serve and Role.SERVE in self._host.roles:
             yield from self._serving(settings.serve)
         keep = service.kept(facts, self._release, settings.app.keep_releases)

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from aideploy.settings import Settings
     from aideploy.settings.train import Train
 
-INLINE_BYTES = 4 * 1024 * 1024
-
 
 @dataclass(frozen=True)
 class Trained:
@@ -68,26 +66,6 @@ def script(settings: Settings, train: Train, release: str, revision: str) -> Scr
         ),
         libraries=("release",),
         limit=train.timeout,
-    )
-
-
-def read_model(settings: Settings, train: Train, release: str) -> Script:
-    """Return the script that hands over the model, if it has at most `INLINE_BYTES`."""
-    return Script(
-        "read_model", (str(settings.app.deploy_to), release, str(train.outputs), str(INLINE_BYTES))
-    )
-
-
-def write_model(settings: Settings, model: str, archive: str) -> Script:
-    """Return the script that puts the model on a host and verifies it.
-
-    Args:
-        settings: of the environment.
-        model: the sha256 over its files.
-        archive: a compressed tar as base64; empty when the files came over another channel.
-    """
-    return Script(
-        "write_model", (str(settings.app.deploy_to), model, archive), libraries=("release",)
     )
 
 

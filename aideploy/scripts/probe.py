@@ -128,7 +128,7 @@ def ask_command(request: dict[str, Any]) -> str | None:
 
 
 def alive(pid: str) -> bool:
-    return not pid or os.path.exists(f"/proc/{pid}")  # noqa: PTH110
+    return not pid or os.path.exists(f"/proc/{pid}")
 
 
 def main() -> int:
