@@ -24,6 +24,7 @@ class Phase(StrEnum):
     INSTALL = "install"
     TEST = "test"
     TRAIN = "train"
+    MODEL = "model"
     DISTRIBUTE = "distribute"
     STAGE = "stage"
     SWITCH = "switch"

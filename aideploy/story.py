@@ -33,6 +33,7 @@ from aideploy.phases.install import Installed
 from aideploy.phases.journal import Entry, Verdict
 from aideploy.phases.service import Health, Staging, Target
 from aideploy.phases.train import Trained
+from aideploy.provision import Provision, provision
 from aideploy.remote import transfer
 from aideploy.remote.fleet import Fleet, FleetError
 from aideploy.remote.result import ScriptFailed
@@ -64,9 +65,13 @@ _HOST_CODES = frozenset(
         "no-sudo",
         "no-linked-file",
         "damaged",
+        "no-fsspec",
+        "source-closed",
+        "source-down",
     ]
 )
-_USAGE_CODES = frozenset(["no-revision", "no-subdirectory"])
+_USAGE_CODES = frozenset(["no-revision", "no-source", "no-subdirectory"])
+_REFUSED_CODES = frozenset(["model-refused", "tests-failed"])
 
 
 class ReleaseFailed(PhaseFailed):
@@ -107,6 +112,7 @@ class Deployment:
         self._finished = False
         self._hosts = {host.name: host for host in settings.hosts}
         self._secrets: Mapping[str, str] = {}
+        self._provision: Provision | None = None
 
     # -- the story ------------------------------------------------------------------------------
 
@@ -142,6 +148,7 @@ class Deployment:
         """Connect to every host, take the locks, look around; nobody may be unready."""
         if self.settings.serve:
             self._secrets = resolve(self.settings.serve, os.environ, self.settings.path.parent)
+        self._provision = provision(self.settings, os.environ)
         try:
             results = self._fleet.open(
                 Lock.HELD, looking.script(self.settings), wait_lock=wait_lock
@@ -195,10 +202,11 @@ class Deployment:
         self._each(Phase.TEST, lambda session: session.run(Phase.TEST, script)[0], [name])
 
     def train(self) -> Trained | None:
-        """Train the model on the first train host, where there is a [train]."""
+        """Train the model on the first train host, where there is a [train]; or let a host fetch
+        it from [model] source."""
         how = self.settings.train
         if how is None:
-            return None
+            return self._fetch_model()
         name = self._names(Role.TRAIN)[0]
         script = train.script(self.settings, how, self.release, self.revision)
         self._progress.trained_on = name
@@ -216,6 +224,9 @@ class Deployment:
         if trained is None:
             return
         targets = [name for name in self._names(Role.SERVE) if name != source]
+        if self._provision:
+            self._distribute_from_elsewhere(self._provision, trained.model, targets)
+            return
         for way in distributions(
             self._events, self._fleet.sessions, self.facts, trained.model, source, targets
         ):
@@ -233,7 +244,7 @@ class Deployment:
 
         if not self._progress.installed:
             raise _too_early("nothing was installed yet", "install()")
-        if self.settings.train and self._progress.trained is None:
+        if self.settings.model_path and self._progress.trained is None:
             raise _too_early("nothing was trained yet", "train()")
         note = "" if service.proven_beside(self.settings) else "not started beside: one model a GPU"
         health = self._each(Phase.STAGE, work, self._names(Role.SERVE), note=note)
@@ -316,6 +327,7 @@ class Deployment:
             ("fetch", "install"),
             ("test",) if settings.test else (),
             (f"train on {names[Role.TRAIN][0]}", "distribute") if settings.train else (),
+            ("model", "distribute") if settings.model.source else (),
             ("stage", "switch", f"watch {settings.rollout.bake.total_seconds():g}s", "finish"),
         ]
         return (
@@ -436,6 +448,38 @@ class Deployment:
 
         return self._each(Phase.FETCH, work, self._deployed_names())
 
+    def _fetch_model(self) -> Trained | None:
+        """Let the first host that serves fetch the model; the others follow in `distribute`."""
+        provided = self._provision
+        if provided is None or provided.origin is None:
+            return None
+        name = [*self._names(Role.SERVE), *self._deployed_names()][0]
+
+        def work(session: Session) -> Trained:
+            return provided.first(session, self.facts[name], self.release)
+
+        self._progress.trained_on = name
+        fetched = self._each(Phase.MODEL, work, [name], note=self.settings.model.source or "")[name]
+        self._progress.trained = fetched
+        for notice in fetched.notices:
+            self._notice(notice, host=name, level="warning")
+        return fetched
+
+    def _distribute_from_elsewhere(
+        self, provided: Provision, model: str, targets: Iterable[str]
+    ) -> None:
+        """Let every target fetch the model itself; one that was trained here is stored before."""
+
+        def put(session: Session) -> str:
+            return provided.put(session, self.facts[session.host.name], self.release, model)
+
+        def fetch(session: Session) -> str:
+            return provided.fetch(session, self.facts[session.host.name], self.release, model)
+
+        if provided.origin is None:
+            self._each(Phase.DISTRIBUTE, put, [self._progress.trained_on])
+        self._each(Phase.DISTRIBUTE, fetch, targets)
+
     def _staging(self, name: str) -> Staging:
         known = self.facts[name]
         files = release_files(
@@ -461,6 +505,7 @@ class Deployment:
         fetched = self._progress.fetched[name]
         installed = self._progress.installed.get(name)
         trained = self._progress.trained
+        origin = self._provision.origin if self._provision else None
         return {
             "id": self.release,
             "app": self.settings.app.name,
@@ -476,6 +521,7 @@ class Deployment:
             "dependencies": installed.hash if installed else None,
             "gpus": list(self.facts[name].gpus),
             "model": trained.model if trained else None,
+            "model_source": dict(origin.record) if origin else None,
             "metrics": dict(trained.metrics) if trained else None,
             "baseline": self.facts[name].current,
         }
@@ -547,7 +593,7 @@ def judged(error: FleetError) -> AideployError:
         kind = HostNotReady
     elif codes & _USAGE_CODES or any(isinstance(cause, UsageError) for cause in error.causes):
         kind = UsageError
-    elif "tests-failed" in codes or (error.phase == Phase.TEST and "timeout" in codes):
+    elif codes & _REFUSED_CODES or (error.phase == Phase.TEST and "timeout" in codes):
         kind = Refused
     return kind(
         _headline(error),

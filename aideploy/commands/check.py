@@ -14,6 +14,7 @@ from aideploy.phases import facts as looking
 from aideploy.phases import readiness
 from aideploy.phases.facts import HostFacts
 from aideploy.phases.readiness import Problem
+from aideploy.provision import provision
 from aideploy.remote.script import Script
 from aideploy.remote.session import Session
 from aideploy.report.facts import Table, Text
@@ -108,6 +109,7 @@ def _here(settings: Settings) -> Iterator[Problem]:
     try:
         if settings.serve:
             resolve(settings.serve, os.environ, folder)
+        provision(settings, os.environ)
     except AideployError as error:
         yield Problem(HERE, f"{error.what}: {error.why}", error.next_step)
     try:

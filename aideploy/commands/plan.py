@@ -242,7 +242,8 @@ def _phases(settings: Settings, coming: Mapping[str, Coming]) -> Iterator[Planne
 
     everybody = tuple(host.name for host in settings.hosts)
     serve, trainer = of(Role.SERVE), of(Role.TRAIN)[:1]
-    receivers = tuple(name for name in serve if name not in trainer) if settings.train else ()
+    first = trainer if settings.train else serve[:1]
+    receivers = tuple(name for name in serve if name not in first) if settings.model_path else ()
     yield phase(Phase.OPEN, everybody, "connect, take the lock, look around")
     pulled = settings.app.source is Source.PULL
     yield phase(Phase.FETCH, coming, "from the repository" if pulled else "sent by this machine")
@@ -256,7 +257,9 @@ def _phases(settings: Settings, coming: Mapping[str, Coming]) -> Iterator[Planne
         trainer if settings.train else (),
         f"anew: {settings.train.command}" if settings.train else "there is no [train]",
     )
-    yield phase(Phase.DISTRIBUTE, receivers, "the model" if receivers else "nobody else needs it")
+    if settings.model.source:
+        yield phase(Phase.MODEL, first, f"from {settings.model.source}, unless it is there")
+    yield phase(Phase.DISTRIBUTE, receivers, _distributing(settings, receivers))
     if serve and settings.serve:
         beside = service.proven_beside(settings)
         proof = f"proven on port {settings.serve.slot_port}" if beside else "one model a GPU: not"
@@ -265,6 +268,16 @@ def _phases(settings: Settings, coming: Mapping[str, Coming]) -> Iterator[Planne
         bake = settings.rollout.bake.total_seconds()
         yield phase(Phase.WATCH, serve, f"for {bake:g} s; if it is not well, all go back")
     yield phase(Phase.FINISH, everybody, f"keep {settings.app.keep_releases} good releases")
+
+
+def _distributing(settings: Settings, receivers: tuple[str, ...]) -> str:
+    if not receivers:
+        return "nobody else needs it"
+    if settings.model.source:
+        return "each fetches it from there"
+    if settings.model.store:
+        return f"through {settings.model.store}"
+    return "the model, verified where it is"
 
 
 def _installing(coming: Mapping[str, Coming]) -> str:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from aideploy.commands.asking import named
 from aideploy.events import Phase
 from aideploy.monitoring.targets import targets_file
-from aideploy.phases import distribute, fetch, install, service, test, train
+from aideploy.phases import distribute, fetch, install, model, service, test, train
 from aideploy.phases.distribute import Artifact
 from aideploy.phases.facts import HostFacts
 from aideploy.phases.journal import Entry, Verdict
@@ -98,7 +98,7 @@ class _Planned:
         self._who = who
         self._revision = coming.fetched.commit
         self._release = f"{_STAMP}-{self._revision[:7]}"
-        self._model = _MODEL if settings.train else ""
+        self._model = _MODEL if settings.model_path else ""
 
     def scripts(self) -> Iterator[tuple[Phase, Script]]:
         settings, facts = self._settings, self._facts
@@ -111,14 +111,35 @@ class _Planned:
         if settings.train and leads:
             how = settings.train
             yield Phase.TRAIN, train.script(settings, how, self._release, self._revision)
-        elif settings.train and Role.SERVE in self._host.roles:
-            model = Artifact(archive="<the model>")
-            yield Phase.DISTRIBUTE, distribute.write_model(facts, self._model, model)
+        yield from self._distributing(leads=leads)
         if settings.serve and Role.SERVE in self._host.roles:
             yield from self._serving(settings.serve)
         keep = service.kept(facts, self._release, settings.app.keep_releases)
         targets = targets_file(settings, self._host)
         yield Phase.FINISH, service.finish(facts, (self._entry(Verdict.GOOD),), keep, targets)
+
+    def _distributing(self, *, leads: bool) -> Iterator[tuple[Phase, Script]]:
+        """Yield how the model gets to this host, as far as that is known before it is made."""
+        settings, facts = self._settings, self._facts
+        table = settings.model
+        # Values are masked, so that none is needed here.
+        secrets = dict.fromkeys(table.variables, "")
+        serves = Role.SERVE in self._host.roles
+        if table.source and serves:
+            origin = model.Origin(table.source, table.source.endswith("/"), "<of the source>")
+            first = settings.with_role(Role.SERVE)[0].name == self._host.name
+            metrics = (table.metrics or "") if first else ""
+            script = model.fetch(facts, self._release, origin, table, secrets, metrics=metrics)
+            yield Phase.MODEL if first else Phase.DISTRIBUTE, script
+        elif settings.train and table.store and leads:
+            script = model.store(facts, self._release, self._model, table, secrets)
+            yield Phase.DISTRIBUTE, script
+        elif settings.train and table.store and serves:
+            origin = model.in_store(table.store, self._model)
+            yield Phase.DISTRIBUTE, model.fetch(facts, self._release, origin, table, secrets)
+        elif settings.train and serves and not leads:
+            artifact = Artifact(archive="<the model>")
+            yield Phase.DISTRIBUTE, distribute.write_model(facts, self._model, artifact)
 
     def _fetch(self) -> Script:
         live = self._facts.current_revision

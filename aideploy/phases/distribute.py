@@ -7,10 +7,9 @@ larger one as a stream (see scripts/models.py, which both ends of it run).
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import cache
-from importlib import resources
 
 from aideploy.phases.facts import HostFacts
+from aideploy.phases.programs import program
 from aideploy.remote.result import Result
 from aideploy.remote.script import Script
 
@@ -55,7 +54,7 @@ class Stock:
 
 def read_model(facts: HostFacts, model: str) -> Script:
     """Return the script with which a host describes a model, or hands over a small one."""
-    words = (str(facts.root), model, facts.python, _program(), str(INLINE_BYTES))
+    words = (str(facts.root), model, facts.python, program("models"), str(INLINE_BYTES))
     return Script("read_model", words)
 
 
@@ -76,7 +75,14 @@ def write_model(facts: HostFacts, model: str, artifact: Artifact) -> Script:
         model: the sha256 over its files.
         artifact: the model; an empty one where it should be there already.
     """
-    words = (str(facts.root), model, facts.python, _program(), artifact.archive, artifact.contents)
+    words = (
+        str(facts.root),
+        model,
+        facts.python,
+        program("models"),
+        artifact.archive,
+        artifact.contents,
+    )
     return Script("write_model", words, libraries=("release",))
 
 
@@ -98,15 +104,14 @@ def stock(result: Result) -> Stock:
 def send_stream(facts: HostFacts, model: str, offset: int) -> Script:
     """Return the script that writes the bytes of a model, from this offset on, to its output."""
     folder = facts.root / "models" / model
-    return Script("stream", (facts.python, "-c", _program(), "send", str(folder), str(offset)))
+    return Script(
+        "stream", (facts.python, "-c", program("models"), "send", str(folder), str(offset))
+    )
 
 
 def take_stream(facts: HostFacts, model: str, offset: int) -> Script:
     """Return the script that takes the bytes of a model, from this offset on, from its input."""
     folder = facts.root / "models" / f".incoming-{model}"
-    return Script("stream", (facts.python, "-c", _program(), "receive", str(folder), str(offset)))
-
-
-@cache
-def _program() -> str:
-    return resources.files("aideploy.scripts").joinpath("models.py").read_text(encoding="utf-8")
+    return Script(
+        "stream", (facts.python, "-c", program("models"), "receive", str(folder), str(offset))
+    )

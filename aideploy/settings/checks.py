@@ -18,6 +18,7 @@ from aideploy.settings.monitoring import Monitoring
 from aideploy.settings.problems import Problem
 from aideploy.settings.rollout import Rollout
 from aideploy.settings.serve import Manager, Serve, Strategy
+from aideploy.settings.source import Model
 from aideploy.settings.ssh import Ssh
 from aideploy.settings.train import ProjectTests, Train
 
@@ -43,6 +44,7 @@ class Tables:
     install: Install | None
     test: ProjectTests | None
     train: Train | None
+    model: Model | None
     serve: Serve | None
     health: Health | None
     rollout: Rollout | None
@@ -58,10 +60,12 @@ def mismatches(tables: Tables) -> Iterator[Problem]:
         yield from _roles(tables)
     if tables.install:
         yield from _lock_file_needs_uv(tables.install)
+    if tables.model:
+        yield from _model(tables.model, tables)
     if tables.serve:
         yield from _ports(tables.serve)
         yield from _manager(tables.serve)
-        yield from _variables(tables.serve)
+        yield from _variables(tables.serve, tables.model)
         yield from _linked(tables.serve)
 
 
@@ -100,6 +104,28 @@ def _lock_file_needs_uv(install: Install) -> Iterator[Problem]:
         yield Problem(("install", "requirements"), text)
 
 
+def _model(model: Model, tables: Tables) -> Iterator[Problem]:
+    trains = tables.train is not None or "train" in tables.refused
+    if model.source and trains:
+        text = "there is a [train] too, expected one of the two: where does the model come from?"
+        yield Problem(("model", "source"), text)
+    if model.source and model.store:
+        yield Problem(("model", "store"), "found a source too; a store keeps what [train] makes")
+    elif model.store and not trains:
+        yield Problem(("model", "store"), "there is no [train] whose models it could keep")
+    if model.source and not model.registered and model.sha256 is None:
+        text = f"missing; expected the sha256 of what lies at {model.source}"
+        yield Problem(("model", "sha256"), text)
+    if model.registered and model.tracking_uri is None:
+        yield Problem(("model", "tracking_uri"), f"missing; expected where {model.source} is known")
+    for key in ("sha256", "metrics", "tracking_uri"):
+        if getattr(model, key) is not None and not model.source:
+            yield Problem(("model", key), "found no source that it would belong to")
+    if model.tracking_uri and model.source and not model.registered:
+        text = "belongs to a source that begins with models:/"
+        yield Problem(("model", "tracking_uri"), text)
+
+
 def _ports(serve: Serve) -> Iterator[Problem]:
     if serve.slot_port == serve.port:
         text = f"found {serve.slot_port}, the port of the service, expected another one"
@@ -120,7 +146,7 @@ def _manager(serve: Serve) -> Iterator[Problem]:
             yield Problem(("serve", limit), text)
 
 
-def _variables(serve: Serve) -> Iterator[Problem]:
+def _variables(serve: Serve, model: Model | None) -> Iterator[Problem]:
     for name in _OWN_VARIABLES.intersection(serve.environment):
         yield Problem(("serve", "environment", name), f"aideploy sets {name} itself")
     for index, name in enumerate(serve.secrets):
@@ -130,7 +156,8 @@ def _variables(serve: Serve) -> Iterator[Problem]:
             text = f"{name} stands in [serve.environment] too, expected it in one of the two"
             yield Problem(("serve", "secrets", index), text)
     for source in ("secrets_file", "secrets_command"):
-        if getattr(serve, source) is not None and not serve.secrets:
+        named = serve.secrets or (model and model.variables)
+        if getattr(serve, source) is not None and not named:
             text = "found a source of secrets, but no names: expected them in serve.secrets"
             yield Problem(("serve", source), text)
 

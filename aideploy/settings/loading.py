@@ -27,6 +27,7 @@ from aideploy.settings.monitoring import Monitoring
 from aideploy.settings.problems import Problem, found_at, hint, problems_of, written
 from aideploy.settings.rollout import Rollout
 from aideploy.settings.serve import Manager, Serve
+from aideploy.settings.source import Model
 from aideploy.settings.ssh import Ssh
 from aideploy.settings.table import Table
 from aideploy.settings.train import ProjectTests, Train
@@ -38,6 +39,7 @@ TABLES: Mapping[str, type[Table]] = {
     "install": Install,
     "test": ProjectTests,
     "train": Train,
+    "model": Model,
     "serve": Serve,
     "health": Health,
     "rollout": Rollout,
@@ -191,6 +193,7 @@ class _Reading:
             install=self._read("install", Install),
             test=self._read("test", ProjectTests),
             train=self._read("train", Train),
+            model=self._read("model", Model),
             serve=self._read("serve", Serve),
             health=self._read("health", Health),
             rollout=self._read("rollout", Rollout),
@@ -255,7 +258,7 @@ def _merged(shared: object, own: object) -> object:
 def _settings(path: Path, environment: str, tables: Tables) -> Settings:
     """Put the tables of an environment without mistakes together."""
     app, ssh, serve = tables.app, tables.ssh, tables.serve
-    assert app and ssh and tables.install and tables.health
+    assert app and ssh and tables.install and tables.model and tables.health
     assert tables.rollout and tables.monitoring
     if serve and serve.manager is Manager.SYSTEMD and serve.user is None:
         serve = serve.model_copy(update={"user": app.name})
@@ -270,6 +273,7 @@ def _settings(path: Path, environment: str, tables: Tables) -> Settings:
         install=tables.install,
         test=tables.test,
         train=tables.train,
+        model=tables.model,
         serve=serve,
         health=tables.health,
         rollout=tables.rollout,

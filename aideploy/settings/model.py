@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from aideploy.errors import UsageError
 from aideploy.settings.app import App
@@ -18,6 +18,7 @@ from aideploy.settings.monitoring import Monitoring
 from aideploy.settings.problems import hint
 from aideploy.settings.rollout import Rollout
 from aideploy.settings.serve import Serve
+from aideploy.settings.source import Model
 from aideploy.settings.ssh import Ssh
 from aideploy.settings.train import ProjectTests, Train
 
@@ -41,10 +42,18 @@ class Settings:
     install: Install
     test: ProjectTests | None
     train: Train | None
+    model: Model
     serve: Serve | None
     health: Health
     rollout: Rollout
     monitoring: Monitoring
+
+    @property
+    def model_path(self) -> PurePosixPath | None:
+        """Where a release finds its model; None for an app that has none."""
+        if self.train is not None:
+            return self.train.outputs
+        return self.model.path if self.model.source else None
 
     def with_role(self, role: Role) -> tuple[Host, ...]:
         """The hosts that have this role, in the order of the file."""

@@ -1,4 +1,4 @@
-"""The values of the secrets that `[serve]` names.
+"""The values of the secrets that `[serve]` and other tables name.
 
 They come from this machine and from nowhere else. A deploy resolves them before it connects; the
 values then travel inside a session only. Errors name the secrets, never what they hold.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from io import StringIO
 from pathlib import Path
@@ -36,13 +36,29 @@ def resolve(serve: Serve, environ: Mapping[str, str], base_dir: Path) -> dict[st
     Raises:
         SettingsError: secrets have no value; it names each of them. Or a source cannot be read.
     """
+    return resolve_names(serve.secrets, serve, environ, base_dir)
+
+
+def resolve_names(
+    names: Sequence[str], serve: Serve | None, environ: Mapping[str, str], base_dir: Path
+) -> dict[str, str]:
+    """Find the values of these secrets; of another table than [serve], but where its own are.
+
+    Args:
+        names: of the secrets.
+        serve: says where they come from; without it that is the environment alone.
+        environ, base_dir: as for `resolve`.
+
+    Raises:
+        SettingsError: as `resolve` does.
+    """
     values: dict[str, str] = {}
     for source in _sources(serve, environ, base_dir):
-        found = {name: value for name in serve.secrets if (value := source.get(name))}
+        found = {name: value for name in names if (value := source.get(name))}
         values = found | values
-        if len(values) == len(set(serve.secrets)):
-            return {name: values[name] for name in serve.secrets}
-    missing = [name for name in dict.fromkeys(serve.secrets) if name not in values]
+        if len(values) == len(set(names)):
+            return {name: values[name] for name in names}
+    missing = [name for name in dict.fromkeys(names) if name not in values]
     raise SettingsError(
         f"{'one secret has' if len(missing) == 1 else f'{len(missing)} secrets have'} no value",
         problems=tuple(f"{name}: not in {_searched(serve)}" for name in missing),
@@ -51,20 +67,22 @@ def resolve(serve: Serve, environ: Mapping[str, str], base_dir: Path) -> dict[st
 
 
 def _sources(
-    serve: Serve, environ: Mapping[str, str], base_dir: Path
+    serve: Serve | None, environ: Mapping[str, str], base_dir: Path
 ) -> Iterator[Mapping[str, str | None]]:
     yield environ
+    if serve is None:
+        return
     if serve.secrets_file is not None:
         yield _file(base_dir / serve.secrets_file.expanduser())
     if serve.secrets_command is not None:
         yield _variables(_output(serve.secrets_command, environ, base_dir))
 
 
-def _searched(serve: Serve) -> str:
+def _searched(serve: Serve | None) -> str:
     places = ["the environment of this machine"]
-    if serve.secrets_file is not None:
+    if serve and serve.secrets_file is not None:
         places.append(f"the file {serve.secrets_file}")
-    if serve.secrets_command is not None:
+    if serve and serve.secrets_command is not None:
         places.append("the output of secrets_command")
     return ", nor in ".join(places)
 
