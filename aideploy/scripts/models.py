@@ -154,11 +154,10 @@ def receive(folder: str, offset: int, stream: BinaryIO) -> None:
     """Take the bytes of the stream from this offset on; verify each file as it becomes whole."""
     files, single = announced(folder)
     for path, size, digest in files:
-        if offset >= size > 0:
-            offset -= size
-            continue
-        take_file(os.path.join(folder, path), size, digest, offset, stream)
-        offset = 0
+        begun = min(offset, size)
+        offset -= begun
+        if begun < size or size == 0:
+            take_file(os.path.join(folder, path), size, digest, begun, stream)
     if stream.read(1):
         raise Wrong("more arrived than the model holds")
     if single:

@@ -105,14 +105,14 @@ class Files:
     def open(self, name: str, offset: int) -> tuple[BinaryIO, int, int]:
         """Return a file from an offset on, the offset it really begins at, and its size (or -1)."""
         path = os.path.join(self.root, name) if name else self.root
+        if os.path.isdir(path):
+            no_source(path + " is a folder; the URL of a folder ends with '/'")
         try:
             file = open(path, "rb")  # noqa: SIM115  # whoever asked for it closes it
         except FileNotFoundError:
             no_source("there is no file " + path)
         except OSError as error:
             fail("source-closed", str(error), "see who may read it on the host")
-        if os.path.isdir(path):
-            no_source(path + " is a folder; the URL of a folder ends with '/'")
         file.seek(offset)
         return file, offset, os.path.getsize(path)
 

@@ -7,10 +7,12 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import pytest
 
+from aideploy.phases import distribute
+from aideploy.phases.facts import HostFacts
 from aideploy.phases.health import program
 from aideploy.remote.script import Script
 from tests.scripts.running import Ran, run
@@ -304,13 +306,14 @@ def test_the_training_gets_its_environment_as_it_is(root: Path) -> None:
 
 def test_a_model_that_arrives_damaged_is_refused(root: Path, tmp_path: Path) -> None:
     model = train(root, "mkdir model; echo w > model/weights").result.text("model")
-    reader = Script("read_model", (str(root), "20260101T000000Z-aaaaaaa", "model", "100000"))
-    archive = run(reader, environment={}).result.text("archive")
+    sender = HostFacts("a", PurePosixPath(root), python=sys.executable)
+    artifact = distribute.artifact(run(distribute.read_model(sender, model)).result)
     other = tmp_path / "other"
     (other / "models").mkdir(parents=True)
 
     def write(name: str) -> Ran:
-        return run(Script("write_model", (str(other), name, archive), libraries=("release",)))
+        facts = HostFacts("b", PurePosixPath(other), python=sys.executable)
+        return run(distribute.write_model(facts, name, artifact))
 
     assert write("0" * 64).code == "damaged"
     assert not list((other / "models").iterdir())

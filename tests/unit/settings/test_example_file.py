@@ -17,8 +17,8 @@ from aideploy.settings.ssh import SshOptions
 from aideploy.settings.table import Table
 
 EXAMPLE = Path(__file__).parents[3] / "hosts.example.toml"
-DEFAULT = re.compile(r"^# (?=[a-z_]+ = )", re.MULTILINE)
-CHOICE = re.compile(r"^# e\.g\. (?=[a-z_]+ = )", re.MULTILINE)
+DEFAULT = re.compile(r"^# (?=[a-z0-9_]+ = )", re.MULTILINE)
+CHOICE = re.compile(r"^# e\.g\. (?=[a-z0-9_]+ = )", re.MULTILINE)
 
 
 def text() -> str:
@@ -72,13 +72,13 @@ def section(header: str) -> str:
 
 @pytest.mark.parametrize(("header", "model"), TABLES_OF_THE_FILE)
 def test_the_example_has_every_key_of_every_table(header: str, model: type[Table]) -> None:
-    told = re.findall(r"^(?:# (?:e\.g\. )?)?([a-z_]+) = ", section(header), re.MULTILINE)
+    told = re.findall(r"^(?:# (?:e\.g\. )?)?([a-z0-9_]+) = ", section(header), re.MULTILINE)
     assert set(told) == set(keys_of(model))
 
 
 @pytest.mark.parametrize(("header", "model"), TABLES_OF_THE_FILE)
 def test_the_example_tells_every_default_that_there_is(header: str, model: type[Table]) -> None:
-    told = re.findall(r"^# ([a-z_]+) = ", section(header), re.MULTILINE)
+    told = re.findall(r"^# ([a-z0-9_]+) = ", section(header), re.MULTILINE)
     inherited = SshOptions.model_fields if model is HostTable else {}
     for key, field in zip(keys_of(model), model.model_fields.items(), strict=True):
         name, info = field
