@@ -61,11 +61,10 @@ def measure(folder: Path, megabytes: int, rounds: int, serving: int = SERVING) -
         for _ in range(rounds):
             _clean(serve)
             raw.append(timed(partial(run, command, folder))[0])
+            _require_same(RAW_FILE, serve)
             _clean(serve)
             ours.append(_spend(folder, model))
-        arrived = [host.exec(f"sha256sum < {file}").stdout for host in lab.hosts]
-    if len(set(arrived)) != 1:
-        raise RuntimeError(f"not all hosts have the same model: {arrived}")
+            _require_same(file, lab.hosts)
     return _table(megabytes, serving, raw, ours)
 
 
@@ -110,6 +109,13 @@ def _make_model(train: Host, megabytes: int) -> str:
     folder.rename(folder.with_name(model))
     train.exec(f"chown -R deploy: {ROOT}")
     return model
+
+
+def _require_same(file: PurePosixPath, hosts: Sequence[Host]) -> None:
+    """Raise RuntimeError unless all of these hosts have the same file."""
+    arrived = {host.exec(f"sha256sum < {file}").stdout for host in hosts}
+    if len(arrived) != 1:
+        raise RuntimeError(f"not all hosts have the same {file}: {arrived}")
 
 
 def _clean(serve: Sequence[Host]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -83,6 +84,35 @@ def test_a_model_that_is_cut_off_on_its_way_is_never_served_and_not_sent_twice(
     assert begun and int(begun[1]) > 20, finished.output
     assert len(served.all_serve() - {before}) == 1
     assert serve.exec(f"ls -d {incoming}", check=False).stdout == ""
+
+
+@pytest.mark.slow
+def test_a_host_that_falls_silent_while_it_receives_stops_the_deploy_and_not_for_long(
+    served: Project, lab: Lab
+) -> None:
+    before = served.deploy()
+    served.commit(model_megabytes=400)
+    command = served.start("deploy")
+    _, silent, other = lab.hosts
+    arrived = f"cat {served.root}/models/.incoming-*/model | wc -c"
+    assert eventually(
+        lambda: int(silent.exec(arrived, check=False).stdout or 0) > 20_000_000, within=60
+    )
+    silent.drop()
+    began = time.monotonic()
+    try:
+        finished = command.finish(within=90)
+    finally:
+        silent.undrop()
+    assert time.monotonic() - began < 60
+    assert finished.status == ExitStatus.NOT_READY, finished.output
+    assert "distribute on h2" in finished.last_words
+    assert "h3" not in finished.last_words.split("\n")[0]
+    assert served.all_serve() == {before}
+    # The other one keeps what it has.
+    assert int(other.exec(arrived).stdout) > 20_000_000
+    assert eventually(lambda: not served.is_locked(silent), within=40)
+    served.fab("deploy")
 
 
 def test_a_model_with_a_flipped_byte_is_replaced_before_it_is_served_again(
