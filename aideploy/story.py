@@ -459,7 +459,7 @@ class Deployment:
             return provided.first(session, self.facts[name], self.release)
 
         self._progress.trained_on = name
-        fetched = self._each(Phase.MODEL, work, [name], note=self.settings.model.source or "")[name]
+        fetched = self._each(Phase.MODEL, work, [name], note=self.settings.model.shown_source)[name]
         self._progress.trained = fetched
         for notice in fetched.notices:
             self._notice(notice, host=name, level="warning")
@@ -586,6 +586,9 @@ def judged(error: FleetError) -> AideployError:
     codes = {cause.code for cause in error.causes if isinstance(cause, ScriptFailed)}
     if error.phase == Phase.OPEN:
         # Nothing of the release has been seen yet.
+        kind = HostNotReady
+    elif error.phase in (Phase.MODEL, Phase.DISTRIBUTE) and "timeout" in codes:
+        # The line to the model's source is slow, not the release.
         kind = HostNotReady
     if any(isinstance(cause, Locked) for cause in error.causes):
         kind = Locked

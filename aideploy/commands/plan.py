@@ -258,7 +258,7 @@ def _phases(settings: Settings, coming: Mapping[str, Coming]) -> Iterator[Planne
         f"anew: {settings.train.command}" if settings.train else "there is no [train]",
     )
     if settings.model.source:
-        yield phase(Phase.MODEL, first, f"from {settings.model.source}, unless it is there")
+        yield phase(Phase.MODEL, first, f"from {settings.model.shown_source}, unless it is there")
     yield phase(Phase.DISTRIBUTE, receivers, _distributing(settings, receivers))
     if serve and settings.serve:
         beside = service.proven_beside(settings)

@@ -59,7 +59,7 @@ def at_url(model: Model) -> Origin:
         _key(source, sha256),
         sha256="" if is_folder else sha256,
         model=sha256 if is_folder else "",
-        record={"source": source, "sha256": sha256},
+        record={"source": model.shown_source, "sha256": sha256},
     )
 
 
@@ -129,7 +129,8 @@ def fetch(
             str(facts.root),
             release,
             program("fetch_model", "origins"),
-            json.dumps(request),
+            # The query of a URL may be its signature.
+            Secret(json.dumps(request)) if "?" in origin.source + metrics else json.dumps(request),
             origin.key,
             origin.model,
             "fetched" if elsewhere else metrics,

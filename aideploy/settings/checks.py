@@ -114,7 +114,7 @@ def _model(model: Model, tables: Tables) -> Iterator[Problem]:
     elif model.store and not trains:
         yield Problem(("model", "store"), "there is no [train] whose models it could keep")
     if model.source and not model.registered and model.sha256 is None:
-        text = f"missing; expected the sha256 of what lies at {model.source}"
+        text = f"missing; expected the sha256 of what lies at {model.shown_source}"
         yield Problem(("model", "sha256"), text)
     if model.registered and model.tracking_uri is None:
         yield Problem(("model", "tracking_uri"), f"missing; expected where {model.source} is known")

@@ -102,6 +102,11 @@ class Model(Table):
         return (match["name"], match["alias"] or "", match["version"] or "") if match else None
 
     @property
+    def shown_source(self) -> str:
+        """The source without what may be a secret in it: the signature in the query of a URL."""
+        return (self.source or "").partition("?")[0]
+
+    @property
     def variables(self) -> tuple[str, ...]:
         """The names of all secrets that fetching needs."""
         return tuple(dict.fromkeys([*([self.token] if self.token else []), *self.secrets]))
