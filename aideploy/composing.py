@@ -26,6 +26,7 @@ def deployment(
     config: str | None = None,
     only: str | None = None,
     wait_lock: bool = False,
+    no_gate: bool = False,
     command: str = "deploy",
 ) -> Iterator[Deployment]:
     """Open the hosts of an environment and hand out a deployment whose phases the body calls.
@@ -40,6 +41,7 @@ def deployment(
         config: the settings file; None for hosts.toml here or in the nearest folder above.
         only: take these hosts and no others: "HOST,HOST".
         wait_lock: wait for a lock that somebody else holds.
+        no_gate: let a model pass that the model gate did not bless; the journal keeps it.
         command: the name of the flow, for the log and for those who find the lock taken.
 
     Raises:
@@ -47,14 +49,17 @@ def deployment(
             or before it; everything there is to say was said. What the body raises by itself
             comes out as it is.
     """
+    from aideploy.report.github_deployment import show_on_github
     from aideploy.running import running
     from aideploy.story import Deployment
     from aideploy.tasks.common import read_settings
 
     settings = read_settings(c, command, env=env, config=config, only=only)
     with running(command, settings, config=c.config if c is not None else None) as run:
-        story = Deployment(run.settings, run.fleet, run.events, who=run.who)
+        show_on_github(run)
+        story = Deployment(run.settings, run.fleet, run.events, who=run.who, no_gate=no_gate)
         with _nothing_half_done(story, run):
+            story.require_review()
             story.open(wait_lock=wait_lock)
             yield story
 

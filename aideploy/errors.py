@@ -91,7 +91,7 @@ class PhaseFailed(AideployError):
 
 
 class Refused(AideployError):
-    """A gate refused the release (tests, model, review)."""
+    """The release was refused before it got traffic: by a gate, or by its proof at stage."""
 
     status = ExitStatus.REFUSED
 
@@ -100,6 +100,18 @@ class RolledBack(AideployError):
     """The release failed after the switch began; every host is back on its previous release."""
 
     status = ExitStatus.ROLLED_BACK
+
+
+class Aborted(AideployError):
+    """Somebody asked, from another terminal, that the rollout goes back."""
+
+    status = ExitStatus.ROLLED_BACK
+
+
+class Held(AideployError):
+    """The rollout stopped half-way; a person decides how it goes on."""
+
+    status = ExitStatus.HELD
 
 
 class NeedsPerson(AideployError):

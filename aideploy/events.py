@@ -13,6 +13,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from aideploy.gates.model import Evaluation
 
 
 class Phase(StrEnum):
@@ -21,20 +25,24 @@ class Phase(StrEnum):
     SETUP = "setup"
     OPEN = "open"
     FETCH = "fetch"
+    REVIEW = "review"
     INSTALL = "install"
     TEST = "test"
     TRAIN = "train"
     MODEL = "model"
+    EVALUATE = "evaluate"
     DISTRIBUTE = "distribute"
     STAGE = "stage"
     SWITCH = "switch"
     WATCH = "watch"
+    HOLD = "hold"
     CONFIRM = "confirm"
     REVERT = "revert"
     FINISH = "finish"
     # What the commands beside deploy do on a host.
     LOOK = "look"
     LOCK = "lock"
+    ASK = "ask"
     RUN = "run"
 
 
@@ -45,6 +53,23 @@ class Outcome(StrEnum):
     SKIPPED = "skipped"
     FAILED = "failed"
     CANCELLED = "cancelled"
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Which batch of a rollout it is: its number, from 1, of how many. One of one is none."""
+
+    number: int = 1
+    of: int = 1
+    is_canary: bool = False
+
+    def __str__(self) -> str:
+        if self.of == 1:
+            return ""
+        return f"batch {self.number} of {self.of}" + (" (canary)" if self.is_canary else "")
+
+
+ALL_AT_ONCE = Batch()
 
 
 def _now() -> datetime:
@@ -72,11 +97,23 @@ class RunStarted(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class PhaseStarted(Event):
-    """A phase began on these hosts. `note` says why when that is not plain."""
+    """A phase began on these hosts. `note` says why when that is not plain.
+
+    In a rollout a phase comes once, or more often, for each `batch`.
+    """
 
     phase: Phase
     hosts: tuple[str, ...]
     note: str = ""
+    batch: Batch = ALL_AT_ONCE
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReleaseKnown(Event):
+    """It is known which release the run is about, and of which commit (in full)."""
+
+    release: str
+    revision: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,6 +178,16 @@ class Notice(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Evaluated(Event):
+    """The model gate has judged the model of a release."""
+
+    app: str
+    environment: str
+    release: str
+    evaluation: Evaluation
+
+
+@dataclass(frozen=True, kw_only=True)
 class Failure:
     """What went wrong on one host (or, without a host, on the controller)."""
 
@@ -188,6 +235,14 @@ class Events:
         """Add a reader; it sees events from now on."""
         with self._lock:
             self._readers.append(reader)
+
+    def subscribe_first(self, reader: Reader) -> None:
+        """Add a reader that sees each event before all others do.
+
+        For one that has something to say of the last event, after which nobody listens any more.
+        """
+        with self._lock:
+            self._readers.insert(0, reader)
 
     def publish(self, event: Event) -> None:
         """Hand the event to every reader. May be called from any thread.

@@ -16,7 +16,7 @@ from aideploy.phases.facts import HostFacts
 from aideploy.phases.model import Origin
 from aideploy.phases.train import Trained
 from aideploy.remote.session import Session
-from aideploy.settings.secrets import resolve_names
+from aideploy.settings.secrets import find
 
 if TYPE_CHECKING:
     from aideploy.settings import Settings
@@ -80,7 +80,7 @@ def provision(settings: Settings, environ: Mapping[str, str]) -> Provision | Non
     table = settings.model
     if not (table.source or table.store):
         return None
-    secrets = resolve_names(table.variables, settings.serve, environ, settings.path.parent)
+    secrets = find(table.variables, settings.serve, environ, settings.path.parent)
     if table.registered:
         from aideploy.registry import look_up
 

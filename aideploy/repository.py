@@ -64,6 +64,20 @@ class Repository:
         )
         return packed.stdout
 
+    def file(self, commit: str, path: str) -> bytes | None:
+        """Return the content of a file of a commit, links followed; None where it has no such."""
+        shown = subprocess.run(
+            [*self._command(), "cat-file", "--batch", "--follow-symlinks"],
+            input=f"{commit}:{path}\n".encode(),
+            capture_output=True,
+            check=True,
+        )
+        head, _, content = shown.stdout.partition(b"\n")
+        match head.split():
+            case [_, b"blob", size] if size.isdigit():
+                return content[: int(size)]
+        return None
+
     def _known(self) -> str:
         listed = self._git(
             "for-each-ref", "--count=8", "--sort=-committerdate", "--format=%(refname:short)",

@@ -1,45 +1,51 @@
 """The fleet transaction: every host switches and stays well, or every one that switched goes back.
 
-Used by deploy and by rollback. It decides; the fleet does. A host that is switched holds a script
-of ours that takes it back if the controller dies before it confirms. The confirmation is the point
-of no return: every host has answered it, or all go back.
+Used by deploy and by rollback. It decides; the fleet does. Hosts switch batch by batch, and those
+that have are watched for as long as others follow. A host that is switched holds a script of ours
+that takes it back if the controller dies before it confirms, or the host itself starts again. The
+confirmation is the point of no return, once, for all batches: every host has answered it, or all go
+back.
 """
 
 from __future__ import annotations
 
-import signal
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from datetime import UTC, datetime
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import replace
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from aideploy.errors import (
+    Aborted,
     AideployError,
-    ConnectionLost,
-    HostNotReady,
+    Held,
     Interrupted,
-    Locked,
     NeedsPerson,
     RolledBack,
-    Unreachable,
 )
 from aideploy.events import Events, HostState, Notice, Phase
-from aideploy.phases import facts as looking
-from aideploy.phases import service
+from aideploy.phases import control, due, service
+from aideploy.phases.batches import Course
+from aideploy.phases.control import Doing, Request, Steering
 from aideploy.phases.facts import HostFacts
-from aideploy.phases.journal import Entry, Verdict
+from aideploy.phases.journal import Verdict
 from aideploy.phases.service import Direction, Health, Target
 from aideploy.remote.fleet import Fleet, FleetError
+from aideploy.remote.result import ScriptFailed
 from aideploy.remote.script import Script
-from aideploy.remote.session import Lock, Session
+from aideploy.remote.session import Session
+from aideploy.report.wording import host_count
+from aideploy.undisturbed import undisturbed
+from aideploy.way_back import WayBack, entry
 
 if TYPE_CHECKING:
     from aideploy.settings import Settings
 
-_RECONNECT_SECONDS = 60.0
-_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+# How long hosts are watched at a time, at most, before they are told that the controller is there.
+_LONGEST_LOOK = timedelta(minutes=5)
+# Less than this is not worth another round trip.
+_LEAST_LOOK = timedelta(milliseconds=500)
 
 
 class Rollout:
@@ -50,6 +56,8 @@ class Rollout:
         fleet: with open sessions.
         facts: of every host that switches.
         events: where everything is told.
+        targets: of every host that switches.
+        course: who switches when, how long it is watched, how many failures are borne.
         who: who asked for it.
         why: for the journal.
     """
@@ -60,6 +68,8 @@ class Rollout:
         fleet: Fleet,
         facts: Mapping[str, HostFacts],
         events: Events,
+        targets: Mapping[str, Target],
+        course: Course,
         *,
         who: str,
         why: str = "",
@@ -68,37 +78,64 @@ class Rollout:
         self._fleet = fleet
         self._facts = facts
         self._events = events
+        self._targets = targets
+        self._course = course
         self._who = who
         self._why = why
         self._hosts = {host.name: host for host in settings.hosts if host.name in facts}
+        self._way_back = WayBack(settings, facts, who)
         self._switched: dict[str, Target] = {}
+        self._stuck: dict[str, AideployError] = {}
+        target = next(iter(targets.values()), Target(None))
+        self._state = control.beginning(course, target.release or "", target.revision, who)
+        self._steering = Steering(self._state.rollout)
+        self._heeding = threading.Lock()
+        self.failed: dict[str, AideployError] = {}
+        self._perhaps_confirmed: set[str] = set()
         self.states = {name: untouched(known) for name, known in facts.items()}
 
-    def run(self, targets: Mapping[str, Target], *, watch: bool) -> None:
-        """Switch every host to its target and watch it; `confirm` has to follow.
+    def run(self, adopted: Collection[str] = ()) -> None:
+        """Switch every host to its target, batch by batch, and watch it; `confirm` has to follow.
 
         Args:
-            targets: for every host that switches.
-            watch: whether to watch for the bake time after the switch.
+            adopted: see `adopt`; these come first.
 
         Raises:
             RolledBack: it failed; every host that switched is back and well.
             NeedsPerson: it failed, and a host could not be brought back.
+            Held: it failed, and a person decides; what is well stays as it is.
             Interrupted: as RolledBack, after Ctrl-C.
         """
         try:
-            self._fleet.each(
-                Phase.SWITCH, lambda session: self._switch(session, targets), tuple(targets)
-            )
-            if watch:
-                self._fleet.each(
-                    Phase.WATCH, lambda session: self._watch(session, targets), tuple(targets)
-                )
-        except (FleetError, Interrupted) as error:
+            self.adopt(adopted)
+            for index in range(len(self._course.batches)):
+                self._switch_batch(index)
+                self._watch_batch(index)
+        except (FleetError, Interrupted, Aborted) as error:
             raise self.go_back(error) from error
         except KeyboardInterrupt as error:
             # Between two phases.
             raise self.go_back(Interrupted("interrupted")) from error
+
+    def adopt(self, hosts: Collection[str]) -> None:
+        """Answer for hosts that an earlier run left on their targets, as if we had switched them.
+
+        From here on they go back by themselves, too, to what the facts of this rollout say.
+
+        Raises:
+            FleetError, Interrupted: some could not be told so; `go_back` has to follow.
+        """
+
+        def work(session: Session) -> None:
+            name = session.host.name
+            target = self._targets[name]
+            self._switched[name] = target
+            self.states[name] = HostState(
+                host=name, state=f"serves {target.release}", release=target.release
+            )
+            session.run(Phase.HOLD, self._armed(name))
+
+        self._fleet.each(Phase.HOLD, work, hosts, "taken up again")
 
     def confirm(self) -> None:
         """Take back the scripts that would revert the hosts: the point of no return.
@@ -107,15 +144,22 @@ class Rollout:
             RolledBack, NeedsPerson: a host did not answer, and so every host went back.
         """
         try:
-            with _undisturbed(self._events, "the release is being confirmed"):
-                self._fleet.each(
-                    Phase.CONFIRM,
-                    lambda session: session.disarm(Phase.CONFIRM),
-                    tuple(self._switched),
-                )
+            with undisturbed(self._events, "the release is being confirmed"):
+                self._fleet.each(Phase.CONFIRM, self._confirm, tuple(self._switched))
         except (FleetError, Interrupted) as error:
             raise self.go_back(error) from error
         self._switched = {}
+
+    def shortfall(self) -> NeedsPerson | None:
+        """Return what a person has to know of the hosts that failed while the others did not."""
+        if not self.failed:
+            return None
+        names = ", ".join(self.failed)
+        return NeedsPerson(
+            f"the release is live, but not on {names}",
+            next_step="look there: fab status, fab logs; fab deploy brings them along",
+            causes=(*self.failed.values(), *self._stuck.values()),
+        )
 
     @property
     def unconfirmed(self) -> bool:
@@ -140,7 +184,7 @@ class Rollout:
                 host=name, state=f"was switched; goes back by itself to {back}", release=back
             )
         try:
-            with _undisturbed(self._events, "the hosts are going back"):
+            with undisturbed(self._events, "the hosts are going back"):
                 outcomes = self._fleet.attempt(
                     Phase.REVERT,
                     lambda session: self._revert(session, switched[session.host.name], what),
@@ -154,13 +198,19 @@ class Rollout:
                 next_step="see in a minute how they are: fab status",
                 phase=Phase.REVERT,
             )
-        if outcomes.errors:
-            for name, cause in outcomes.errors.items():
-                self._say_stuck(name, cause)
+        for name, cause in outcomes.errors.items():
+            self._say_stuck(name, cause)
+        if self._stuck:
+            begin = error.what if isinstance(error, Aborted) else "the release failed"
             return NeedsPerson(
-                f"the release failed, and {', '.join(outcomes.errors)} could not be brought back",
+                f"{begin}, and {', '.join(self._stuck)} could not be brought back",
                 next_step="look at these hosts: fab status, fab logs; then fab rollback",
-                causes=(*causes, *outcomes.errors.values()),
+                causes=(*causes, *self._stuck.values()),
+            )
+        if isinstance(error, Aborted):
+            return RolledBack(
+                f"{error.what}; every host that had switched is back on its previous release",
+                next_step="fab deploy, when it may go on",
             )
         if isinstance(error, Interrupted):
             what_now = (
@@ -177,95 +227,207 @@ class Rollout:
 
     # -- inside ---------------------------------------------------------------------------------
 
-    def _switch(self, session: Session, targets: Mapping[str, Target]) -> Health:
+    def _switch_batch(self, index: int) -> None:
+        self._note(batch=index + 1, doing=Doing.SWITCHING)
+        # Where a host may fail and go back alone, the others end what they began.
+        bears = self._course.holds or len(self.failed) < self._course.tolerated(index)
+        outcomes = self._fleet.attempt(
+            Phase.SWITCH,
+            self._switch,
+            self._course.batches[index],
+            batch=self._course.batch(index),
+            stop_at_failure=not bears,
+        )
+        self._bear(index, Phase.SWITCH, outcomes.errors)
+
+    def _watch_batch(self, index: int) -> None:
+        """Watch every host that has switched; between batches at least once.
+
+        The last batch has no pause behind it. Who pauses the rollout stops it here, before the next
+        batch or before the confirmation.
+        """
+        course = self._course
+        last = index + 1 == len(course.batches)
+        end = (
+            time.monotonic() + (course.bake if last else course.bake + course.pause).total_seconds()
+        )
+        looked = last
+        while True:
+            left = timedelta(seconds=max(end - time.monotonic(), 0))
+            if self._steering.promoted_by:
+                left = timedelta(0)
+            elif self._steering.paused_by:
+                left = _LONGEST_LOOK
+            if looked and left < _LEAST_LOOK:
+                return
+            looked = self._look(index, min(left, _LONGEST_LOOK, self._settings.rollout.confirm / 2))
+
+    def _look(self, index: int, length: timedelta) -> bool:
+        """Watch every host that has switched for so long, or until somebody asks for something.
+
+        Returns:
+            whether all were well; those that were not are back, alone.
+        """
+        paused_by = self._steering.paused_by
+        self._note(doing=Doing.PAUSED if paused_by else Doing.WATCHING, by=paused_by)
+        outcomes = self._fleet.attempt(
+            Phase.WATCH,
+            lambda session: self._watch(session, length),
+            tuple(self._switched),
+            note=f"paused by {paused_by}" if paused_by else "",
+            batch=self._course.batch(index),
+        )
+        self._bear(index, Phase.WATCH, outcomes.errors)
+        return not outcomes.errors
+
+    def _bear(self, index: int, phase: Phase, errors: Mapping[str, AideployError]) -> None:
+        """Take back alone those that failed, as long as the course bears it.
+
+        Raises:
+            FleetError: it does not, and all have to go back.
+            Held: it does not, and a person decides.
+            Aborted: that was why.
+        """
+        failed = {name: error for name, error in errors.items() if not _was_stopped(error)}
+        for error in failed.values():
+            if isinstance(error, Aborted):
+                raise error
+        if not errors:
+            return
+        causes = tuple(failed.values()) or tuple(errors.values())
+        too_many = len(self.failed) + len(failed) > self._course.tolerated(index)
+        if too_many and not self._course.holds:
+            raise FleetError(phase, causes)
+        self.failed |= failed
+        self._take_back_alone(failed)
+        if not self._switched:
+            raise FleetError(phase, causes)
+        if too_many:
+            raise self._hold(index, causes)
+
+    def _take_back_alone(self, failed: Mapping[str, AideployError]) -> None:
+        """Take these hosts back; whatever comes of it, the others stay on the release."""
+        what = _told(failed.values())
+        outcomes = self._fleet.attempt(
+            Phase.REVERT,
+            lambda session: self._revert(session, self._switched[session.host.name], what),
+            [name for name in failed if name in self._switched],
+            note="alone, the others stay",
+            stop_at_failure=False,
+        )
+        for name in failed:
+            self._switched.pop(name, None)
+        for name, cause in outcomes.errors.items():
+            self._say_stuck(name, cause)
+
+    def _hold(self, index: int, causes: tuple[AideployError, ...]) -> AideployError:
+        """Leave every host as it is, without a script that takes it back, for a person to decide.
+
+        Returns:
+            the error that says so.
+        """
+        self._note(doing=Doing.HELD, why=_told(causes))
+
+        def work(session: Session) -> None:
+            name = session.host.name
+            known = self._facts[name]
+            hold = control.hold(known.root, self._state)
+            if name not in self._switched:
+                session.run(Phase.HOLD, hold)
+            else:
+                self._perhaps_confirmed.add(name)
+                session.run(Phase.HOLD, hold, due.confirm(known))
+                self.states[name] = replace(
+                    self.states[name], state=f"{self.states[name].state} (held)"
+                )
+
+        names = tuple(self._facts)
+        with undisturbed(self._events, "the rollout is being held"):
+            outcomes = self._fleet.attempt(Phase.HOLD, work, names, stop_at_failure=False)
+        for name in outcomes.errors.keys() & self._switched.keys():
+            self.states[name] = self._way_back.out_of_reach(name, perhaps_confirmed=True)
+        kept = [name for name in self._switched if name not in outcomes.errors]
+        self._switched = {}
+        return Held(
+            f"held in {str(self._course.batch(index)) or 'the only batch'}: "
+            f"the new release is on {len(kept)} of {host_count(len(names))}",
+            next_step="look: fab rollout.status, fab logs; then go on or back: "
+            "fab rollout.promote or fab rollout.abort",
+            causes=(*causes, *outcomes.errors.values()),
+        )
+
+    def _note(self, **changes: object) -> None:
+        """Remember how the rollout stands; the hosts hear it with the next script."""
+        self._state = self._state.now(before=self._before(), failed=tuple(self.failed), **changes)
+
+    def _before(self) -> Mapping[str, str | None]:
+        return {name: self._facts[name].previous for name in self._switched}
+
+    def _switch(self, session: Session) -> Health:
         name = session.host.name
-        target = targets[name]
-        session.arm(Phase.SWITCH, self._reverting(name, target, "the controller went away"))
+        target = self._targets[name]
+        known = self._facts[name]
+        arm = due.arm(
+            self._settings, known, self._way_back.script(name, target, "nobody confirmed it")
+        )
         self._switched[name] = target
         self.states[name] = HostState(host=name, state="half switched", release=target.release)
-        live = self._entry(Verdict.LIVE, target, self._why)
+        live = entry(Verdict.LIVE, target, self._who, self._why)
         script = service.switch(
-            self._settings, self._hosts[name], self._facts[name], target, Direction.ON, (live,)
+            self._settings, self._hosts[name], known, target, Direction.ON, (live,)
         )
-        health = service.read_health(session.run(Phase.SWITCH, script)[0])
+        hear = control.hear(known.root, self._state)
+        health = service.read_health(session.run(Phase.SWITCH, arm, hear, script)[2])
         self.states[name] = HostState(
             host=name, state=f"serves {target.release}", release=target.release, healthy=True
         )
         return health
 
-    def _watch(self, session: Session, targets: Mapping[str, Target]) -> Health:
+    def _watch(self, session: Session, length: timedelta) -> Health:
         name = session.host.name
+        known = self._facts[name]
+        # The look, not what was before it, has to fit into the time for the confirmation.
+        extend = due.extend(known, self._settings.rollout.confirm)
         script = service.watch(
-            self._settings, self._hosts[name], self._facts[name], targets[name].revision
+            self._settings,
+            self._hosts[name],
+            known,
+            self._targets[name].revision,
+            length,
+            until=control.request_file(known.root),
         )
-        return service.read_health(session.run(Phase.WATCH, script)[0])
+        hear = control.hear(known.root, self._state)
+        _, _, watched, heard = session.run(Phase.WATCH, extend, hear, script, hear)
+        if request := control.heard(heard):
+            self._heed(request)
+        return service.read_health(watched)
 
-    def _say_stuck(self, name: str, cause: AideployError) -> None:
-        """Note the state of a host that could not be brought back."""
-        back = self._facts[name].previous
-        if isinstance(cause, HostNotReady):
-            state = f"out of reach; if it is up it goes back by itself to {back or 'nothing'}"
-            self.states[name] = HostState(host=name, state=state)
-        else:
-            state = f"back on {back}" if back else "should serve nothing, as before"
-            self.states[name] = HostState(host=name, state=state, release=back, healthy=False)
+    def _heed(self, request: Request) -> None:
+        with self._heeding:
+            if text := self._steering.heed(request):
+                self._events.publish(Notice(text=text))
+
+    def _confirm(self, session: Session) -> None:
+        name = session.host.name
+        self._perhaps_confirmed.add(name)
+        session.run(Phase.CONFIRM, due.confirm(self._facts[name]))
+
+    def _armed(self, name: str) -> Script:
+        """Return the script that leaves the way back on a host, for when nobody confirms."""
+        back = self._way_back.script(name, self._targets[name], "nobody confirmed it")
+        return due.arm(self._settings, self._facts[name], back)
 
     def _revert(self, session: Session, target: Target, why: str) -> Health:
         name = session.host.name
-        script = self._reverting(name, target, why)
-        if session.is_open:
-            try:
-                result = session.run(Phase.REVERT, script)[0]
-                session.disarm(Phase.REVERT)
-            except ConnectionLost:
-                result = self._reconnected(session).run(Phase.REVERT, script)[0]
-        else:
-            result = self._reconnected(session).run(Phase.REVERT, script)[0]
-        back = self._facts[name].previous
-        self.states[name] = HostState(
-            host=name,
-            state=f"back on {back}" if back else "nothing is live, as before",
-            release=back,
-            healthy=True if back else None,
-        )
-        return service.read_health(result)
+        health = self._way_back.take(session, target, why)
+        self.states[name] = self._way_back.taken(name)
+        return health
 
-    def _reconnected(self, session: Session) -> Session:
-        """Open the session again.
-
-        The host may still hold the lock of the session that was lost and be going back by itself;
-        a line that was cut may be mended.
-        """
-        deadline = time.monotonic() + _RECONNECT_SECONDS
-        session.close()
-        while True:
-            try:
-                session.open(Lock.HELD, looking.script(self._settings))
-                return session
-            except (Locked, Unreachable, ConnectionLost):
-                if time.monotonic() > deadline:
-                    raise
-                time.sleep(1)
-
-    def _reverting(self, name: str, target: Target, why: str) -> Script:
-        known = self._facts[name]
-        previous = service.known_target(known, known.previous)
-        entries = [self._entry(Verdict.REVERTED, target, why)]
-        if previous.release:
-            entries.append(self._entry(Verdict.LIVE, previous, why))
-        return service.switch(
-            self._settings, self._hosts[name], known, previous, Direction.BACK, tuple(entries)
-        )
-
-    def _entry(self, verdict: Verdict, target: Target, why: str) -> Entry:
-        return Entry(
-            verdict=verdict,
-            release=target.release or "",
-            at=datetime.now(UTC),
-            who=self._who,
-            why=why,
-            revision=target.revision,
-            model=target.model,
+    def _say_stuck(self, name: str, cause: AideployError) -> None:
+        """Note that a host could not be brought back."""
+        self._stuck[name] = cause
+        self.states[name] = self._way_back.missed(
+            name, cause, perhaps_confirmed=name in self._perhaps_confirmed
         )
 
 
@@ -277,7 +439,7 @@ def conclude(
     Raises:
         NeedsPerson: a host did not get so far; what it serves does not change any more.
     """
-    with _undisturbed(events, "the release is live, the last word is being written"):
+    with undisturbed(events, "the release is live, the last word is being written"):
         outcomes = fleet.attempt(Phase.FINISH, work, hosts, stop_at_failure=False)
     if outcomes.errors:
         raise NeedsPerson(
@@ -287,34 +449,9 @@ def conclude(
         )
 
 
-@contextmanager
-def _undisturbed(events: Events, what: str) -> Iterator[None]:
-    """Let the first Ctrl-C (or SIGTERM, or SIGHUP) pass; the second one counts.
-
-    Args:
-        events: where the user is told.
-        what: what is going on that had better come to its end.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {number: signal.getsignal(number) for number in _STOP_SIGNALS}
-
-    def restore() -> None:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-    def note(*_: object) -> None:
-        restore()
-        text = f"{what}, which takes a moment; another Ctrl-C stops it half-way"
-        events.publish(Notice(text=text, level="warning"))
-
-    for number in _STOP_SIGNALS:
-        signal.signal(number, note)
-    try:
-        yield
-    finally:
-        restore()
+def _was_stopped(error: AideployError) -> bool:
+    """Whether the host did not fail: it was stopped because another one did."""
+    return isinstance(error, ScriptFailed) and error.code == "cancelled"
 
 
 def _told(causes: Iterable[AideployError]) -> str:

@@ -192,7 +192,8 @@ def _failures(error: AideployError) -> tuple[Failure, ...]:
     if error.host:
         return (_failure(error),)
     # The headline says it; only what it does not say follows.
-    return (Failure(what=error.why, tail=error.tail),) if error.why or error.tail else ()
+    what, _, more = error.why.partition("\n")
+    return (Failure(what=what, why=more, tail=error.tail),) if error.why or error.tail else ()
 
 
 def _failure(error: AideployError) -> Failure:

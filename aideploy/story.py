@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, TypeVar
 
@@ -23,15 +23,24 @@ from aideploy.errors import (
     Refused,
     UsageError,
 )
-from aideploy.events import Events, HostState, Notice, Phase
+from aideploy.events import Events, HostState, Notice, Phase, ReleaseKnown
+from aideploy.gates.model import Evaluation
+from aideploy.gates.review import Verdict as Reviewed
+from aideploy.gates.review import Waiver
+from aideploy.gates.reviewing import ReviewGate
+from aideploy.gating import ModelGate, journalled, require_gate
+from aideploy.golden_file import check_before
 from aideploy.monitoring.targets import targets_file
+from aideploy.phases import batches, fetch, golden, install, service, test, train
 from aideploy.phases import facts as looking
-from aideploy.phases import fetch, install, service, test, train
+from aideploy.phases.batches import Course
+from aideploy.phases.control import State
 from aideploy.phases.facts import HostFacts
 from aideploy.phases.fetch import Fetched
 from aideploy.phases.install import Installed
 from aideploy.phases.journal import Entry, Verdict
 from aideploy.phases.service import Health, Staging, Target
+from aideploy.phases.tests_output import RanTests
 from aideploy.phases.train import Trained
 from aideploy.provision import Provision, provision
 from aideploy.remote import transfer
@@ -70,8 +79,16 @@ _HOST_CODES = frozenset(
         "source-down",
     ]
 )
-_USAGE_CODES = frozenset(["no-revision", "no-source", "no-subdirectory"])
-_REFUSED_CODES = frozenset(["model-refused", "tests-failed"])
+_USAGE_CODES = frozenset(["no-revision", "no-source", "no-subdirectory", "bad-golden"])
+# Where the release was judged, no traffic has come near it.
+_REFUSALS = frozenset(
+    [
+        (Phase.MODEL, "model-refused"),
+        (Phase.DISTRIBUTE, "model-refused"),
+        (Phase.STAGE, "unhealthy"),
+        (Phase.STAGE, "golden"),
+    ]
+)
 
 
 class ReleaseFailed(PhaseFailed):
@@ -86,8 +103,10 @@ class Progress:
 
     fetched: Mapping[str, Fetched] = field(default_factory=dict)
     installed: Mapping[str, Installed] = field(default_factory=dict)
+    tested: RanTests | None = None
     trained: Trained | None = None
     trained_on: str = ""
+    evaluation: Evaluation | None = None
     staged: Target | None = None
 
 
@@ -99,14 +118,28 @@ class Deployment:
         fleet: not yet open.
         events: where everything is told.
         who: user@machine of whoever asked for it.
+        no_gate: let a model pass that the model gate did not bless.
+        waiver: leaves the review gate out.
     """
 
-    def __init__(self, settings: Settings, fleet: Fleet, events: Events, *, who: str) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        fleet: Fleet,
+        events: Events,
+        *,
+        who: str,
+        no_gate: bool = False,
+        waiver: Waiver | None = None,
+    ) -> None:
         self.settings = settings
         self.facts: dict[str, HostFacts] = {}
         self._fleet = fleet
         self._events = events
         self._who = who
+        self._no_gate = no_gate
+        self._review_gate = ReviewGate(settings, waiver)
+        self._gate = ModelGate(settings, self._each, events, who=who, no_gate=no_gate)
         self._progress = Progress()
         self._rollout: Rollout | None = None
         self._finished = False
@@ -134,15 +167,38 @@ class Deployment:
             AideployError: it did not succeed; `status` says how it stands.
         """
         wanted = fetch.wanted_revision(self.settings, revision)
+        self.require_gate()
+        self.require_review()
         self._require_roles()
+        if self.settings.golden:
+            check_before(self.settings, self.settings.golden, wanted)
         self._notice(self.plan(wanted))
         self.open(wait_lock=wait_lock)
         self._say_the_way(self.fetch(wanted), confirm)
+        self.review()
         self.install()
         self.test()
         self.train()
+        self.pass_gate()
         self.rollout()
         return self.release
+
+    def require_gate(self) -> None:
+        """See to it, before anything is begun, that something will judge the model.
+
+        Raises:
+            UsageError: hosts.toml has a [train], no [[gate]], and nobody said --no-gate.
+        """
+        if not self._no_gate:
+            require_gate(self.settings)
+
+    def require_review(self) -> None:
+        """See to it, before anything is begun, that the review can be asked for.
+
+        Raises:
+            UsageError: its token has no value, or there is no [review] to leave out.
+        """
+        self._review_gate.prepare(os.environ)
 
     def open(self, *, wait_lock: bool = False) -> Mapping[str, HostFacts]:
         """Connect to every host, take the locks, look around; nobody may be unready."""
@@ -177,14 +233,25 @@ class Deployment:
         first = fetched[self._deployed_names()[0]]
         for notice in dict.fromkeys(text for one in fetched.values() for text in one.notices):
             self._notice(notice)
+        self._events.publish(ReleaseKnown(release=self.release, revision=self.revision))
         return first
+
+    def review(self) -> Reviewed | Waiver | None:
+        """Ask whether the commit was approved and is green; None where there is no [review].
+
+        Raises:
+            Refused: it was not, or is not.
+        """
+        return self._review_gate.review(self.revision, self._events)
 
     def install(self) -> Mapping[str, Installed]:
         """Find or build the release's environment on every host that trains or serves."""
-        script = install.script(self.settings, self.release, self._fetched.tree)
+        scripts = [install.script(self.settings, self.release, self._fetched.tree)]
+        if self.settings.golden:
+            scripts.insert(0, golden.check(self.settings, self.settings.golden, self.release))
         self._progress.installed = self._each(
             Phase.INSTALL,
-            lambda session: install.read(session.run(Phase.INSTALL, script)[0]),
+            lambda session: install.read(session.run(Phase.INSTALL, *scripts)[-1]),
             self._deployed_names(),
         )
         for name, one in self._progress.installed.items():
@@ -192,14 +259,29 @@ class Deployment:
                 self._notice(notice, host=name)
         return self._progress.installed
 
-    def test(self) -> None:
-        """Run the project's own tests on the first train host, where there is a [test]."""
+    def test(self) -> RanTests | None:
+        """Run the project's own tests on the first train host, where there is a [test].
+
+        Returns:
+            how they came out; None where there are none, or they do not say it.
+
+        Raises:
+            Refused: one failed, or none were found.
+        """
         tests = self.settings.test
         if tests is None:
-            return
+            return None
         script = test.script(self.settings, tests, self.release)
         name = next(iter(self._names(Role.TRAIN)), self._deployed_names()[0])
-        self._each(Phase.TEST, lambda session: session.run(Phase.TEST, script)[0], [name])
+
+        def work(session: Session) -> RanTests | None:
+            try:
+                return test.read(session.run(Phase.TEST, script)[0], name)
+            except ScriptFailed as error:
+                raise test.refusal(error, name) from error
+
+        self._progress.tested = self._each(Phase.TEST, work, [name])[name]
+        return self._progress.tested
 
     def train(self) -> Trained | None:
         """Train the model on the first train host, where there is a [train]; or let a host fetch
@@ -214,12 +296,42 @@ class Deployment:
             Phase.TRAIN, lambda session: train.read(session.run(Phase.TRAIN, script)[0]), [name]
         )[name]
         self._progress.trained = trained
+        self._progress.evaluation = None
         for notice in trained.notices:
             self._notice(notice, host=name, level="warning")
         return trained
 
+    def evaluate(self) -> Evaluation:
+        """Judge the model by [[gate]]: what it has to reach, and the last good release.
+
+        Returns:
+            the verdict; `blessed` says whether every limit holds. It refuses nothing by itself.
+
+        Raises:
+            UsageError: there is no model yet.
+        """
+        trained = self._progress.trained
+        if trained is None:
+            raise _too_early("nothing was trained yet", "train()")
+        serving = [self.facts[name] for name in self._names(Role.SERVE)]
+        evaluation = self._gate.evaluate(self.release, trained, self._progress.trained_on, serving)
+        self._progress.evaluation = evaluation
+        return evaluation
+
+    def pass_gate(self) -> None:
+        """Judge the model, where there is one, unless that was done, and let it pass or refuse it.
+
+        Raises:
+            Refused: the model gate did not bless it, and nobody said --no-gate.
+            UsageError: there is no [[gate]], and nobody said --no-gate.
+        """
+        if self._progress.trained is not None:
+            evaluation = self._progress.evaluation or self.evaluate()
+            self._gate.require(evaluation, self.release)
+
     def distribute(self) -> None:
         """Put the model on every serve host that has not got it; verify it where it is."""
+        self.pass_gate()
         trained, source = self._progress.trained, self._progress.trained_on
         if trained is None:
             return
@@ -242,47 +354,73 @@ class Deployment:
             )
             return service.read_health(session.run(Phase.STAGE, script)[0])
 
+        if not self._review_gate.is_open:
+            raise _too_early("the commit was not reviewed yet", "review()")
         if not self._progress.installed:
             raise _too_early("nothing was installed yet", "install()")
         if self.settings.model_path and self._progress.trained is None:
             raise _too_early("nothing was trained yet", "train()")
+        self.pass_gate()
         note = "" if service.proven_beside(self.settings) else "not started beside: one model a GPU"
         health = self._each(Phase.STAGE, work, self._names(Role.SERVE), note=note)
         self._progress.staged = Target(self.release, self.revision, self._model)
         return health
 
-    def take_up(self) -> Target:
-        """Go on with the newest release that an earlier run staged on every serve host.
+    def take_up(self, release: str | None = None) -> Target:
+        """Go on with a release that an earlier run staged on every serve host.
+
+        Args:
+            release: its id; None for the newest that there is.
 
         Raises:
-            UsageError: there is none that is newer than what is live.
+            UsageError: there is none that is newer than what is live, or not everywhere.
         """
-        self._progress.staged = service.newest_staged(
-            [self.facts[name] for name in self._names(Role.SERVE)]
+        serve = [self.facts[name] for name in self._names(Role.SERVE)]
+        self._progress.staged = (
+            service.newest_staged(serve) if release is None else service.whole(serve, release)
         )
+        self._events.publish(ReleaseKnown(release=self.release, revision=self.revision))
         return self._progress.staged
 
     def switch(self) -> None:
-        """Switch every serve host and watch it; if one is not well, all go back."""
+        """Switch the serve hosts batch by batch and watch them; if one is not well, all go back.
+
+        Raises:
+            RolledBack, NeedsPerson, Held, Interrupted: see `Rollout.run`.
+        """
         if self._progress.staged is None:
             raise _too_early("nothing was staged yet", "stage()")
         serve = self._names(Role.SERVE)
-        self._rollout = Rollout(
-            self.settings,
-            self._fleet,
-            {name: self.facts[name] for name in serve},
-            self._events,
-            who=self._who,
-        )
-        bakes = self.settings.rollout.bake > timedelta(0)
-        self._rollout.run(dict.fromkeys(serve, self._progress.staged), watch=bakes)
+        facts = {name: self.facts[name] for name in serve}
+        course = batches.course(self.settings, serve)
+        self._rollout = self._begun(facts, course, self._progress.staged)
+        self._rollout.run()
+
+    def take_over(self, held: State) -> None:
+        """Go on with a rollout that is held, without waiting between its batches.
+
+        What it switched is ours from here on: if a host fails now, these go back as well.
+
+        Raises:
+            UsageError: its release is not on every serve host any more.
+            RolledBack, NeedsPerson, Held, Interrupted: see `Rollout.run`.
+        """
+        staged = self.take_up(held.release)
+        serve = self._names(Role.SERVE)
+        facts = {name: self.facts[name] for name in serve}
+        switched = held.switched(facts)
+        rest = tuple(name for name in serve if name not in switched)
+        course = batches.promoted(self.settings, rest)
+        self._rollout = self._begun({**facts, **switched}, course, staged)
+        self._rollout.run(adopted=tuple(switched))
 
     def finish(self) -> None:
         """Confirm the switch, write the last word to the journals, tell Prometheus, make room.
 
         Raises:
             RolledBack, NeedsPerson: a host did not confirm, and so every host went back.
-            NeedsPerson: a host did not get to the end; what it serves does not change any more.
+            NeedsPerson: a host did not get to the end, or failed and went back alone; what is
+                served does not change any more.
         """
         if self._rollout is None:
             raise _too_early("nothing was switched yet", "switch()")
@@ -296,7 +434,11 @@ class Deployment:
 
         self._rollout.confirm()
         self._finished = True
-        conclude(self._fleet, self._events, work, self._fleet.names)
+        failed = self._rollout.failed
+        well = [name for name in self._fleet.names if name not in failed]
+        conclude(self._fleet, self._events, work, well)
+        if shortfall := self._rollout.shortfall():
+            raise shortfall
 
     def withdraw(self, error: AideployError) -> AideployError:
         """Take every host back that switched and was not finished.
@@ -313,7 +455,7 @@ class Deployment:
         return self._rollout.go_back(error)
 
     def rollout(self) -> None:
-        """Distribute, stage, switch, watch and finish."""
+        """Distribute, stage, switch, watch and finish; only a model that passes the gate."""
         self.distribute()
         self.stage()
         self.switch()
@@ -323,12 +465,17 @@ class Deployment:
         """Return in one line what `run` is about to do."""
         settings = self.settings
         names = {role: self._names(role) for role in Role}
+        spread = batches.course(settings, names[Role.SERVE])
+        each = " after each" if len(spread.batches) > 1 else ""
+        watch = f"watch {settings.rollout.bake.total_seconds():g}s{each}"
         phases = [
-            ("fetch", "install"),
+            ("fetch", "review", "install") if settings.review else ("fetch", "install"),
             ("test",) if settings.test else (),
-            (f"train on {names[Role.TRAIN][0]}", "distribute") if settings.train else (),
-            ("model", "distribute") if settings.model.source else (),
-            ("stage", "switch", f"watch {settings.rollout.bake.total_seconds():g}s", "finish"),
+            (f"train on {names[Role.TRAIN][0]}",) if settings.train else (),
+            ("model",) if settings.model.source else (),
+            ("evaluate",) if settings.gates else (),
+            ("distribute",) if settings.model_path else (),
+            ("stage", spread.in_words(), watch, "finish"),
         ]
         return (
             f"plan: {revision or settings.app.branch} to {host_count(len(names[Role.SERVE]))}: "
@@ -373,6 +520,12 @@ class Deployment:
         return tuple(known.values())
 
     # -- inside ---------------------------------------------------------------------------------
+
+    def _begun(self, facts: Mapping[str, HostFacts], course: Course, target: Target) -> Rollout:
+        targets = dict.fromkeys(facts, target)
+        return Rollout(
+            self.settings, self._fleet, facts, self._events, targets, course, who=self._who
+        )
 
     @property
     def _model(self) -> str:
@@ -461,6 +614,7 @@ class Deployment:
         self._progress.trained_on = name
         fetched = self._each(Phase.MODEL, work, [name], note=self.settings.model.shown_source)[name]
         self._progress.trained = fetched
+        self._progress.evaluation = None
         for notice in fetched.notices:
             self._notice(notice, host=name, level="warning")
         return fetched
@@ -497,8 +651,14 @@ class Deployment:
             environment=files.environment,
             serve=files.serve,
             record=self._record(name),
-            entry=self._entry(Verdict.PREPARED),
+            entry=replace(self._entry(Verdict.PREPARED), why=self._why_all_the_same),
         )
+
+    @property
+    def _why_all_the_same(self) -> str:
+        """What the journals say of gates that did not have their way."""
+        notes = (self._review_gate.note, journalled(self._progress.evaluation))
+        return "; ".join(filter(None, notes))
 
     def _record(self, name: str) -> dict[str, object]:
         """Return what release.json says: where this release on this host came from."""
@@ -506,6 +666,8 @@ class Deployment:
         installed = self._progress.installed.get(name)
         trained = self._progress.trained
         origin = self._provision.origin if self._provision else None
+        tested = self._progress.tested
+        evaluation = self._progress.evaluation
         return {
             "id": self.release,
             "app": self.settings.app.name,
@@ -523,7 +685,10 @@ class Deployment:
             "model": trained.model if trained else None,
             "model_source": dict(origin.record) if origin else None,
             "metrics": dict(trained.metrics) if trained else None,
-            "baseline": self.facts[name].current,
+            "gate": evaluation.record() if evaluation else None,
+            "review": self._review_gate.record(),
+            "tests": tested.record() if tested else None,
+            "replaces": self.facts[name].current,
         }
 
     def _entry(self, verdict: Verdict) -> Entry:
@@ -596,7 +761,7 @@ def judged(error: FleetError) -> AideployError:
         kind = HostNotReady
     elif codes & _USAGE_CODES or any(isinstance(cause, UsageError) for cause in error.causes):
         kind = UsageError
-    elif codes & _REFUSED_CODES or (error.phase == Phase.TEST and "timeout" in codes):
+    elif _refused(error, codes):
         kind = Refused
     return kind(
         _headline(error),
@@ -604,6 +769,12 @@ def judged(error: FleetError) -> AideployError:
         phase=error.phase,
         causes=error.causes,
     )
+
+
+def _refused(error: FleetError, codes: set[str]) -> bool:
+    """Whether a gate said no, and nothing else went wrong."""
+    said = any((error.phase, code) in _REFUSALS for code in codes)
+    return said or any(isinstance(cause, Refused) for cause in error.causes)
 
 
 def _headline(error: FleetError) -> str:

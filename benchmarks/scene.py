@@ -146,6 +146,9 @@ class Scene:
             [train]
             command = "python train.py"
             environment = {{ RANKER_ROWS = "{ROWS}" }}
+            [[gate]]
+            metric = "auc"
+            min = 0.55
             [serve]
             command = "gunicorn app:app --bind $BIND:$PORT --workers 1 --threads 4"
             port = {app.port}
@@ -153,6 +156,8 @@ class Scene:
             json = {{ revision = "$REVISION" }}
             [rollout]
             bake = "0s"
+            canary = 0
+            batch = "100%"
             """
         named = [
             f'[environments.bench.hosts.{host.name}]\naddress = "{host.address}"\n'

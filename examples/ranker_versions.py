@@ -22,7 +22,9 @@ class EditDoesNotFit(Exception):
 
 
 @dataclass(frozen=True)
-class _Edit:
+class Edit:
+    """Some text of a file that is replaced; it has to be there exactly once."""
+
     file: str
     old: str
     new: str
@@ -37,7 +39,7 @@ class _Edit:
         file.write_text(text.replace(self.old, self.new))
 
 
-_LOOK_AT_INTEREST_AND_CATEGORY_TOGETHER = _Edit(
+_LOOK_AT_INTEREST_AND_CATEGORY_TOGETHER = Edit(
     "features.py",
     'crosses=(("device", "category"),)',
     'crosses=(("device", "category"), ("interest", "category"))',
@@ -45,7 +47,7 @@ _LOOK_AT_INTEREST_AND_CATEGORY_TOGETHER = _Edit(
 
 # The mistake of a careful person: it starts, it predicts, its tests pass, for they make an Identity
 # of their own. But a path cannot be written as JSON, so /healthz answers 500.
-_RELEASE_AS_A_PATH = _Edit(
+_RELEASE_AS_A_PATH = Edit(
     "app.py",
     'release=os.environ.get("RELEASE", "unknown")',
     'release=Path(os.environ.get("RELEASE_DIR", "unknown"))',
@@ -62,7 +64,7 @@ class Revisions(NamedTuple):
 
 def first(folder: Path) -> None:
     """Write the application as it stands in `examples/ranker` into the folder."""
-    _write(folder)
+    write(folder)
 
 
 def improved(folder: Path) -> None:
@@ -71,7 +73,7 @@ def improved(folder: Path) -> None:
     Raises:
         EditDoesNotFit: `examples/ranker` has changed.
     """
-    _write(folder, _LOOK_AT_INTEREST_AND_CATEGORY_TOGETHER)
+    write(folder, _LOOK_AT_INTEREST_AND_CATEGORY_TOGETHER)
 
 
 def broken(folder: Path) -> None:
@@ -80,7 +82,7 @@ def broken(folder: Path) -> None:
     Raises:
         EditDoesNotFit: `examples/ranker` has changed.
     """
-    _write(folder, _LOOK_AT_INTEREST_AND_CATEGORY_TOGETHER, _RELEASE_AS_A_PATH)
+    write(folder, _LOOK_AT_INTEREST_AND_CATEGORY_TOGETHER, _RELEASE_AS_A_PATH)
 
 
 def history(repo: Path) -> Revisions:
@@ -110,7 +112,12 @@ def history(repo: Path) -> Revisions:
     return Revisions(first_commit, improved_commit, broken_commit)
 
 
-def _write(folder: Path, *edits: _Edit) -> None:
+def write(folder: Path, *edits: Edit) -> None:
+    """Write the application with these edits into the folder.
+
+    Raises:
+        EditDoesNotFit: `examples/ranker` has changed.
+    """
     ignore = shutil.ignore_patterns(*_GENERATED)
     shutil.copytree(_APPLICATION, folder, ignore=ignore, dirs_exist_ok=True)
     for edit in edits:

@@ -10,6 +10,9 @@ from datetime import UTC, datetime
 from aideploy.commands.asking import ask
 from aideploy.errors import AideployError, HostNotReady
 from aideploy.events import Phase
+from aideploy.gates.reviewing import token_of
+from aideploy.gating import require_gate
+from aideploy.golden_file import check_before
 from aideploy.phases import facts as looking
 from aideploy.phases import readiness
 from aideploy.phases.facts import HostFacts
@@ -109,11 +112,19 @@ def _here(settings: Settings) -> Iterator[Problem]:
     try:
         if settings.serve:
             resolve(settings.serve, os.environ, folder)
+        token_of(settings, os.environ)
         provision(settings, os.environ)
     except AideployError as error:
         yield Problem(HERE, f"{error.what}: {error.why}", error.next_step)
     try:
-        if settings.app.source is Source.PUSH:
-            Repository(folder / str(settings.app.repository)).commit(settings.app.branch)
+        require_gate(settings)
     except AideployError as error:
         yield Problem(HERE, error.what, error.next_step)
+    try:
+        if settings.app.source is Source.PUSH:
+            Repository(folder / str(settings.app.repository)).commit(settings.app.branch)
+        if settings.golden:
+            check_before(settings, settings.golden, settings.app.branch)
+    except AideployError as error:
+        where = f": {error.why.partition(chr(10))[0]}" if error.why else ""
+        yield Problem(HERE, f"{error.what}{where}", error.next_step)

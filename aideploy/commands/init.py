@@ -114,6 +114,7 @@ def _lines(found: Found) -> Iterator[str]:
         "dependencies": ", ".join(found.requirements),
         "tests": found.test,
         "training": found.train,
+        "metrics": found.judged_metric,
         "service": found.serve,
         "health check": found.health_path,
     }.items():
@@ -124,6 +125,8 @@ def _missing(found: Found, settings: Path, fabfile: Path, address: str | None) -
     text = settings.read_text(encoding="utf-8")
     if found.repository is None:
         yield f"{_place(settings, text, 'repository =')}: the address of your git repository"
+    if found.train and found.judged_metric is None:
+        yield f"{_place(settings, text, '[[gate]]')}: a metric of the model, and its least value"
     if found.serve is None:
         yield f"{_place(settings, text, '[serve]')}: how the service is started"
     if found.health_path is None:

@@ -10,8 +10,11 @@ from aideploy.commands import planned_scripts
 from aideploy.commands.asking import named
 from aideploy.errors import UsageError
 from aideploy.events import Phase
+from aideploy.gates.reviewing import place_of
+from aideploy.phases import batches, planning, service
 from aideploy.phases import facts as looking
-from aideploy.phases import planning, service
+from aideploy.phases.batches import Course
+from aideploy.phases.evaluate import earlier
 from aideploy.phases.facts import HostFacts
 from aideploy.phases.fetch import wanted_revision
 from aideploy.phases.planning import Coming
@@ -19,6 +22,7 @@ from aideploy.remote.fleet import FleetError
 from aideploy.remote.script import Script
 from aideploy.remote.session import Lock, Session
 from aideploy.report.facts import Table, Text
+from aideploy.report.wording import joined
 from aideploy.repository import Repository
 from aideploy.running import Run
 from aideploy.services.files import RenderedFile, installed_files, rendered_files
@@ -93,7 +97,7 @@ class Plan:
 
     def shown(self) -> tuple[Table | Text, ...]:
         """Return what a person wants to know, the most important last."""
-        everybody = len({host for phase in self.phases for host in phase.hosts})
+        everybody = max(len(phase.hosts) for phase in self.phases)
         return (
             Text("", self.scripts),
             Text("", (self._headline(),)),
@@ -181,7 +185,7 @@ def plan(run: Run, revision: str | None, *, scripts: bool = False) -> Plan:
         revision=fetched.commit,
         subject=fetched.subject,
         author=fetched.author,
-        phases=tuple(_phases(settings, coming)),
+        phases=tuple(_phases(settings, facts, coming)),
         hosts=tuple(
             HostPlan(
                 host=name,
@@ -233,7 +237,9 @@ def _change(file: RenderedFile, there: str | None) -> FileChange | None:
     return FileChange(str(file.path), tuple(lines))
 
 
-def _phases(settings: Settings, coming: Mapping[str, Coming]) -> Iterator[PlannedPhase]:
+def _phases(
+    settings: Settings, facts: Mapping[str, HostFacts], coming: Mapping[str, Coming]
+) -> Iterator[PlannedPhase]:
     def of(role: Role) -> tuple[str, ...]:
         return tuple(host.name for host in settings.with_role(role))
 
@@ -247,6 +253,9 @@ def _phases(settings: Settings, coming: Mapping[str, Coming]) -> Iterator[Planne
     yield phase(Phase.OPEN, everybody, "connect, take the lock, look around")
     pulled = settings.app.source is Source.PULL
     yield phase(Phase.FETCH, coming, "from the repository" if pulled else "sent by this machine")
+    if review := settings.review:
+        asked = f"pull request and checks in {review.repository}"
+        yield phase(Phase.REVIEW, (place_of(review),), asked)
     yield phase(Phase.INSTALL, coming, _installing(coming))
     tester = (trainer or tuple(coming)[:1]) if settings.test else ()
     yield phase(
@@ -259,14 +268,18 @@ def _phases(settings: Settings, coming: Mapping[str, Coming]) -> Iterator[Planne
     )
     if settings.model.source:
         yield phase(Phase.MODEL, first, f"from {settings.model.shown_source}, unless it is there")
+    yield phase(Phase.EVALUATE, *_evaluating(settings, facts))
     yield phase(Phase.DISTRIBUTE, receivers, _distributing(settings, receivers))
     if serve and settings.serve:
         beside = service.proven_beside(settings)
         proof = f"proven on port {settings.serve.slot_port}" if beside else "one model a GPU: not"
         yield phase(Phase.STAGE, serve, f"{proof} beside what is live")
-        yield phase(Phase.SWITCH, serve, f"strategy {settings.serve.strategy}, then asked")
-        bake = settings.rollout.bake.total_seconds()
-        yield phase(Phase.WATCH, serve, f"for {bake:g} s; if it is not well, all go back")
+        spread = batches.course(settings, serve)
+        for index, hosts in enumerate(spread.batches):
+            which = str(spread.batch(index))
+            strategy = f"strategy {settings.serve.strategy}, then asked"
+            yield phase(Phase.SWITCH, hosts, joined(which, strategy))
+        yield phase(Phase.WATCH, serve, _watching(spread))
     yield phase(Phase.FINISH, everybody, f"keep {settings.app.keep_releases} good releases")
 
 
@@ -278,6 +291,28 @@ def _distributing(settings: Settings, receivers: tuple[str, ...]) -> str:
     if settings.model.store:
         return f"through {settings.model.store}"
     return "the model, verified where it is"
+
+
+def _evaluating(settings: Settings, facts: Mapping[str, HostFacts]) -> tuple[tuple[str, ...], str]:
+    if settings.model_path is None:
+        return (), "there is no model"
+    if not settings.gates:
+        return (), "there is no [[gate]]: deploy needs --no-gate"
+    known = earlier(facts[host.name] for host in settings.with_role(Role.SERVE))
+    count = f"by {len(settings.gates)} [[gate]]"
+    if known is None:
+        first = settings.with_role(Role.TRAIN if settings.train else Role.SERVE)[0]
+        return (first.name,), f"{count}, unopposed: nothing was good yet"
+    return (known.host,), f"{count}, against {known.releases[0]}"
+
+
+def _watching(spread: Course) -> str:
+    """Return what happens while a rollout with this course is watched."""
+    each = " after each batch" if len(spread.batches) > 1 else ""
+    pause = f", {spread.pause.total_seconds():g} s of pause" if spread.pause and each else ""
+    borne = f"if more than {spread.max_failures} fail" if spread.max_failures else "if one fails"
+    then = "a person decides" if spread.holds else "all go back"
+    return f"for {spread.bake.total_seconds():g} s{each}{pause}; {borne}, {then}"
 
 
 def _installing(coming: Mapping[str, Coming]) -> str:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from aideploy.commands.asking import named
 from aideploy.events import Phase
 from aideploy.monitoring.targets import targets_file
-from aideploy.phases import distribute, fetch, install, model, service, test, train
+from aideploy.phases import distribute, due, evaluate, fetch, install, model, service, test, train
 from aideploy.phases.distribute import Artifact
 from aideploy.phases.facts import HostFacts
 from aideploy.phases.journal import Entry, Verdict
@@ -48,10 +48,13 @@ def shown(
         who: who would deploy.
     """
     by_phase: dict[Phase, dict[str, Script]] = {}
+    serving = [facts[host.name] for host in settings.with_role(Role.SERVE)]
+    earlier = evaluate.earlier(serving) if settings.gates else None
     for host in settings.hosts:
         if host.name not in coming:
             continue
-        planned = _Planned(settings, host, facts[host.name], coming[host.name], wanted, who)
+        known, brought = facts[host.name], coming[host.name]
+        planned = _Planned(settings, host, known, brought, earlier, wanted, who)
         for phase, script in planned.scripts():
             by_phase.setdefault(phase, {})[host.name] = script
     scripts = [script for one in by_phase.values() for script in one.values()]
@@ -87,6 +90,7 @@ class _Planned:
         host: Host,
         facts: HostFacts,
         coming: Coming,
+        earlier: evaluate.Earlier | None,
         wanted: str,
         who: str,
     ) -> None:
@@ -94,6 +98,7 @@ class _Planned:
         self._host = host
         self._facts = facts
         self._coming = coming
+        self._earlier = earlier
         self._wanted = wanted
         self._who = who
         self._revision = coming.fetched.commit
@@ -111,6 +116,8 @@ class _Planned:
         if settings.train and leads:
             how = settings.train
             yield Phase.TRAIN, train.script(settings, how, self._release, self._revision)
+        if self._earlier and self._earlier.host == self._host.name:
+            yield Phase.EVALUATE, evaluate.script(self._earlier)
         yield from self._distributing(leads=leads)
         if settings.serve and Role.SERVE in self._host.roles:
             yield from self._serving(settings.serve)
@@ -153,7 +160,17 @@ class _Planned:
         yield Phase.STAGE, service.stage(settings, host, facts, self._staging(serve))
         entries = (self._entry(Verdict.LIVE),)
         yield Phase.SWITCH, service.switch(settings, host, facts, target, Direction.ON, entries)
-        yield Phase.WATCH, service.watch(settings, host, facts, self._revision)
+        yield Phase.REVERT, self._left_on_the_host()
+        bake = settings.rollout.bake
+        yield Phase.WATCH, service.watch(settings, host, facts, self._revision, bake)
+        yield Phase.CONFIRM, due.confirm(facts)
+
+    def _left_on_the_host(self) -> Script:
+        """Return what the host runs by itself unless it hears the confirmation."""
+        settings, host, facts = self._settings, self._host, self._facts
+        previous = service.known_target(facts, facts.previous)
+        entries = (self._entry(Verdict.REVERTED),)
+        return service.switch(settings, host, facts, previous, Direction.BACK, entries)
 
     def _staging(self, serve: Serve) -> Staging:
         files = release_files(

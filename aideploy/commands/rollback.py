@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from aideploy.errors import UsageError
-from aideploy.events import Notice, Phase
+from aideploy.events import Notice, Phase, ReleaseKnown
 from aideploy.phases import facts as looking
 from aideploy.phases import service
+from aideploy.phases.batches import at_once
 from aideploy.phases.facts import HostFacts
 from aideploy.phases.journal import Entry, Verdict
 from aideploy.remote.fleet import FleetError
@@ -47,13 +48,22 @@ def roll_back(run: Run, to: str | None, *, wait_lock: bool = False) -> None:
     for facts in serve.values():
         _say_what_is_lost(run, facts, release)
     rollout = Rollout(
-        settings, run.fleet, serve, run.events, who=run.who, why="rolled back by hand"
+        settings,
+        run.fleet,
+        serve,
+        run.events,
+        targets,
+        at_once(tuple(serve)),
+        who=run.who,
+        why="rolled back by hand",
     )
     try:
-        rollout.run(targets, watch=False)
+        rollout.run()
         rollout.confirm()
     finally:
         run.hosts = tuple(rollout.states.values())
+    revision = next(iter(serve.values())).journal.revision(release)
+    run.events.publish(ReleaseKnown(release=release, revision=revision))
 
     def finish(session: Session) -> None:
         facts = serve[session.host.name]

@@ -83,8 +83,18 @@ class Status:
             now = one.condition
             if now.lock:
                 yield one.host, f"locked by {now.lock}"
+            for job in now.due:
+                yield one.host, f"{job.words}, at {job.at:%H:%M:%S} (UTC)"
+            for job in now.given_up:
+                yield (
+                    one.host,
+                    f"tried in vain and gave it up: {job.words} "
+                    f"(why: {job.name}.log in the app's folder there; then fab rollback)",
+                )
             if now.held:
                 yield one.host, f"locked on purpose by {now.held} (fab unlock)"
+            if now.in_held_rollout:
+                yield one.host, "part of a rollout that is held (fab rollout.status)"
             if not one.set_up:
                 yield one.host, "not set up (fab setup)"
             elif one.stale_files:

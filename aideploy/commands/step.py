@@ -15,13 +15,20 @@ from aideploy.phases import service
 from aideploy.phases.facts import HostFacts
 from aideploy.phases.service import Health
 from aideploy.remote.session import Lock, Session
+from aideploy.report.github_deployment import show_on_github
 from aideploy.rollout import untouched
 from aideploy.running import Run
 from aideploy.settings import Role
 from aideploy.story import Deployment
 
+_BEFORE_GATE = frozenset(
+    {Phase.OPEN, Phase.FETCH, Phase.REVIEW, Phase.INSTALL, Phase.TEST, Phase.TRAIN}
+)
 
-def prepare(run: Run, last: Phase, revision: str | None, *, wait_lock: bool) -> None:
+
+def prepare(
+    run: Run, last: Phase, revision: str | None, *, wait_lock: bool, no_gate: bool = False
+) -> None:
     """Run the phases of a deploy up to this one; traffic stays where it is.
 
     Args:
@@ -29,17 +36,24 @@ def prepare(run: Run, last: Phase, revision: str | None, *, wait_lock: bool) -> 
         last: the phase to stop after: stage or one before it.
         revision: a branch, a tag or a commit; None for [app] branch.
         wait_lock: wait for a lock that somebody else holds.
+        no_gate: let a model pass that the model gate did not bless.
 
     Raises:
-        AideployError: a phase failed.
+        AideployError: a phase failed, or the model gate refused the model.
     """
-    story = _story(run)
+    story = _story(run, no_gate=no_gate)
+    if last not in _BEFORE_GATE:
+        story.require_gate()
+    if last not in (Phase.OPEN, Phase.FETCH):
+        story.require_review()
     phases: Mapping[Phase, Callable[[], object]] = {
         Phase.OPEN: lambda: story.open(wait_lock=wait_lock),
         Phase.FETCH: lambda: story.fetch(revision),
+        Phase.REVIEW: story.review,
         Phase.INSTALL: story.install,
         Phase.TEST: story.test,
         Phase.TRAIN: story.train,
+        Phase.EVALUATE: story.pass_gate,
         Phase.DISTRIBUTE: story.distribute,
         Phase.STAGE: story.stage,
     }
@@ -62,6 +76,7 @@ def put_live(run: Run, *, wait_lock: bool) -> None:
         UsageError: nothing newer than what is live is staged.
         RolledBack, NeedsPerson, Interrupted: it did not succeed; see `Rollout.run`.
     """
+    show_on_github(run)
     story = _story(run)
     try:
         story.open(wait_lock=wait_lock)
@@ -92,7 +107,9 @@ def watch_live(run: Run) -> None:
     def work(session: Session) -> Health:
         name = session.host.name
         facts = known[name]
-        script = service.watch(settings, serve[name], facts, facts.current_revision)
+        script = service.watch(
+            settings, serve[name], facts, facts.current_revision, settings.rollout.bake
+        )
         return service.read_health(session.run(Phase.WATCH, script)[0])
 
     run.fleet.each(Phase.WATCH, work, tuple(serve))
@@ -130,5 +147,5 @@ def _state(facts: HostFacts, deleted: int) -> HostState:
     )
 
 
-def _story(run: Run) -> Deployment:
-    return Deployment(run.settings, run.fleet, run.events, who=run.who)
+def _story(run: Run, *, no_gate: bool = False) -> Deployment:
+    return Deployment(run.settings, run.fleet, run.events, who=run.who, no_gate=no_gate)

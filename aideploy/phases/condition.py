@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from aideploy.phases import health
@@ -21,6 +22,21 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class Job:
+    """What a host does by itself when its time has come (scripts/due.sh).
+
+    Args:
+        name: of the job; what it says goes to NAME.log in the app's folder.
+        at: when, by the host's clock.
+        words: what it does.
+    """
+
+    name: str
+    at: datetime
+    words: str
+
+
+@dataclass(frozen=True)
 class Condition:
     """What one host said of itself just now.
 
@@ -31,6 +47,9 @@ class Condition:
         health: in words.
         lock: who holds the lock since when, when it is held.
         held: who locked it on purpose since when and why, when somebody did.
+        in_held_rollout: whether it is part of a rollout that waits for a person.
+        due: what it is about to do by itself.
+        given_up: what it tried to do by itself, in vain.
     """
 
     revision: str = ""
@@ -41,6 +60,9 @@ class Condition:
     health: str = ""
     lock: str = ""
     held: str = ""
+    in_held_rollout: bool = False
+    due: tuple[Job, ...] = ()
+    given_up: tuple[Job, ...] = ()
 
 
 def script(settings: Settings, host: Host) -> Script:
@@ -79,4 +101,12 @@ def read(result: Result) -> Condition:
         health=result.text("health").removeprefix("not healthy after 0 s: "),
         lock=result.text("lock"),
         held=result.text("held"),
+        in_held_rollout=result.text("rollout") == "held",
+        due=tuple(map(_job, result.all("due"))),
+        given_up=tuple(map(_job, result.all("given-up"))),
     )
+
+
+def _job(said: str) -> Job:
+    name, at, words = said.split(" ", 2)
+    return Job(name, datetime.fromtimestamp(int(at), UTC), words)

@@ -41,6 +41,7 @@ class HostFacts:
         machine: the processor architecture.
         free: bytes free where the app lives; 0 when the folder is not there.
         writable: whether we may write there.
+        due: whether it was set up to go back by itself.
         git: the version of git, empty when there is none.
         python: the path of the interpreter, empty when there is none that works.
         python_version: its version; empty when what it says of itself is none.
@@ -62,6 +63,7 @@ class HostFacts:
     machine: str = ""
     free: int = 0
     writable: bool = False
+    due: bool = True
     git: str = ""
     python: str = ""
     python_version: tuple[int, ...] = ()
@@ -120,6 +122,7 @@ def read(host: str, result: Result) -> HostFacts:
         machine=result.text("machine"),
         free=result.number("free"),
         writable=result.text("writable") == "yes",
+        due=result.text("due") == "yes",
         git=result.text("git"),
         python=result.text("python"),
         python_version=_version(result.text("python.version")),
@@ -148,6 +151,9 @@ def unsafe(facts: HostFacts) -> HostNotReady | None:
     """Return why nothing may be switched on the host, or None when it may."""
     if not facts.writable:
         return _no(facts, f"the user {facts.user} may not write to {facts.root}", "fab setup")
+    if not facts.due:
+        text = "set up by an older aideploy, it could not go back by itself when it is alone"
+        return _no(facts, text, "fab setup")
     if facts.odd:
         text = "; ".join(facts.odd)
         return _no(facts, text, "look at it on the host, and move it out of the way")

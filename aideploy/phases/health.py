@@ -32,9 +32,16 @@ def until_healthy(health: Health, bind: str, port: int, revision: str) -> str:
     return _request(health, bind, port, revision, health.timeout, steady=False)
 
 
-def staying_healthy(health: Health, bind: str, port: int, revision: str, bake: timedelta) -> str:
-    """Return the request "does it stay well for so long", as JSON; see `until_healthy`."""
-    return _request(health, bind, port, revision, bake, steady=True)
+def staying_healthy(
+    health: Health, bind: str, port: int, revision: str, length: timedelta, until: str = ""
+) -> str:
+    """Return the request "does it stay well for so long", as JSON; see `until_healthy`.
+
+    Args:
+        length: for how long.
+        until: a file on the host whose appearance ends it sooner.
+    """
+    return _request(health, bind, port, revision, length, steady=True, until=until)
 
 
 def asked_once(health: Health, bind: str, port: int) -> str:
@@ -48,7 +55,14 @@ def address(bind: str) -> str:
 
 
 def _request(
-    health: Health, bind: str, port: int, revision: str, limit: timedelta, *, steady: bool
+    health: Health,
+    bind: str,
+    port: int,
+    revision: str,
+    limit: timedelta,
+    *,
+    steady: bool,
+    until: str = "",
 ) -> str:
     reached = address(bind)
     place = f"[{reached}]" if ":" in reached else reached
@@ -70,5 +84,6 @@ def _request(
             "timeout": limit.total_seconds(),
             "interval": health.interval.total_seconds(),
             "steady": steady,
+            "until": until,
         }
     )

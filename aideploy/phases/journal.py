@@ -78,6 +78,13 @@ class Journal:
                 judged[entry.release] = entry.verdict
         return tuple(sorted(name for name, verdict in judged.items() if verdict is Verdict.GOOD))
 
+    def judged_good(self) -> tuple[Entry, ...]:
+        """Return for each of these releases the entry that calls it good, the latest first."""
+        good = set(self.good())
+        said = [one for one in self.entries if one.verdict is Verdict.GOOD and one.release in good]
+        latest = {one.release: one for one in sorted(said, key=lambda one: one.at)}
+        return tuple(sorted(latest.values(), key=lambda one: one.at, reverse=True))
+
     def good_before(self, release: str | None) -> tuple[str, ...]:
         """Return the good releases older than this one (all, if nothing is live), newest first."""
         return tuple(name for name in reversed(self.good()) if release is None or name < release)

@@ -144,8 +144,11 @@ def fetch(
 def read(result: Result, origin: Origin) -> Trained:
     """Make a typed answer of what the script of `fetch` emitted."""
     found = train.read(result)
-    notices = (*found.notices, *result.all("notice"))
-    return replace(found, metrics=found.metrics or origin.metrics, notices=notices)
+    found = replace(found, notices=(*found.notices, *result.all("notice")))
+    if found.metrics_text is None and origin.metrics:
+        text = json.dumps(dict(origin.metrics)).encode()
+        return replace(found, metrics=origin.metrics, metrics_text=text)
+    return found
 
 
 def store(

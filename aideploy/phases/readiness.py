@@ -110,6 +110,8 @@ def _found(settings: Settings, facts: HostFacts, found: Result) -> Iterator[tupl
     if facts.writable:
         for path in found.all("no-linked-file"):
             yield f"{path} is missing; it is in [serve] linked", "put it there"
+        if runner := found.text("no-runner"):
+            yield f"{runner} does not run, which takes back what nobody confirms", "fab setup"
         for program in found.all("no-program"):
             yield f"its service manager does not know {program}", "fab setup"
     for port in found.all("port-taken"):

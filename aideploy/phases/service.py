@@ -9,11 +9,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from aideploy.errors import UsageError
-from aideploy.phases import health
+from aideploy.phases import golden, health
 from aideploy.phases.facts import HostFacts
 from aideploy.phases.journal import Entry, Verdict
 from aideploy.remote.result import Result
@@ -102,6 +103,7 @@ def stage(settings: Settings, host: Host, facts: HostFacts, staging: Staging) ->
             settings.install.python,
             health.program(),
             request,
+            *golden.proof(settings.golden, bind(settings, host), serve.slot_port),
             *(f"{item.path}/" if item.directory else str(item.path) for item in serve.linked),
         ),
         libraries=_libraries(_serve(settings)),
@@ -145,19 +147,48 @@ def switch(
             settings.install.python,
             health.program(),
             request,
+            *golden.proof(
+                settings.golden if _is_unproven(settings, facts, target, direction) else None,
+                bind(settings, host),
+                _serve(settings).port,
+            ),
         ),
-        libraries=_libraries(_serve(settings)),
+        libraries=("due", *_libraries(_serve(settings))),
     )
 
 
-def watch(settings: Settings, host: Host, facts: HostFacts, revision: str) -> Script:
-    """Return the script that watches the live service for the bake time."""
+def _is_unproven(
+    settings: Settings, facts: HostFacts, target: Target, direction: Direction
+) -> bool:
+    """Whether the release was never started on this host: then the switch proves it."""
+    said = facts.journal.last(target.release) if target.release else None
+    was_live = said is not None and said.verdict is not Verdict.PREPARED
+    return direction is Direction.ON and not was_live and not proven_beside(settings)
+
+
+def watch(
+    settings: Settings,
+    host: Host,
+    facts: HostFacts,
+    revision: str,
+    length: timedelta,
+    until: str = "",
+) -> Script:
+    """Return the script that watches the live service for so long.
+
+    Args:
+        settings, host, facts: of the host.
+        revision: the full commit that has to be live, empty when it is not known.
+        length: how long it is watched.
+        until: a file on the host whose appearance ends it sooner.
+    """
     request = health.staying_healthy(
         settings.health,
         bind(settings, host),
         _serve(settings).port,
         revision,
-        settings.rollout.bake,
+        length,
+        until,
     )
     return Script(
         "watch",
@@ -216,6 +247,21 @@ def newest_staged(serve: Sequence[HostFacts]) -> Target:
             next_step="fab step.stage",
         )
     release = max(common)
+    return known_target(serve[0], release)
+
+
+def whole(serve: Sequence[HostFacts], release: str) -> Target:
+    """Return this release, which has to be whole on every serve host.
+
+    Raises:
+        UsageError: it is not.
+    """
+    lacking = [facts.host for facts in serve if release not in facts.releases]
+    if lacking or not serve:
+        raise UsageError(
+            f"there is no whole release {release} on {', '.join(lacking) or 'any host'}",
+            next_step="take the hosts of the rollout and no others, with --only",
+        )
     return known_target(serve[0], release)
 
 

@@ -5,12 +5,11 @@ Pure: which scripts to run and what their answers mean.
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from aideploy.gates.metrics import NoMetrics, kept, parse
 from aideploy.remote.result import Result
 from aideploy.remote.script import Script, Secret
 
@@ -27,6 +26,7 @@ class Trained:
         model: the sha256 over its files.
         size: in bytes.
         metrics: what the training wrote of itself; empty when it wrote nothing that is JSON.
+        metrics_text: the same as it was written, for the gate; None when it wrote nothing.
         notices: what a person should know.
     """
 
@@ -34,6 +34,7 @@ class Trained:
     size: int
     metrics: Mapping[str, Any] = field(default_factory=dict)
     notices: tuple[str, ...] = ()
+    metrics_text: bytes | None = None
 
     def __str__(self) -> str:
         numbers = [
@@ -72,22 +73,13 @@ def script(settings: Settings, train: Train, release: str, revision: str) -> Scr
 def read(result: Result) -> Trained:
     """Make a typed answer of what the training's script emitted."""
     model, size = result.text("model"), result.number("bytes")
-    text = result.data("metrics")
+    text = result.data("metrics") if result.all("metrics") else None
     if not text:
-        return Trained(model, size)
+        return Trained(model, size, metrics_text=text)
     try:
-        metrics = json.loads(text, parse_constant=_number, parse_float=_number)
-        if not isinstance(metrics, dict):
-            raise ValueError("no object with names and values")
-    except (ValueError, RecursionError) as error:
-        notice = f"the metrics are not kept, because they are not JSON: {error}"
-        return Trained(model, size, notices=(notice,))
-    return Trained(model, size, metrics)
-
-
-def _number(text: str) -> float:
-    """Read a number; JSON has no NaN and no infinity, so release.json could not hold them."""
-    value = float(text)
-    if not math.isfinite(value):
-        raise ValueError(f"{text} is no number")
-    return value
+        metrics, lost = kept(parse(text))
+    except NoMetrics as error:
+        notices: tuple[str, ...] = (f"the metrics are not kept: the file {error}",)
+        return Trained(model, size, notices=notices, metrics_text=text)
+    notices = tuple(f"the metric {name} is not kept: it is no finite number" for name in lost)
+    return Trained(model, size, metrics, notices, text)

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 from aideploy.errors import AideployError, ExitStatus, Interrupted, Locked, UsageError
 from aideploy.events import (
+    ALL_AT_ONCE,
+    Batch,
     Events,
     HostFinished,
     Notice,
@@ -188,6 +190,7 @@ class Fleet:
         hosts: Iterable[str] | None = None,
         *,
         note: str = "",
+        batch: Batch = ALL_AT_ONCE,
         stop_at_failure: bool = True,
     ) -> Outcomes[T]:
         """Do the work on these hosts (or all) in parallel and return what came of it on each."""
@@ -196,7 +199,7 @@ class Fleet:
             return Outcomes()
         began = time.monotonic()
         stop = threading.Event()
-        self._events.publish(PhaseStarted(phase=phase, hosts=names, note=note))
+        self._events.publish(PhaseStarted(phase=phase, hosts=names, note=note, batch=batch))
         for name in names:
             self._sessions[name].resume()
         futures: dict[Future[T], str] = {}

@@ -6,6 +6,7 @@ import base64
 from dataclasses import dataclass, field
 
 from aideploy.errors import AideployError
+from aideploy.remote.script import TAIL_LINES
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,8 @@ class ScriptFailed(AideployError):
     def __init__(self, code: str, result: Result, *, host: str, phase: str) -> None:
         what = result.text("fail.message") or _how(code, result)
         next_step = result.text("fail.next")
-        if code not in _SAID_WELL and any(_NO_SPACE in line for line in result.tail):
+        tail = result.tail[-TAIL_LINES:]
+        if code not in _SAID_WELL and any(_NO_SPACE in line for line in tail):
             # Whatever failed first, and however it put it: that is why.
             code, what = "no-space", f"no room on the disk of {host}: {what}"
             next_step = "make room there, then run the same command again"
@@ -73,7 +75,7 @@ class ScriptFailed(AideployError):
             ),
             host=host,
             phase=phase,
-            tail=result.tail,
+            tail=tail,
         )
         self.code = code
         self.result = result

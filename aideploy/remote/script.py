@@ -15,6 +15,7 @@ from functools import cache
 from importlib import resources
 
 NO_LIMIT = timedelta(0)
+TAIL_LINES = 20
 
 
 @dataclass(frozen=True)
@@ -42,12 +43,14 @@ class Script:
         args: the positional arguments.
         libraries: files with functions that the script uses, put in front of it, by name.
         limit: it is ended, with its whole process group, after so long; zero means no limit.
+        kept_lines: as many of the last lines of its output come back with the result.
     """
 
     name: str
     args: tuple[Argument, ...] = ()
     libraries: tuple[str, ...] = ()
     limit: timedelta = NO_LIMIT
+    kept_lines: int = TAIL_LINES
 
     def text(self) -> str:
         """Return the shell text that runs: prelude, libraries, arguments, script."""
@@ -55,9 +58,10 @@ class Script:
         return self._compose(shlex.quote(value) for value in values)
 
     def bare_text(self) -> str:
-        """Return the text without the prelude: arguments and script alone."""
+        """Return the text without the prelude: libraries, arguments, script."""
         values = (arg.value if isinstance(arg, Secret) else arg for arg in self.args)
-        return f"set -- {shlex.join(values)}\n{source(self.name)}"
+        arguments = f"set -- {shlex.join(values)}"
+        return "\n".join([*map(source, self.libraries), arguments, source(self.name)])
 
     def shown(self) -> str:
         """Return the same text without the prelude and with secrets masked, for people."""

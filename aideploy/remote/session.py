@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
     from aideploy.settings import Host
 
-TAIL_LINES = 20
 _READ_BYTES = 1 << 16
 _CANCEL_SECONDS = 15.0
 
@@ -94,6 +93,7 @@ class Session:
                 *(self._root, lock, self._owner, str(SILENCE_SECONDS)),
                 *(script.text() for script in first),
             ),
+            libraries=("due",),
         )
         try:
             self._channel = self._connection.transport.open_session(timeout=SILENCE_SECONDS)
@@ -143,22 +143,6 @@ class Session:
         self.traffic.channels += 1
         return channel
 
-    def arm(self, phase: Phase, script: Script) -> None:
-        """Leave a script that runs if the session ends before `disarm`. No round trip."""
-        text = script.text().encode()
-        self._send(phase, b"arm %d\n" % len(text) + text)
-
-    def disarm(self, phase: Phase) -> None:
-        """Take the armed script back; when this returns, the host has heard it.
-
-        Raises:
-            ConnectionLost: it may or may not have heard it.
-        """
-        self.traffic.round_trips += 1
-        self._send(phase, b"disarm\n")
-        while self._next_mark(phase, ()).kind != "disarmed":
-            pass
-
     def cancel(self) -> None:
         """End what runs, now and until `resume`: `run` raises ScriptFailed("cancelled")."""
         self._cancelled.set()
@@ -201,8 +185,12 @@ class Session:
     # -- inside ---------------------------------------------------------------------------------
 
     def _await_ready(self) -> None:
-        mark = self._next_mark(Phase.OPEN, ())
-        if mark.kind == "ready":
+        while (mark := self._next_mark(Phase.OPEN, ())).kind != "ready":
+            if mark.kind != "reverting":
+                break
+            text = "goes back first: it had a release that nobody confirmed"
+            self._events.publish(StepStarted(phase=Phase.OPEN, host=self.host.name, text=text))
+        else:
             return
         reason, _, detail = mark.rest.partition(" ")
         raise self._refusal(reason, detail)
@@ -251,7 +239,7 @@ class Session:
         for script in scripts:
             facts: list[tuple[str, str]] = []
             parts: dict[str, list[str]] = {}
-            tail: deque[str] = deque(maxlen=TAIL_LINES)
+            tail: deque[str] = deque(maxlen=script.kept_lines)
             while True:
                 mark = self._next_mark(phase, tail)
                 if mark.kind == "end":

@@ -74,8 +74,9 @@ def _log(path: Path | None) -> list[Reader]:
     if path is None:
         return []
     from aideploy.report.log_file import LogFile
+    from aideploy.report.verdict_file import VerdictFile, beside
 
-    return [LogFile(path)]
+    return [LogFile(path), VerdictFile(beside(path))]
 
 
 def _lines(out: Output, environ: Mapping[str, str]) -> Reader:

@@ -27,8 +27,8 @@ _ANNOTATIONS = 10  # GitHub shows as many errors of one step
 class Markup(Protocol):
     """How one service writes folds and annotations."""
 
-    def open_fold(self, phase: Phase, at: datetime) -> str:
-        """What begins the fold of a phase, without an end of line."""
+    def open_fold(self, title: str, at: datetime) -> str:
+        """What begins the fold with this title, without an end of line."""
 
     def close_fold(self, at: datetime) -> str:
         """What ends the fold that was opened last, without an end of line."""
@@ -43,9 +43,9 @@ class Markup(Protocol):
 class GitHub:
     """The workflow commands of GitHub Actions."""
 
-    def open_fold(self, phase: Phase, at: datetime) -> str:
+    def open_fold(self, title: str, at: datetime) -> str:
         """A group; groups do not nest."""
-        return f"::group::{phase}"
+        return f"::group::{title}"
 
     def close_fold(self, at: datetime) -> str:
         """The end of the group."""
@@ -68,11 +68,11 @@ class GitLab:
     def __init__(self) -> None:
         self._sections = 0
 
-    def open_fold(self, phase: Phase, at: datetime) -> str:
+    def open_fold(self, title: str, at: datetime) -> str:
         """A collapsed section; its name is its own, for a phase may come once per batch."""
         self._sections += 1
         start = f"section_start:{at.timestamp():.0f}:aideploy_{self._sections}[collapsed=true]"
-        return f"\x1b[0K{start}\r\x1b[0K{phase}"
+        return f"\x1b[0K{start}\r\x1b[0K{title}"
 
     def close_fold(self, at: datetime) -> str:
         """The end of the section."""
@@ -100,7 +100,8 @@ class FoldedLog:
         match event:
             case PhaseStarted():
                 self._close(event.at)
-                self._out.line(self._markup.open_fold(event.phase, event.at))
+                title = " ".join(filter(None, (event.phase, str(event.batch))))
+                self._out.line(self._markup.open_fold(title, event.at))
                 self._open = event.phase
             case PhaseFinished() if event.phase is self._open:
                 self._close(event.at)

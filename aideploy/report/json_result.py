@@ -9,8 +9,19 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
-from aideploy.events import Event, Failure, HostState, Outcome, Phase, RunFinished, RunStarted
+from aideploy.events import (
+    Batch,
+    Evaluated,
+    Event,
+    Failure,
+    HostState,
+    Outcome,
+    Phase,
+    RunFinished,
+    RunStarted,
+)
 from aideploy.report.output import Output
 from aideploy.report.progress import PhaseResult, Progress
 
@@ -28,6 +39,7 @@ class _Phase:
     phase: Phase
     outcome: Outcome
     seconds: float
+    batch: Batch
     hosts: tuple[_Host, ...]
 
 
@@ -42,6 +54,7 @@ class _Document:
     environment: str | None
     seconds: float
     phases: tuple[_Phase, ...]
+    gate: dict[str, Any] | None
     failures: tuple[Failure, ...]
     hosts: tuple[HostState, ...]
     next_step: str
@@ -56,6 +69,7 @@ class JsonResult:
         self._progress = Progress()
         self._started: RunStarted | None = None
         self._phases: list[_Phase] = []
+        self._gate: dict[str, Any] | None = None
 
     def __call__(self, event: Event) -> None:
         if result := self._progress.take(event):
@@ -63,6 +77,8 @@ class JsonResult:
         match event:
             case RunStarted():
                 self._started = event
+            case Evaluated():
+                self._gate = event.evaluation.record()
             case RunFinished():
                 self._print(self._document(self._progress.with_tails(event)))
 
@@ -76,6 +92,7 @@ class JsonResult:
             environment=started.environment if started else None,
             seconds=finished.seconds,
             phases=tuple(self._phases),
+            gate=self._gate,
             failures=finished.failures,
             hosts=finished.hosts,
             next_step=finished.next_step,
@@ -92,4 +109,4 @@ def _phase(result: PhaseResult) -> _Phase:
     hosts = tuple(
         _Host(host.host, host.outcome, host.seconds, host.message) for host in result.finished
     )
-    return _Phase(result.phase, result.outcome, result.seconds, hosts)
+    return _Phase(result.phase, result.outcome, result.seconds, result.batch, hosts)

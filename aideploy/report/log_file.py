@@ -13,20 +13,25 @@ from pathlib import Path
 
 from aideploy.errors import UsageError
 from aideploy.events import (
+    Evaluated,
     Event,
     Failure,
     HostFinished,
     Notice,
     OutputReceived,
+    Phase,
     PhaseFinished,
     PhaseStarted,
+    ReleaseKnown,
     RunFinished,
     RunStarted,
     SessionEnded,
     StepStarted,
 )
 from aideploy.report.safe_text import visible
-from aideploy.report.wording import duration
+from aideploy.report.verdict import verdict_lines
+from aideploy.report.verdict_file import beside
+from aideploy.report.wording import duration, joined
 
 KEPT_LOGS = 50
 
@@ -84,6 +89,7 @@ def _prune(folder: Path) -> None:
     logs = sorted(path for path in folder.iterdir() if _NAME.fullmatch(path.name))
     for old in logs[:-KEPT_LOGS]:
         old.unlink(missing_ok=True)
+        beside(old).unlink(missing_ok=True)
 
 
 def _lines(event: Event) -> list[str]:
@@ -97,11 +103,17 @@ def _lines(event: Event) -> list[str]:
             return _several(event.phase, event.host, f"{outcome}  {event.message}".rstrip())
         case PhaseStarted():
             begins = f"begins on {', '.join(event.hosts)}"
-            return [_columns(event.phase, "-", visible(f"{begins}  {event.note}".rstrip()))]
+            more = joined(event.batch, event.note)
+            return [_columns(event.phase, "-", visible(f"{begins}  {more}".rstrip()))]
         case PhaseFinished():
             return [_columns(event.phase, "-", f"{event.outcome} {duration(event.seconds)}")]
+        case ReleaseKnown():
+            return _several("-", "-", f"release {event.release} of {event.revision}")
         case Notice():
             return _several("-", event.host or "-", f"{event.level}: {event.text}")
+        case Evaluated():
+            verdict = (line.text for line in verdict_lines(event.evaluation))
+            return [_columns(Phase.EVALUATE, "-", line) for line in verdict]
         case SessionEnded():
             cost = (
                 f"{event.connections} connections, {event.channels} channels, "

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from datetime import datetime
 
 from aideploy.events import (
+    Evaluated,
     Event,
     HostFinished,
     Notice,
@@ -25,7 +26,8 @@ from aideploy.events import (
 from aideploy.report.last_word import last_word
 from aideploy.report.progress import PhaseResult, Progress
 from aideploy.report.safe_text import first_line, harmless
-from aideploy.report.wording import duration, one_or_count
+from aideploy.report.verdict import verdict_lines
+from aideploy.report.wording import duration, joined, one_or_count
 
 _STREAMED = (Phase.TEST, Phase.TRAIN)
 
@@ -49,6 +51,9 @@ class Plain:
             case OutputReceived():
                 if event.phase in _STREAMED:
                     self._say(f"{harmless(event.host)} | {harmless(event.line)}")
+            case Evaluated():
+                for line in verdict_lines(event.evaluation):
+                    self._say(line.text)
             case RunFinished():
                 for line in last_word(self._progress.with_tails(event)):
                     self._say(line.text.rstrip())
@@ -69,7 +74,8 @@ def _text(event: Event) -> str:
             )
             return harmless(f"{text}, log {event.log}" if event.log else text)
         case PhaseStarted():
-            return _columns(event.phase, one_or_count(event.hosts), harmless(event.note))
+            text = joined(event.batch, harmless(event.note))
+            return _columns(event.phase, one_or_count(event.hosts), text)
         case StepStarted():
             return _columns(event.phase, harmless(event.host), f"… {harmless(event.text)}")
         case HostFinished():

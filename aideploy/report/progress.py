@@ -12,6 +12,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from aideploy.events import (
+    ALL_AT_ONCE,
+    Batch,
     Event,
     Failure,
     HostFinished,
@@ -50,6 +52,7 @@ class PhaseProgress:
     since: datetime
     note: str = ""
     hosts: dict[str, HostProgress] = field(default_factory=dict)
+    batch: Batch = ALL_AT_ONCE
 
     def seconds(self, now: datetime) -> float:
         """How long the phase has been running."""
@@ -65,6 +68,7 @@ class PhaseResult:
     seconds: float
     hosts: tuple[str, ...]
     finished: tuple[HostFinished, ...]
+    batch: Batch = ALL_AT_ONCE
 
     @property
     def words(self) -> str:
@@ -145,7 +149,9 @@ class Progress:
 
     def _begin(self, event: PhaseStarted) -> None:
         hosts = {name: HostProgress(name) for name in event.hosts}
-        self.running[event.phase] = PhaseProgress(event.phase, event.at, event.note, hosts)
+        self.running[event.phase] = PhaseProgress(
+            event.phase, event.at, event.note, hosts, event.batch
+        )
         for name in event.hosts:
             self._tails.pop((event.phase, name), None)
 
@@ -157,4 +163,5 @@ class Progress:
             seconds=event.seconds,
             hosts=tuple(phase.hosts),
             finished=tuple(host.finished for host in phase.hosts.values() if host.finished),
+            batch=phase.batch,
         )

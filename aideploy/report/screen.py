@@ -19,6 +19,7 @@ from rich.live import Live
 from rich.text import Text
 
 from aideploy.events import (
+    Evaluated,
     Event,
     Notice,
     Outcome,
@@ -30,7 +31,8 @@ from aideploy.report.last_word import Tone, last_word
 from aideploy.report.output import Output
 from aideploy.report.progress import HostProgress, PhaseProgress, PhaseResult, Progress
 from aideploy.report.safe_text import first_line, harmless
-from aideploy.report.wording import duration, host_count, host_names, one_or_count
+from aideploy.report.verdict import verdict_lines
+from aideploy.report.wording import duration, host_count, host_names, joined, one_or_count
 
 _MAX_RATE = 8.0  # a second
 _IDLE_SECONDS = 1.0
@@ -83,7 +85,11 @@ class Screen:
     def __call__(self, event: Event) -> None:
         with self._lock:
             result = self._progress.take(event)
-            if line := _result_line(result) if result else _line(event):
+            if isinstance(event, Evaluated):
+                self._lines.extend(
+                    Text(line.text, _TONES[line.tone]) for line in verdict_lines(event.evaluation)
+                )
+            elif line := _result_line(result) if result else _line(event):
                 self._lines.append(line)
         if isinstance(event, RunFinished):
             self.close()
@@ -192,7 +198,7 @@ def _header(phase: PhaseProgress, hosts: Sequence[HostProgress], now: datetime) 
     took = duration(phase.seconds(now))
     line = _one_row(f"{_spinner(now)} {phase.phase:<10}  ", "bold cyan")
     line.append(f"{through} of {host_count(len(hosts))}  {took}")
-    line.append(f"  {first_line(phase.note)}", "dim")
+    line.append(f"  {joined(phase.batch, first_line(phase.note))}", "dim")
     return line
 
 
@@ -254,6 +260,8 @@ def _result_line(result: PhaseResult) -> Text:
     line.append(f"{result.phase:<10}  {one_or_count(result.hosts):<9}")
     line.append(f"  {duration(result.seconds):>7}", "dim")
     line.append(f"  {result.words}", style if result.outcome is Outcome.FAILED else "")
+    if text := str(result.batch):
+        line.append(f"  {text}", "dim")
     return line
 
 

@@ -31,7 +31,7 @@ def print_table(
     if out.isatty():
         _print_on_terminal(columns, cells, out, no_color=bool(environ.get("NO_COLOR")))
     else:
-        for line in _aligned([columns, *cells]):
+        for line in aligned([columns, *cells]):
             out.line(line)
 
 
@@ -49,7 +49,8 @@ def _print_on_terminal(columns: Row, rows: Sequence[Row], out: Output, *, no_col
     console_for(out, no_color=no_color).print(table)
 
 
-def _aligned(rows: Sequence[Row]) -> list[str]:
+def aligned(rows: Sequence[Row]) -> list[str]:
+    """Return the rows as lines, each cell as wide as the widest of its column."""
     from rich.cells import cell_len
 
     widths = [max(map(cell_len, column)) for column in zip(*rows, strict=True)]

@@ -44,3 +44,8 @@ def host_names(hosts: Sequence[str], at_most: int) -> str:
 def one_or_count(hosts: Sequence[str]) -> str:
     """The name of the only host, or how many they are."""
     return harmless(hosts[0]) if len(hosts) == 1 else host_count(len(hosts))
+
+
+def joined(*parts: object) -> str:
+    """The parts that say something, as `batch 2 of 4, paused by ana@laptop`."""
+    return ", ".join(text for text in map(str, parts) if text)

@@ -27,7 +27,7 @@ from types import FrameType
 from typing import Any, NoReturn
 
 import aideploy
-from aideploy.errors import AideployError, ExitStatus, PhaseFailed, RolledBack
+from aideploy.errors import AideployError, ExitStatus, Refused, RolledBack
 from aideploy.sandbox import rendering
 from aideploy.sandbox.layout import Host
 from aideploy.sandbox.lifecycle import DEFAULT_FOLDER, Sandbox
@@ -38,7 +38,7 @@ _HTTP_TIMEOUT = timedelta(seconds=10)
 
 _DONE = frozenset({ExitStatus.DONE})
 # A bad release is found out before it is switched to, or just after; both are right.
-_RELEASE_FAILED = frozenset({PhaseFailed.status, RolledBack.status})
+_RELEASE_FAILED = frozenset({Refused.status, RolledBack.status})
 
 _QUESTION = {
     "user": {"id": "user-17", "interest": "sports", "days": 3},

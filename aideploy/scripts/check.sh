@@ -62,6 +62,7 @@ if [ "$serves" = yes ]; then
         emit port-taken "${!port}"
       fi
     done
+    due_runs || emit no-runner "$app-due"
   fi
 fi
 

@@ -23,6 +23,9 @@ if [ -n "$targets_file" ]; then
   printf '%s' "$targets" | replace_file "$targets_file" 644
 fi
 
+# A rollout that was held is decided.
+[ -z "$line" ] || rm -rf -- "${root:?}/rollout"
+
 step "make room"
 for link in "$root/current" "$root"/slots/*/release; do
   if [ -L "$link" ]; then keep[$(basename -- "$(readlink -f -- "$link")")]=1; fi

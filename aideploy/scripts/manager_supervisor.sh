@@ -57,6 +57,13 @@ service_follow() {
   tail -n 1000 -F -- "$root/slots/$1/log"
 }
 
+# due_runs: whether this host runs what is due (see due.sh).
+due_runs() {
+  local state
+  read -r _ state _ <<<"$(supervisorctl status "$app-due" || true)"
+  [ "$state" = RUNNING ] || [ "$state" = STARTING ]
+}
+
 # control VERB SLOT: returns 1 when supervisor did try. Fails when the host was not set up for it.
 control() {
   local answer status=0

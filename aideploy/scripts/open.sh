@@ -19,6 +19,7 @@ if [ -d "$root" ]; then
   read -r _ _ _ free _ < <(df -Pk -- "$root" | tail -n 1)
   emit free "$((free * 1024))"
   [ -w "$root" ] && emit writable yes
+  [ -d "$root/due" ] && emit due yes
 fi
 # What is there and does not work is as good as missing.
 if git=$(git --version 2>/dev/null); then emit git "$git"; fi

@@ -83,7 +83,7 @@ replace_file() {
   local temporary="$1.new.$$"
   (umask 077 && cat >"$temporary") || {
     rm -f -- "$temporary"
-    fail no-space "cannot write $1" "make room on the disk of the host"
+    fail no-space "no room on the disk for $1" "make room on the disk of the host"
   }
   chmod -- "$2" "$temporary"
   sync -- "$temporary" 2>/dev/null || sync

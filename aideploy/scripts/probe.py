@@ -5,10 +5,10 @@ Runs on the hosts, by their Python (3.8 or later, standard library only):
     python3 -c "$(cat probe.py)" REQUEST [PID]
 
 REQUEST is JSON: url, and host, port and path apart, status, fields (name -> value that the JSON
-answer must hold), command (asked instead of the url), timeout and interval in seconds, steady. Not
-steady: until the service is well, at most `timeout`. Steady: for `timeout` long it must stay well;
-two bad answers in a row end it. PID is the service's main process: when it is gone there is
-nothing to wait for.
+answer must hold), command (asked instead of the url), timeout and interval in seconds, steady,
+until. Not steady: until the service is well, at most `timeout`. Steady: for `timeout` long, or
+until there is a file `until`, it must stay well; two bad answers in a row end it. PID is the
+service's main process: when it is gone there is nothing to wait for.
 
 The last line that it prints is the result in words. Exit status 0: well.
 """
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 ANSWER_SECONDS = 5.0
 MOST_BYTES = 1 << 20
 TOLERATED = 1
+WANTED_SECONDS = 0.5
 
 
 def ask_url(request: dict[str, Any]) -> str | None:
@@ -131,6 +132,17 @@ def alive(pid: str) -> bool:
     return not pid or os.path.exists(f"/proc/{pid}")
 
 
+def is_wanted(request: dict[str, Any]) -> bool:
+    """Return whether somebody left the file that the watching ends for."""
+    return bool(request.get("until")) and os.path.exists(request["until"])
+
+
+def rest(seconds: float, request: dict[str, Any]) -> None:
+    end = time.monotonic() + max(0.01, seconds)
+    while time.monotonic() < end and not is_wanted(request):
+        time.sleep(max(0.0, min(WANTED_SECONDS, end - time.monotonic())))
+
+
 def main() -> int:
     request = json.loads(sys.argv[1])
     pid = sys.argv[2] if len(sys.argv) > 2 else ""
@@ -156,12 +168,12 @@ def main() -> int:
             if bad > TOLERATED:
                 print(f"no longer healthy after {took:.1f} s: {wrong}")
                 return 1
-            if took >= request["timeout"] and not bad:
+            if (took >= request["timeout"] or is_wanted(request)) and not bad:
                 print(f"healthy for {took:.0f} s, asked {asked} times")
                 return 0
         # A fresh service is asked more often: most are ready long before the interval.
         wait = request["interval"] if request["steady"] else min(request["interval"], 0.05 * asked)
-        time.sleep(max(0.01, wait))
+        rest(wait, request)
 
 
 sys.exit(main())

@@ -88,6 +88,20 @@ prove() {
   ((status == 0)) || unwell "$slot" "$what$health"
 }
 
+# golden SLOT PYTHON PROGRAM REQUEST FILE WHAT: recorded requests are put to the service, which has to answer
+# as FILE says; see golden.py. Without a PROGRAM there are none. WHAT: the beginning of the sentence when
+# it does not.
+golden() {
+  local answer status=0
+  [ -n "$3" ] || return 0
+  step "put the golden requests to it"
+  answer=$("$2" -c "$3" prove "$4" "$5" "$(service_pid "$1")" 2>&1) || status=$?
+  printf '%s\n' "$answer"
+  answer=${answer##*$'\n'}
+  ((status == 0)) || fail golden "$6$answer" "${next-}"
+  health="$health, $answer"
+}
+
 # unwell SLOT MESSAGE: show what the service wrote last, and end.
 unwell() {
   printf '%s\n' "-- what the service wrote last --"

@@ -13,12 +13,13 @@
 #       run them in turn, each in a fresh shell in its own process group, until one fails. Marks:
 #       `end INDEX STATUS` after each (STATUS may be `cancelled` or `timeout`), `idle` after all.
 #   cancel          end the running script's whole process group
-#   arm BYTES       keep this script; it runs if the session ends before `disarm`
-#   disarm          answered by `disarmed`
 #   ping            answered by `pong`
 #   bye             the end; so is the end of the input, and silence for IDLE seconds
 #
 # No child of ours holds the lock's descriptor, so that the lock ends with the session.
+#
+# Behind due.sh: a switch that was not confirmed (ROOT/due/revert) is taken back before the session frees the lock.
+# One that was left by somebody whose session was killed is taken back before anything else, with a mark `reverting`.
 
 root=$1 locking=$2 owner=$3 idle=$4
 shift 4
@@ -56,6 +57,24 @@ take_lock() {
     *) mark refused unlockable "$root/lock"; exit 0 ;;
   esac
   printf '%s since %s\n' "$owner" "$(date -u +%Y-%m-%dT%H:%M:%SZ)" >"$root/lock"
+}
+
+is_unconfirmed() {
+  [ "$locking" = lock ] && [ -e "$root/due/revert" ]
+}
+
+# take_back: take back what whoever held the lock before us left unconfirmed. Whether or not that succeeds, our
+# command goes on from there. The marks say that we live.
+take_back() {
+  local job
+  is_unconfirmed || return 0
+  mark reverting
+  due_run revert &
+  job=$!
+  while kill -0 "$job" 2>/dev/null; do
+    mark pong
+    sleep 0.2
+  done
 }
 
 # end_group PGID: ask the group to end; after five seconds it has to.
@@ -142,9 +161,10 @@ stop_job() {
 }
 
 take_lock
+take_back
 mark ready
 
-scripts=("$@") seconds=() armed=''
+scripts=("$@") seconds=()
 ((${#scripts[@]} == 0)) || start
 
 while IFS= read -r -t "$idle" frame; do
@@ -161,14 +181,6 @@ while IFS= read -r -t "$idle" frame; do
       start
       ;;
     cancel) [ -n "$job" ] && kill -TERM "$job" 2>/dev/null ;;
-    arm)
-      take "$2" || break
-      armed=$taken
-      ;;
-    disarm)
-      armed=''
-      mark disarmed
-      ;;
     ping) mark pong ;;
     bye) break ;;
   esac
@@ -176,8 +188,4 @@ done
 
 exec >/dev/null 2>&1 </dev/null
 stop_job
-if [ -n "$armed" ]; then
-  # On a full disk it runs all the same.
-  if { : >>"$root/revert.log"; } 2>/dev/null; then exec >>"$root/revert.log" 2>&1; fi
-  bash --norc --noprofile /dev/fd/3 3< <(exec 7>&- 9>&-; printf 'mark_token=none\n%s\n' "$armed") 7>&- 9>&-
-fi
+if is_unconfirmed; then due_run revert; fi

@@ -142,6 +142,7 @@ is_socket_left_over() {
 
 lacks_enabled_units() {
   ! ask is-enabled --quiet "$app@live.service" 2>/dev/null ||
+    ! ask is-enabled --quiet "$app-due.path" 2>/dev/null || ! ask is-active --quiet "$app-due.path" ||
     { [ "$strategy" = socket ] && ! ask is-enabled --quiet "$app.socket" 2>/dev/null; }
 }
 
@@ -166,7 +167,7 @@ unit_problems() {
   local scope=--system
   [ "$manager" != systemd-user ] || scope=--user
   SYSTEMD_LOG_LEVEL=warning systemd-analyze "$scope" --man=no verify "${units[@]}" 2>&1 |
-    grep -F -e "$wanted/units/" -e "$app@" -e "$app.socket" |
+    grep -F -e "$wanted/units/" -e "$app@" -e "$app.socket" -e "$app-due." |
     grep -v -F -e 'is not executable: No such file or directory' || true
 }
 
@@ -214,7 +215,7 @@ make_group_folder() {
 make_folders() {
   local folder
   make_own_folder "$root"
-  for folder in venvs models slots shared jobs; do
+  for folder in venvs models slots shared jobs due due.failed; do
     make_folder "$root/$folder"
   done
   # Releases inherit the group: the service, and nobody else, reads the environment they bring.
@@ -285,7 +286,7 @@ linger() {
 }
 
 tell_systemd() {
-  local unit enabled=("$app@live.service")
+  local unit enabled=("$app@live.service" "$app-due.path")
   [ "$strategy" != socket ] || enabled+=("$app.socket")
   reload_units
   ! is_socket_left_over || retire_socket
@@ -297,12 +298,23 @@ tell_systemd() {
     fi
   done
   [ "$strategy" != socket ] || hand_address_to_socket
+  look_for_due_jobs
 }
 
 reload_units() {
   was_replaced "$units_folder/$app@.service" || was_replaced "$units_folder/$app.socket" ||
+    was_replaced "$units_folder/$app-due.path" || was_replaced "$units_folder/$app-due.service" ||
     [ "$(ask show --property=NeedDaemonReload --value "$app@live.service")" = yes ] || return 0
   control daemon-reload
+}
+
+# Until a job is left nothing runs; then the service runs until none is left.
+look_for_due_jobs() {
+  if ! ask is-active --quiet "$app-due.path" || was_replaced "$units_folder/$app-due.path"; then
+    step "starting $app-due.path"
+    control restart "$app-due.path"
+    changed "$app-due.path started"
+  fi
 }
 
 # The strategy is no longer socket: from now on the service opens its address itself.
@@ -336,20 +348,32 @@ hand_address_to_socket() {
 
 # There is no program that checks its configuration: what it refuses is taken back.
 tell_supervisor() {
-  local answer path previous
-  # shellcheck disable=SC2088  # target reads the tilde
-  path=$(target "~/supervisor/conf.d/$app.conf")
-  if answer=$(supervisorctl update "$app-live" "$app-staged" 2>&1); then
-    [ -z "$answer" ] || changed "supervisor: ${answer//$'\n'/, }"
-    return
+  local answer
+  if ! answer=$(supervisorctl update "$app-live" "$app-staged" "$app-due" 2>&1); then
+    put_back "$app.conf"
+    put_back "$app-due.conf"
+    fail bad-file "supervisor does not take $app.conf or $app-due.conf: $answer" "see supervisord's log on the host"
   fi
-  previous=("$wanted"/*/"$app.conf.previous")
+  [ -z "$answer" ] || changed "supervisor: ${answer//$'\n'/, }"
+  # It reads its program only when it starts; and somebody may have stopped it.
+  if [[ $answer != *"$app-due: "* ]] && { was_replaced "$root/due.sh" ||
+    [[ $(supervisorctl status "$app-due" || true) != *\ @(RUNNING|STARTING)\ * ]]; }; then
+    supervisorctl restart "$app-due"
+    changed "$app-due restarted"
+  fi
+}
+
+# put_back NAME: the configuration of supervisor's programs that was there before, or none.
+put_back() {
+  local path previous
+  # shellcheck disable=SC2088  # target reads the tilde
+  path=$(target "~/supervisor/conf.d/$1")
+  previous=("$wanted"/*/"$1.previous")
   if [ -e "${previous[0]}" ]; then
     install_file "${previous[0]}" "$path" 644
   elif was_replaced "$path"; then
     rm -f -- "$path" 2>/dev/null || as_root rm -f -- "$path"
   fi
-  fail bad-file "supervisor does not take $path: $answer" "see supervisord's log on the host"
 }
 
 # -- the way --------------------------------------------------------------------------------------

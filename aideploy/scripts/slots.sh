@@ -7,3 +7,9 @@ require_release() {
   [ -x "$root/slots/$1/release/.aideploy/serve" ] ||
     fail no-release "the slot $1 has no release that can be served" "fab deploy"
 }
+
+# require_due: this host runs what is due (due.sh), so that it can be left alone with a release.
+require_due() {
+  due_runs ||
+    fail not-set-up "nothing on this host would take back a release that is not confirmed" "fab setup"
+}

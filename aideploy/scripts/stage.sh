@@ -2,15 +2,18 @@
 # Make the release whole on this host and prove it beside what is live: start it in the staged slot, ask
 # it whether it is well, stop it.
 #
-#   stage.sh ROOT APP RELEASE MODEL OUTPUTS ENVIRONMENT SERVE RELEASE_JSON JOURNAL PROVE PYTHON PROBE REQUEST [LINKED…]
+#   stage.sh ROOT APP RELEASE MODEL OUTPUTS ENVIRONMENT SERVE RELEASE_JSON JOURNAL PROVE PYTHON PROBE REQUEST \
+#            GOLDEN GOLDEN_REQUEST GOLDEN_FILE [LINKED…]
 #
 # MODEL and OUTPUTS are empty when nothing is trained. ENVIRONMENT and SERVE are the contents of the files of that
-# name. PROVE is "yes", or "no" where the host has no room for two. LINKED: names below shared/.
+# name. PROVE is "yes", or "no" where the host has no room for two. GOLDEN: golden.py, or empty where there are no
+# golden requests; GOLDEN_FILE lies in the release. LINKED: names below shared/.
 
 # shellcheck disable=SC2034  # app and slot are for the service manager's functions
 root=$(expand "$1") app=$2 release=$3 model=$4 outputs=$5 environment=$6 serve=$7 release_json=$8 line=$9
 prove=${10} python=${11} probe=${12} request=${13}
-shift 13
+golden=${14} golden_request=${15} golden_file=${16}
+shift 16
 place=$root/releases/$release
 
 step "complete the release"
@@ -40,11 +43,14 @@ if [ "$prove" = yes ]; then
   trap 'service_stop staged' EXIT
   next="correct it, push, and deploy again; it never got a request"
   prove staged "$python" "$probe" "$request" "the new release is not healthy: " start
+  golden staged "$python" "$golden" "$golden_request" "$place/$golden_file" "the new release is not ready: "
   trap - EXIT
   service_stop staged
   rm -f -- "$root/slots/staged/release"
   emit health "$health"
 fi
+
+require_due
 
 # Written last: a release with this file is whole and does not change any more.
 printf '%s' "$release_json" | replace_file "$place/release.json" 644

@@ -72,6 +72,11 @@ service_follow() {
   read_log --no-pager -o short-iso -n 1000 -f -u "$app@$1.service"
 }
 
+# due_runs: whether this host runs what is due (see due.sh).
+due_runs() {
+  ask is-active --quiet "$app-due.path"
+}
+
 # -- inside -------------------------------------------------------------------------------------
 
 # is_behind_socket SLOT: setup installs a socket where the strategy is one, and removes it elsewhere.

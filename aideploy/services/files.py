@@ -16,6 +16,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from aideploy.remote.result import Result
+from aideploy.remote.script import source
 from aideploy.rendering import render
 from aideploy.services.manager import Slot, service_user
 from aideploy.settings import Host, Role, Settings
@@ -89,12 +90,18 @@ def _service_files(settings: Settings, serve: Serve, user: str) -> Iterable[Mana
     for slot in Slot:
         path = settings.app.deploy_to / "slots" / slot / "env"
         yield ManagedFile(path, 0o644, "slot/env.j2", slot=slot)
+    yield ManagedFile(settings.app.deploy_to / "due.sh", 0o755, "due.sh.j2")
     if serve.manager is Manager.SUPERVISOR:
         path = PurePosixPath("~/supervisor/conf.d") / f"{app}.conf"
         yield ManagedFile(path, 0o644, "supervisor/program.conf.j2")
+        path = PurePosixPath("~/supervisor/conf.d") / f"{app}-due.conf"
+        yield ManagedFile(path, 0o644, "supervisor/due.conf.j2")
         return
     units = _UNITS[serve.manager]
     yield ManagedFile(units / f"{app}@.service", 0o644, "systemd/service.j2", Validator.UNIT)
+    for kind in ("path", "service"):
+        path = units / f"{app}-due.{kind}"
+        yield ManagedFile(path, 0o644, f"systemd/due.{kind}.j2", Validator.UNIT)
     if serve.strategy is Strategy.SOCKET:
         yield ManagedFile(units / f"{app}.socket", 0o644, "systemd/socket.j2", Validator.UNIT)
     if serve.manager is Manager.SYSTEMD and user != "root":
@@ -166,6 +173,7 @@ def _service_values(
         "gpus": serve.gpus,
         "memory_max": serve.memory_max,
         "cpu_quota": serve.cpu_quota,
+        "due_program": source("due") + source("due_runner"),
         "stop_seconds": math.ceil(serve.stop_timeout.total_seconds()),
     }
 

@@ -11,11 +11,14 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from aideploy.settings.app import App
+from aideploy.settings.gate import Gate
+from aideploy.settings.golden import Golden
 from aideploy.settings.health import Health
 from aideploy.settings.hosts import HostTable, Role
 from aideploy.settings.install import Install, Tool
 from aideploy.settings.monitoring import Monitoring
 from aideploy.settings.problems import Problem
+from aideploy.settings.review import Review
 from aideploy.settings.rollout import Rollout
 from aideploy.settings.serve import Manager, Serve, Strategy
 from aideploy.settings.source import Model
@@ -45,10 +48,13 @@ class Tables:
     test: ProjectTests | None
     train: Train | None
     model: Model | None
+    gates: tuple[Gate, ...]
     serve: Serve | None
     health: Health | None
+    golden: Golden | None
     rollout: Rollout | None
     monitoring: Monitoring | None
+    review: Review | None
     refused: frozenset[str]
     all_hosts: bool
 
@@ -58,14 +64,23 @@ def mismatches(tables: Tables) -> Iterator[Problem]:
     yield from _one_host_per_address(tables)
     if tables.all_hosts:
         yield from _roles(tables)
+        yield from _canary(tables)
+    if tables.rollout:
+        yield from _confirm(tables.rollout)
     if tables.install:
         yield from _lock_file_needs_uv(tables.install)
     if tables.model:
         yield from _model(tables.model, tables)
+    yield from _gates(tables)
+    if tables.golden and tables.serve is None and "serve" not in tables.refused:
+        yield Problem(
+            ("golden",), "nothing is served, expected a [serve] that answers the requests"
+        )
     if tables.serve:
         yield from _ports(tables.serve)
         yield from _manager(tables.serve)
-        yield from _variables(tables.serve, tables.model)
+        yield from _variables(tables.serve)
+        yield from _sources_of_nothing(tables.serve, tables)
         yield from _linked(tables.serve)
 
 
@@ -98,6 +113,15 @@ def _roles(tables: Tables) -> Iterator[Problem]:
         )
 
 
+def _canary(tables: Tables) -> Iterator[Problem]:
+    serving = sum(Role.SERVE in host.roles for host in tables.hosts.values())
+    canary = tables.rollout.canary if tables.rollout else None
+    if serving and canary and not canary.is_part and canary.number > serving:
+        has = "one host that serves" if serving == 1 else f"{serving} hosts that serve"
+        text = f"found {canary.number}, but this environment has {has}, expected no more than that"
+        yield Problem(("rollout", "canary"), text)
+
+
 def _lock_file_needs_uv(install: Install) -> Iterator[Problem]:
     if install.tool is Tool.PIP and any(file.name == "uv.lock" for file in install.requirements):
         text = 'found uv.lock, which pip cannot read, expected tool = "uv" or other files'
@@ -126,6 +150,25 @@ def _model(model: Model, tables: Tables) -> Iterator[Problem]:
         yield Problem(("model", "tracking_uri"), text)
 
 
+def _gates(tables: Tables) -> Iterator[Problem]:
+    has_model = tables.train is not None or bool(tables.model and tables.model.source)
+    if tables.gates and not has_model and not {"train", "model"} & tables.refused:
+        yield Problem(("gate",), "there is no [train] whose metrics could be judged; expected one")
+    first: dict[tuple[str, str | None], int] = {}
+    for index, gate in enumerate(tables.gates):
+        judged = (gate.metric, gate.slice)
+        if first.setdefault(judged, index) != index:
+            text = f"gate[{first[judged]}] judges the same, expected all limits in one of the two"
+            yield Problem(("gate", index), text)
+
+
+def _confirm(rollout: Rollout) -> Iterator[Problem]:
+    confirm, bake = (time.total_seconds() for time in (rollout.confirm, rollout.bake))
+    if confirm <= bake:
+        text = f"found {confirm:g} s, expected more than the bake of {bake:g} s"
+        yield Problem(("rollout", "confirm"), text)
+
+
 def _ports(serve: Serve) -> Iterator[Problem]:
     if serve.slot_port == serve.port:
         text = f"found {serve.slot_port}, the port of the service, expected another one"
@@ -146,7 +189,7 @@ def _manager(serve: Serve) -> Iterator[Problem]:
             yield Problem(("serve", limit), text)
 
 
-def _variables(serve: Serve, model: Model | None) -> Iterator[Problem]:
+def _variables(serve: Serve) -> Iterator[Problem]:
     for name in _OWN_VARIABLES.intersection(serve.environment):
         yield Problem(("serve", "environment", name), f"aideploy sets {name} itself")
     for index, name in enumerate(serve.secrets):
@@ -155,9 +198,13 @@ def _variables(serve: Serve, model: Model | None) -> Iterator[Problem]:
         elif name in serve.environment:
             text = f"{name} stands in [serve.environment] too, expected it in one of the two"
             yield Problem(("serve", "secrets", index), text)
+
+
+def _sources_of_nothing(serve: Serve, tables: Tables) -> Iterator[Problem]:
+    if serve.secrets or tables.review or (tables.model and tables.model.variables):
+        return
     for source in ("secrets_file", "secrets_command"):
-        named = serve.secrets or (model and model.variables)
-        if getattr(serve, source) is not None and not named:
+        if getattr(serve, source) is not None:
             text = "found a source of secrets, but no names: expected them in serve.secrets"
             yield Problem(("serve", source), text)
 

@@ -11,11 +11,13 @@ import re
 import subprocess
 import tomllib
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
+from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
+from aideploy.gates.suggestion import known_metrics, suggested, suggested_gate
 from aideploy.rendering import render
 
 _SERVICE_FILES = ("app", "main", "serve", "server", "api", "wsgi", "asgi")
@@ -41,6 +43,13 @@ class Found:
     train: str | None
     serve: str | None
     health_path: str | None
+    metrics: Mapping[str, Any]
+
+    @property
+    def judged_metric(self) -> str | None:
+        """The metric that a first [[gate]] judges; None where none is known."""
+        metric = suggested(self.metrics)
+        return metric.metric if metric else None
 
 
 def first_file(found: Found, address: str | None = None) -> str:
@@ -50,7 +59,8 @@ def first_file(found: Found, address: str | None = None) -> str:
         found: what the project's folder says.
         address: of the first host.
     """
-    return render("hosts.toml.j2", {**asdict(found), "address": address})
+    values = {**asdict(found), "address": address, "gate": suggested_gate(found.metrics)}
+    return render("hosts.toml.j2", values)
 
 
 def look(repo: Path) -> Found:
@@ -74,6 +84,7 @@ def look(repo: Path) -> Found:
         train=_train(repo),
         serve=service.command if service else None,
         health_path=service.health_path if service else None,
+        metrics=known_metrics(repo / "metrics.json"),
     )
 
 

@@ -8,21 +8,11 @@ from __future__ import annotations
 
 from aideploy.settings.positions import Path
 
-_TABLES = frozenset({"analysis", "gate", "golden", "hooks", "notify", "review"})
+_TABLES = frozenset({"analysis", "hooks", "notify"})
 _KEYS = {
     "train": frozenset({"data_version", "engine", "inputs", "resources"}),
     "serve": frozenset({"dockerfile", "image", "keep_old", "slot_ports"}),
-    "rollout": frozenset(
-        {
-            "batch",
-            "canary",
-            "confirm",
-            "max_failures",
-            "on_failure",
-            "on_inconclusive",
-            "pause",
-        }
-    ),
+    "rollout": frozenset({"on_inconclusive", "weights"}),
     "monitoring": frozenset(
         {"alertmanager", "exporters", "grafana", "prometheus", "runbook_url", "slo"}
     ),

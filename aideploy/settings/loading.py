@@ -18,6 +18,8 @@ from aideploy.settings import positions
 from aideploy.settings.app import App
 from aideploy.settings.checks import Tables, mismatches
 from aideploy.settings.document import CORRECT, Document, read, table
+from aideploy.settings.gate import Gate
+from aideploy.settings.golden import Golden
 from aideploy.settings.health import Health
 from aideploy.settings.hosts import HostTable, resolve
 from aideploy.settings.install import Install
@@ -25,6 +27,7 @@ from aideploy.settings.later import later_table
 from aideploy.settings.model import Settings
 from aideploy.settings.monitoring import Monitoring
 from aideploy.settings.problems import Problem, found_at, hint, problems_of, written
+from aideploy.settings.review import Review
 from aideploy.settings.rollout import Rollout
 from aideploy.settings.serve import Manager, Serve
 from aideploy.settings.source import Model
@@ -42,11 +45,15 @@ TABLES: Mapping[str, type[Table]] = {
     "model": Model,
     "serve": Serve,
     "health": Health,
+    "golden": Golden,
     "rollout": Rollout,
     "monitoring": Monitoring,
+    "review": Review,
 }
+# What is written as [[name]], once for each of them.
+LISTS: Mapping[str, type[Table]] = {"gate": Gate}
 # What a project may do without; the others are read even when the file does not mention them.
-_OPTIONAL = frozenset({"test", "train", "serve"})
+_OPTIONAL = frozenset({"test", "train", "serve", "golden", "review"})
 _FIRST_HOST = 'one host at least, as in [environments.production.hosts.web1] with its "address"'
 _NAME = TypeAdapter(Name)
 
@@ -96,7 +103,7 @@ def _mistakes(document: Document, problems: Iterable[Problem]) -> SettingsError:
 
 
 def _problems(document: Document) -> Iterator[Problem]:
-    yield from _unknown_tables((), document.values, (*TABLES, "environments"))
+    yield from _unknown_tables((), document.values, (*TABLES, *LISTS, "environments"))
     if document.values.get("environments") is None:
         yield Problem(("environments",), f"missing; expected {_FIRST_HOST}")
     elif not document.environments:
@@ -106,14 +113,18 @@ def _problems(document: Document) -> Iterator[Problem]:
     # What an environment replaces is judged as well; what it may add is not missed here.
     shared = _Reading(document, None)
     shared.tables()
-    yield from (p for p in shared.problems if p.path in document.lines or not document.environments)
+    yield from (
+        problem
+        for problem in shared.problems
+        if problem.path in document.lines or problem.path[0] in LISTS or not document.environments
+    )
     for name, value in document.environments.items():
         yield from _bad_name(("environments", name), name)
         if not isinstance(value, Mapping):
             found = found_at((), value)
             yield Problem(("environments", name), f"found {found}, expected {_FIRST_HOST}")
             continue
-        yield from _unknown_tables(("environments", name), value, (*TABLES, "hosts"))
+        yield from _unknown_tables(("environments", name), value, (*TABLES, *LISTS, "hosts"))
         reading = _Reading(document, name)
         tables = reading.tables()
         yield from reading.problems
@@ -194,10 +205,13 @@ class _Reading:
             test=self._read("test", ProjectTests),
             train=self._read("train", Train),
             model=self._read("model", Model),
+            gates=self._read_list("gate", Gate),
             serve=self._read("serve", Serve),
             health=self._read("health", Health),
+            golden=self._read("golden", Golden),
             rollout=self._read("rollout", Rollout),
             monitoring=self._read("monitoring", Monitoring),
+            review=self._read("review", Review),
             refused=frozenset(self._refused),
         )
 
@@ -208,7 +222,9 @@ class _Reading:
         override = ("environments", self._environment, *path)
         if override in self._document.lines:
             return override
-        if path[0] in self._overrides and path[0] not in self._document.values:
+        if path[0] in self._overrides and (
+            path[0] in LISTS or path[0] not in self._document.values
+        ):
             return override
         return path
 
@@ -235,6 +251,19 @@ class _Reading:
             return None
         values = shared if own is None else _merged(shared, own)
         return self._validated((name,), model, {} if values is None else values)
+
+    def _read_list(self, name: str, model: type[T]) -> tuple[T, ...]:
+        """Read the tables of a list. Those of an environment stand in place of the shared ones."""
+        holder = self._overrides if name in self._overrides else self._document.values
+        written_tables = holder.get(name, [])
+        if not isinstance(written_tables, list):
+            found = found_at((), written_tables)
+            text = f"found {found}, expected a list of tables, each below a line [[{name}]]"
+            self.problems.append(Problem(self.origin((name,)), text))
+            self._refused.add(name)
+            return ()
+        read = (self._validated((name, i), model, each) for i, each in enumerate(written_tables))
+        return tuple(each for each in read if each is not None)
 
     def _validated(self, path: positions.Path, model: type[T], values: object) -> T | None:
         try:
@@ -274,8 +303,11 @@ def _settings(path: Path, environment: str, tables: Tables) -> Settings:
         test=tables.test,
         train=tables.train,
         model=tables.model,
+        gates=tables.gates,
         serve=serve,
         health=tables.health,
+        golden=tables.golden,
         rollout=tables.rollout,
         monitoring=tables.monitoring,
+        review=tables.review,
     )

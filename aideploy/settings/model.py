@@ -11,11 +11,14 @@ from pathlib import Path, PurePosixPath
 
 from aideploy.errors import UsageError
 from aideploy.settings.app import App
+from aideploy.settings.gate import Gate
+from aideploy.settings.golden import Golden
 from aideploy.settings.health import Health
 from aideploy.settings.hosts import Host, Role
 from aideploy.settings.install import Install
 from aideploy.settings.monitoring import Monitoring
 from aideploy.settings.problems import hint
+from aideploy.settings.review import Review
 from aideploy.settings.rollout import Rollout
 from aideploy.settings.serve import Serve
 from aideploy.settings.source import Model
@@ -31,7 +34,8 @@ class Settings:
         path: the file they come from; what it names on this machine is relative to its folder.
         environment: the name of the environment.
         hosts: its hosts, in the order of the file.
-        test: None without a `[test]` table; `train` and `serve` likewise.
+        test: None without a `[test]` table; `train`, `serve`, `golden` and `review` likewise.
+        gates: the `[[gate]]` tables, in the order of the file.
     """
 
     path: Path
@@ -43,10 +47,13 @@ class Settings:
     test: ProjectTests | None
     train: Train | None
     model: Model
+    gates: tuple[Gate, ...]
     serve: Serve | None
     health: Health
+    golden: Golden | None
     rollout: Rollout
     monitoring: Monitoring
+    review: Review | None
 
     @property
     def model_path(self) -> PurePosixPath | None:
@@ -54,6 +61,13 @@ class Settings:
         if self.train is not None:
             return self.train.outputs
         return self.model.path if self.model.source else None
+
+    @property
+    def metrics_file(self) -> str:
+        """What the metrics of the model are read from."""
+        if self.train is not None:
+            return str(self.train.metrics)
+        return (self.model.metrics or "the metrics of its run").partition("?")[0]
 
     def with_role(self, role: Role) -> tuple[Host, ...]:
         """The hosts that have this role, in the order of the file."""

@@ -13,7 +13,7 @@ from pydantic import TypeAdapter
 from pydantic.json_schema import models_json_schema
 
 from aideploy.settings.hosts import HostTable
-from aideploy.settings.loading import TABLES
+from aideploy.settings.loading import LISTS, TABLES
 from aideploy.settings.table import Table
 from aideploy.settings.values import Name
 
@@ -22,7 +22,7 @@ JsonSchema = dict[str, Any]
 
 def json_schema() -> JsonSchema:
     """Describe the whole file, as JSON Schema 2020-12."""
-    models: tuple[type[Table], ...] = (*TABLES.values(), HostTable)
+    models: tuple[type[Table], ...] = (*TABLES.values(), *LISTS.values(), HostTable)
     references, shared = models_json_schema([(model, "validation") for model in models])
     definitions = {name: _without_null(schema) for name, schema in shared["$defs"].items()}
     tables = {name: references[model, "validation"] for name, model in TABLES.items()}
@@ -30,6 +30,10 @@ def json_schema() -> JsonSchema:
         # Any key may stand in the shared table or in that of an environment: only both together
         # are complete.
         definitions[reference["$ref"].rpartition("/")[2]].pop("required", None)
+    tables |= {
+        name: {"type": "array", "items": references[model, "validation"]}
+        for name, model in LISTS.items()
+    }
     environment = {
         "description": "An environment: its hosts, and what differs from the tables above.",
         "type": "object",

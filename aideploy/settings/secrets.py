@@ -1,4 +1,4 @@
-"""The values of the secrets that `[serve]` and other tables name.
+"""The values of the secrets that hosts.toml names.
 
 They come from this machine and from nowhere else. A deploy resolves them before it connects; the
 values then travel inside a session only. Errors name the secrets, never what they hold.
@@ -23,34 +23,26 @@ _COMMAND_TIMEOUT = timedelta(seconds=60)
 
 
 def resolve(serve: Serve, environ: Mapping[str, str], base_dir: Path) -> dict[str, str]:
+    """Find the value of every secret of the service; see `find`."""
+    return find(serve.secrets, serve, environ, base_dir)
+
+
+def find(
+    names: Sequence[str], serve: Serve | None, environ: Mapping[str, str], base_dir: Path
+) -> dict[str, str]:
     """Find the value of every secret: in the environment, then the file, then the command.
 
     A later source is only asked for what the earlier ones did not have. An empty value counts as
     none: it is what a CI system hands over for a secret that it does not know.
 
     Args:
-        serve: the table that names the secrets and where they come from.
+        names: the secrets.
+        serve: the table that says where they come from besides the environment, if there is one.
         environ: the environment variables of this machine.
         base_dir: the folder of hosts.toml.
 
     Raises:
         SettingsError: secrets have no value; it names each of them. Or a source cannot be read.
-    """
-    return resolve_names(serve.secrets, serve, environ, base_dir)
-
-
-def resolve_names(
-    names: Sequence[str], serve: Serve | None, environ: Mapping[str, str], base_dir: Path
-) -> dict[str, str]:
-    """Find the values of these secrets; of another table than [serve], but where its own are.
-
-    Args:
-        names: of the secrets.
-        serve: says where they come from; without it that is the environment alone.
-        environ, base_dir: as for `resolve`.
-
-    Raises:
-        SettingsError: as `resolve` does.
     """
     values: dict[str, str] = {}
     for source in _sources(serve, environ, base_dir):

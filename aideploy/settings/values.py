@@ -33,6 +33,8 @@ _DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,3})?)(ms|s|m|h|d)", re.ASCII)
 _SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _SIZE = re.compile(r"(\d{1,9}(?:\.\d{1,3})?)([KMGT])", re.ASCII)
 _BYTES = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+# Beyond this a float is no number to compare with.
+_MOST = 1e300
 _PERCENT = re.compile(r"([1-9]\d{0,5})%", re.ASCII)
 
 
@@ -62,12 +64,84 @@ def size(value: object) -> int:
     return math.floor(float(match[1]) * _BYTES[match[2]])
 
 
+def amount(value: object) -> float:
+    """Read a number of at least 0."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError("a number of at least 0")
+    number = float(value) if abs(value) <= _MOST else math.inf
+    if not 0 <= number <= _MOST:
+        raise ValueError("a number of at least 0")
+    return number
+
+
 def percent(value: object) -> int:
     """Read `"200%"` as 200."""
     match = _PERCENT.fullmatch(value) if isinstance(value, str) else None
     if match is None:
         raise ValueError('a percentage in quotes, as "200%"')
     return int(match[1])
+
+
+def number(value: object) -> float:
+    """Read a finite number; true and false are none."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError("a number without quotes, as 0.7")
+    try:
+        read = float(value)
+    except OverflowError:
+        read = math.inf
+    if not math.isfinite(read):
+        raise ValueError("a finite number, as 0.7")
+    return read
+
+
+def _allowance(value: object) -> float:
+    read = number(value)
+    if read < 0:
+        raise ValueError("a number that is not below 0, as 0.01")
+    return read
+
+
+def _share(value: object) -> float:
+    read = number(value)
+    if not 0 <= read <= 1:
+        raise ValueError("a share from 0 to 1, as 0.05 for 5 %")
+    return read
+
+
+@dataclass(frozen=True)
+class HostCount:
+    """A number of hosts, or a part of them.
+
+    Args:
+        number: how many, or how many percent.
+        is_part: whether it is percent.
+    """
+
+    number: int
+    is_part: bool = False
+
+    def of(self, hosts: int) -> int:
+        """Return how many that is of so many hosts: a part is rounded up, and never above all."""
+        wanted = -(-hosts * self.number // 100) if self.is_part else self.number
+        return min(wanted, hosts)
+
+
+def host_count(value: object) -> HostCount:
+    """Read `2` or `"25%"`."""
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return HostCount(value)
+    match = _PERCENT.fullmatch(value) if isinstance(value, str) else None
+    if match is None or int(match[1]) > 100:
+        raise ValueError('a number of hosts, as 2, or a part of them in quotes, "1%" to "100%"')
+    return HostCount(int(match[1]), is_part=True)
+
+
+def _some_hosts(value: object) -> HostCount:
+    count = host_count(value)
+    if not count.number:
+        raise ValueError('at least one host: a number, as 2, or a part in quotes, as "25%"')
+    return count
 
 
 def git_ref(value: str) -> str:
@@ -187,12 +261,35 @@ Size = Annotated[
     PlainValidator(size),
     WithJsonSchema({"type": "string", "pattern": f"^(?=.*[1-9]){_SIZE.pattern}$"}),
 ]
+Amount = Annotated[
+    float,
+    PlainValidator(amount),
+    WithJsonSchema({"type": "number", "minimum": 0}),
+]
 Percent = Annotated[
     int,
     PlainValidator(percent),
     WithJsonSchema({"type": "string", "pattern": f"^{_PERCENT.pattern}$"}),
 ]
+_PART_OF_HOSTS = {"type": "string", "pattern": "^([1-9][0-9]?|100)%$"}
+Hosts = Annotated[
+    HostCount,
+    PlainValidator(host_count),
+    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 0}, _PART_OF_HOSTS]}),
+]
+SomeHosts = Annotated[
+    HostCount,
+    PlainValidator(_some_hosts),
+    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1}, _PART_OF_HOSTS]}),
+]
 
+Number = Annotated[float, PlainValidator(number), WithJsonSchema({"type": "number"})]
+Allowance = Annotated[
+    float, PlainValidator(_allowance), WithJsonSchema({"type": "number", "minimum": 0})
+]
+Share = Annotated[
+    float, PlainValidator(_share), WithJsonSchema({"type": "number", "minimum": 0, "maximum": 1})
+]
 Whole = Annotated[int, Strict()]
 Port = Annotated[Whole, Field(ge=1, le=65535)]
 
@@ -242,6 +339,13 @@ Gateway = Annotated[
 ]
 ListenAddress = Annotated[str, _checked(_ip4)]
 
+MetricName = Annotated[
+    str,
+    Matches(
+        r"(?!\s)[^\x00-\x1f\x7f]{0,199}[^\x00-\x20\x7f]",
+        "a name on one line, of at most 200 characters, no space first or last",
+    ),
+]
 GitRef = Annotated[str, _checked(git_ref)]
 Repository = Annotated[
     str,

@@ -27,6 +27,8 @@ OPTIONS = {
     "json": "print the facts as JSON on standard output",
 }
 
+NO_GATE = "deploy a model that the model gate refused, or that none judged"
+
 
 def options(**more: str) -> dict[str, str]:
     """Return the help of the common options and of these."""

@@ -7,7 +7,7 @@ import sys
 from fabric import task
 from invoke.context import Context
 
-from aideploy.tasks.common import command, options
+from aideploy.tasks.common import NO_GATE, command, options
 
 
 def _agrees(what: str) -> bool:
@@ -22,6 +22,8 @@ def _agrees(what: str) -> bool:
     help=options(
         revision="the branch, tag or commit to deploy (default: [app] branch)",
         dry_run="show what would happen, and change nothing",
+        no_review="leave [review] out, for this reason; the journals keep it",
+        no_gate=NO_GATE,
         wait_lock="wait for a lock that somebody else holds",
         yes="ask nothing",
     ),
@@ -33,11 +35,15 @@ def deploy(
     config: str | None = None,
     only: str | None = None,
     dry_run: bool = False,
+    no_review: str | None = None,
+    no_gate: bool = False,
     wait_lock: bool = False,
     yes: bool = False,
     json: bool = False,
 ) -> None:
     """Put a revision live: train it, prove it, switch, watch."""
+    from aideploy.gates.review import waived
+    from aideploy.report.github_deployment import show_on_github
     from aideploy.report.wording import host_count
     from aideploy.settings import Role
     from aideploy.story import Deployment
@@ -47,7 +53,15 @@ def deploy(
         show_plan(c, revision, scripts=False, env=env, config=config, only=only, json=json)
         return
     with command(c, "deploy", env=env, config=config, only=only, json=json) as run:
-        deployment = Deployment(run.settings, run.fleet, run.events, who=run.who)
+        show_on_github(run)
+        deployment = Deployment(
+            run.settings,
+            run.fleet,
+            run.events,
+            who=run.who,
+            no_gate=no_gate,
+            waiver=waived(no_review),
+        )
         try:
             release = deployment.run(
                 revision, wait_lock=wait_lock, confirm=_agrees if not yes else lambda _: True
@@ -80,6 +94,8 @@ def rollback(
 ) -> None:
     """Go back to the last good release, on every host, at once."""
     from aideploy.commands.rollback import roll_back
+    from aideploy.report.github_deployment import show_on_github
 
     with command(c, "rollback", env=env, config=config, only=only, json=json) as run:
+        show_on_github(run)
         roll_back(run, to, wait_lock=wait_lock)

@@ -27,7 +27,7 @@ def status(
     from aideploy.report.choose import Shown
 
     with command(c, "status", env=env, config=config, only=only, shown=Shown.NOTHING) as run:
-        _show(ask(run), json=json)
+        show_facts(ask(run), json=json)
 
 
 @task(auto_shortflags=False, help=options())
@@ -43,7 +43,7 @@ def releases(
     from aideploy.report.choose import Shown
 
     with command(c, "releases", env=env, config=config, only=only, shown=Shown.NOTHING) as run:
-        _show(ask(run), json=json)
+        show_facts(ask(run), json=json)
 
 
 @task(auto_shortflags=False, help=options(limit="show at most so many events (30)"))
@@ -60,7 +60,7 @@ def history(
     from aideploy.report.choose import Shown
 
     with command(c, "history", env=env, config=config, only=only, shown=Shown.NOTHING) as run:
-        _show(ask(run, whole_number("--limit", limit, most=10_000)), json=json)
+        show_facts(ask(run, whole_number("--limit", limit, most=10_000)), json=json)
 
 
 @task(
@@ -91,7 +91,7 @@ def logs(
         if follow:
             reading.follow(run, _slot(slot), count)
         else:
-            _show(reading.logs(run, _slot(slot), count), json=json)
+            show_facts(reading.logs(run, _slot(slot), count), json=json)
 
 
 @task(auto_shortflags=False, help=options())
@@ -107,7 +107,7 @@ def check(
     from aideploy.report.choose import Shown
 
     with command(c, "check", env=env, config=config, only=only, shown=Shown.NOTHING) as run:
-        _show(ask(run), json=json)
+        show_facts(ask(run), json=json)
 
 
 @task(
@@ -145,7 +145,7 @@ def show_plan(
     from aideploy.report.choose import Shown
 
     with command(c, "plan", env=env, config=config, only=only, shown=Shown.NOTHING) as run:
-        _show(ask(run, revision, scripts=scripts), json=json)
+        show_facts(ask(run, revision, scripts=scripts), json=json)
 
 
 def _slot(text: str) -> Slot:
@@ -159,7 +159,8 @@ def _slot(text: str) -> Slot:
         raise UsageError(f"--slot takes {choice}, not {text!r}") from None
 
 
-def _show(facts: Facts, *, json: bool) -> None:
+def show_facts(facts: Facts, *, json: bool) -> None:
+    """Print what a command found, for people or as JSON."""
     import os
 
     from aideploy.report.facts import print_json, show

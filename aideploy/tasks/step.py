@@ -12,14 +12,17 @@ from fabric import task
 from invoke.context import Context
 from invoke.tasks import Task
 
-from aideploy.tasks.common import command, options
+from aideploy.tasks.common import NO_GATE, command, options
 
 # Their names, not `Phase` itself: importing the events is too slow for a mere --list.
-_BEFORE_SWITCH = ("open", "fetch", "install", "test", "train", "distribute", "stage")
-_DEPLOY_OPTIONS = options(
-    revision="the branch, tag or commit to take (default: [app] branch)",
-    wait_lock="wait for a lock that somebody else holds",
+_BEFORE_SWITCH = (
+    *("open", "fetch", "review", "install", "test"),
+    *("train", "evaluate", "distribute", "stage"),
 )
+_DEPLOY_OPTIONS = {
+    "revision": "the branch, tag or commit to take (default: [app] branch)",
+    "wait_lock": "wait for a lock that somebody else holds",
+}
 
 
 def _up_to(last: str, does: str) -> Task[Callable[..., None]]:
@@ -40,6 +43,34 @@ def _up_to(last: str, does: str) -> Task[Callable[..., None]]:
         with command(c, f"step.{last}", env=env, config=config, only=only, json=json) as run:
             prepare(run, Phase(last), revision, wait_lock=wait_lock)
 
+    return _made(step, last, does)
+
+
+def _past_gate(last: str, does: str) -> Task[Callable[..., None]]:
+    """Return the task that runs the phases of a deploy up to this one, behind the model gate."""
+
+    def step(
+        c: Context,
+        revision: str | None = None,
+        env: str | None = None,
+        config: str | None = None,
+        only: str | None = None,
+        no_gate: bool = False,
+        wait_lock: bool = False,
+        json: bool = False,
+    ) -> None:
+        from aideploy.commands.step import prepare
+        from aideploy.events import Phase
+
+        with command(c, f"step.{last}", env=env, config=config, only=only, json=json) as run:
+            prepare(run, Phase(last), revision, wait_lock=wait_lock, no_gate=no_gate)
+
+    return _made(step, last, does, no_gate=NO_GATE)
+
+
+def _made(
+    step: Callable[..., None], last: str, does: str, **more: str
+) -> Task[Callable[..., None]]:
     phases = ", ".join(_BEFORE_SWITCH[: _BEFORE_SWITCH.index(last) + 1])
     step.__doc__ = f"""{does}
 
@@ -47,18 +78,53 @@ def _up_to(last: str, does: str) -> Task[Callable[..., None]]:
     What users are served does not change. A later deploy fetches and builds nothing again that is
     on the hosts by then.
     """
-    made: Task[Callable[..., None]] = task(name=last, auto_shortflags=False, help=_DEPLOY_OPTIONS)(
-        step
-    )
+    made: Task[Callable[..., None]] = task(
+        name=last, auto_shortflags=False, help=options(**_DEPLOY_OPTIONS, **more)
+    )(step)
     return made
 
 
 fetch = _up_to("fetch", "Unpack the commit on every host, and stop there.")
+review = _up_to("review", "Up to review: is it approved, are its checks green?")
 install = _up_to("install", "Up to install: build the environment, or find it.")
 test = _up_to("test", "Up to test: run the project's own tests.")
 train = _up_to("train", "Up to train: make the model.")
-distribute = _up_to("distribute", "Up to distribute: put the model on the serve hosts.")
-stage = _up_to("stage", "Up to stage: prove the release beside what is live.")
+distribute = _past_gate("distribute", "Up to distribute: put the model on the serve hosts.")
+stage = _past_gate("stage", "Up to stage: prove the release beside what is live.")
+
+
+@task(
+    auto_shortflags=False,
+    help=options(
+        **_DEPLOY_OPTIONS,
+        markdown="write the verdict to this file, for a pull request",
+    ),
+)
+def evaluate(
+    c: Context,
+    revision: str | None = None,
+    env: str | None = None,
+    config: str | None = None,
+    only: str | None = None,
+    markdown: str | None = None,
+    wait_lock: bool = False,
+    json: bool = False,
+) -> None:
+    """Up to evaluate: does the model pass the model gate?
+
+    Ends with status 4 when it does not. What users are served does not change. The verdict stands
+    beside the log as Markdown, too.
+    """
+    from pathlib import Path
+
+    from aideploy.commands.step import prepare
+    from aideploy.events import Phase
+    from aideploy.report.verdict_file import VerdictFile
+
+    with command(c, "step.evaluate", env=env, config=config, only=only, json=json) as run:
+        if markdown is not None:
+            run.events.subscribe(VerdictFile(Path(markdown)))
+        prepare(run, Phase.EVALUATE, revision, wait_lock=wait_lock)
 
 
 @task(

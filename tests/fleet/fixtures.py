@@ -39,7 +39,7 @@ def small(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Project:
 @pytest.fixture
 def project(small: Project) -> Project:
     """The small app with one good release live on all three hosts."""
-    small.configure(bake="1s")
+    small.configure(bake="1s", more="")
     live = small.all_serve()
     if len(live) != 1 or live == {""} or not all(map(small.current, small.hosts)):
         small.deploy()

@@ -29,6 +29,8 @@ REPOSITORIES = PurePosixPath("/opt/repositories")
 SMALL_APP = Path(__file__).with_name("small_app")
 PATIENCE_SECONDS = 120.0
 
+ALL_AT_ONCE = 'canary = 0\nbatch = "100%"'
+
 SETTINGS = """
 [app]
 name = "{app}"
@@ -46,6 +48,10 @@ environment = {{ PIP_NO_INDEX = "1" }}
 [train]
 command = "{train}"
 environment = {train_environment}
+[[gate]]
+metric = "auc"
+min = 0.55
+max_drop = 0.2
 [serve]
 command = "{command}"
 port = {port}
@@ -56,6 +62,7 @@ timeout = "8s"
 interval = "200ms"
 [rollout]
 bake = "{bake}"
+{rollout}
 {more}
 {hosts}
 """
@@ -187,6 +194,7 @@ class Project:
             "serve": serve,
             "tables": tables,
             "bake": bake,
+            "rollout": ALL_AT_ONCE,
             "port": str(port),
             "keep_releases": str(keep_releases),
             "command": command,

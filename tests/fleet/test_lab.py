@@ -220,6 +220,12 @@ def test_the_base_is_built_only_once() -> None:
     assert (before.st_ino, before.st_ctime_ns) == (after.st_ino, after.st_ctime_ns)
 
 
+def test_a_lab_has_packages_that_others_have_not(lab3: Lab) -> None:
+    with Lab(1, packages=["runc"]) as lab:
+        assert "runc version" in lab.hosts[0].exec("runc --version").stdout
+    assert lab3.hosts[0].exec("runc --version", check=False).returncode == 127
+
+
 def test_an_environment_is_built_without_a_way_out() -> None:
     wheels = Bind(wheelhouse(["prometheus-client"]), PurePosixPath("/opt/wheels"))
     with Lab(1, binds=[wheels]) as lab:

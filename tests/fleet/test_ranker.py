@@ -62,7 +62,8 @@ def test_the_example_is_delivered_with_no_more_rights_than_setup_left_and_comes_
         tables=f"find_links = '{WHEELS}'",
         command="gunicorn app:app --bind $BIND:$PORT --workers 1 --threads 2",
         train="python train.py",
-        train_environment='{ RANKER_ROWS = "20000" }',
+        train_environment='{ RANKER_ROWS = "100000" }',
+        more="[golden]\nfile = 'golden.jsonl'\nmax_memory = '500M'\n",
     )
     revisions = ranker_versions.history(tmp_path / "ranker")
     git("-C", str(tmp_path / "ranker"), "remote", "add", "origin", str(project.bare))
@@ -73,10 +74,10 @@ def test_the_example_is_delivered_with_no_more_rights_than_setup_left_and_comes_
 
     project.set_up()
     push(revisions.first)
-    project.fab("deploy")
+    assert "10 golden answers right" in project.fab("deploy").output
     assert project.served(host) == revisions.first
     push(revisions.broken)
-    project.fab("deploy", expected=ExitStatus.ROLLED_BACK)
+    project.fab("deploy", expected=ExitStatus.REFUSED)
     assert project.served(host) == revisions.first
     push(revisions.improved)
     project.fab("deploy")

@@ -82,11 +82,20 @@ def _build(tree: Path) -> None:
     # Namespaces of its own: what debootstrap mounts and starts ends with it, however it ends.
     confined = ["unshare", "--mount", "--pid", "--fork", "--kill-child"]
     contents = ["--variant=minbase", f"--include={','.join(PACKAGES)}"]
-    _run([*confined, "debootstrap", *contents, RELEASE, str(tree), address])
-    _run(["bash", str(PREPARE), str(tree)])
+    run([*confined, "debootstrap", *contents, RELEASE, str(tree), address], apt_environment())
+    run(["bash", str(PREPARE), str(tree)], {})
 
 
-def _run(command: list[str]) -> None:
+def run(command: list[str], environment: dict[str, str]) -> None:
+    """Run a command that builds a tree.
+
+    Args:
+        command: what to run.
+        environment: variables beyond those of this process.
+
+    Raises:
+        RuntimeError: it ended badly; with the last lines that it printed.
+    """
     ran = subprocess.run(
         command,
         stdin=subprocess.DEVNULL,
@@ -94,7 +103,7 @@ def _run(command: list[str]) -> None:
         stderr=subprocess.STDOUT,
         text=True,
         errors="replace",
-        env=os.environ | _apt_proxy(),
+        env=os.environ | environment,
         check=False,
     )
     if ran.returncode != 0:
@@ -102,8 +111,8 @@ def _run(command: list[str]) -> None:
         raise RuntimeError(f"{' '.join(command)} ended with {ran.returncode}:\n{tail}")
 
 
-def _apt_proxy() -> dict[str, str]:
-    """The proxy that apt goes through, for the downloads of debootstrap."""
+def apt_environment() -> dict[str, str]:
+    """The proxy that apt goes through, for downloads of trees that are built."""
     asked = subprocess.run(
         ["apt-config", "shell", "proxy", "Acquire::http::Proxy"],
         capture_output=True,

@@ -25,8 +25,8 @@ from types import TracebackType
 from typing import Self
 
 from tests.lab import network, registry
-from tests.lab.base import base_tree
 from tests.lab.delay import Address, DelayProxy
+from tests.lab.layer import lower_layers
 
 SSH_PORT = 22
 PROXY_PORT = 2222
@@ -185,7 +185,8 @@ class Host:
         for layer in ("upper", "work", "root"):
             (self._layers / layer).mkdir(parents=True)
         own = f"upperdir={self._layers}/upper,workdir={self._layers}/work"
-        layers = f"lowerdir={base_tree()},{own}"
+        lower = ":".join(map(str, lower_layers(self._lab.packages)))
+        layers = f"lowerdir={lower},{own}"
         subprocess.run(
             ["mount", "-t", "overlay", "-o", layers, "overlay", str(self.root)], check=True
         )
@@ -281,6 +282,7 @@ class Lab:
         count: how many hosts.
         sudo: what the user `deploy` may do as root on each; `Host.grant` changes it later.
         binds: folders of this machine that every host sees.
+        packages: Debian packages that every host has beyond those of the base tree.
 
     Attributes:
         hosts: the hosts, booted.
@@ -290,16 +292,25 @@ class Lab:
         ssh_config: a file for `ssh -F` and for Fabric: names, user `deploy`, key, known hosts.
     """
 
-    def __init__(self, count: int, *, sudo: Sudo = Sudo.NONE, binds: Sequence[Bind] = ()) -> None:
+    def __init__(
+        self,
+        count: int,
+        *,
+        sudo: Sudo = Sudo.NONE,
+        binds: Sequence[Bind] = (),
+        packages: Sequence[str] = (),
+    ) -> None:
         if not 1 <= count <= network.MAX_HOSTS:
             raise ValueError(f"a lab has 1 to {network.MAX_HOSTS} hosts, not {count}")
         self.count = count
         self.binds = tuple(binds)
+        self.packages = tuple(packages)
         self._sudo = sudo
         self._writing = threading.Lock()
 
     def __enter__(self) -> Self:
-        base_tree()
+        # What is slow to build is built before the lab has anything that must be taken down.
+        lower_layers(self.packages)
         self._record = registry.claim(self.count)
         try:
             self._build()

@@ -13,7 +13,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -51,7 +51,7 @@ _TABLES: Mapping[str, Mapping[str, Any]] = {
     "install": {"requirements": []},
     "serve": {"command": "exec python3 service.py"},
     "health": {"json": {"revision": "$REVISION"}, "timeout": "3s", "interval": "100ms"},
-    "rollout": {"bake": "0s"},
+    "rollout": {"bake": "0s", "canary": 0, "batch": "100%"},
 }
 
 
@@ -133,11 +133,17 @@ class SmallProject:
         )
         return done.stdout.decode(errors="surrogateescape").strip()
 
-    def settle(self, hosts: str | None = None, **changes: Mapping[str, Any]) -> None:
+    def settle(
+        self,
+        hosts: str | None = None,
+        gates: Sequence[Mapping[str, Any]] = (),
+        **changes: Mapping[str, Any],
+    ) -> None:
         """Write hosts.toml: that of a small project, with these keys of these tables changed.
 
         Args:
             hosts: the tables of the environment; those of the sandbox if they are not given.
+            gates: the [[gate]] tables.
             changes: keys and values by table; None for a value leaves its key out.
         """
         tables: dict[str, dict[str, Any]] = {name: dict(keys) for name, keys in _TABLES.items()}
@@ -145,6 +151,7 @@ class SmallProject:
         for name, keys in changes.items():
             tables[name] = {**tables.get(name, {}), **keys}
         lines = [line for name, keys in tables.items() for line in _toml(name, keys)]
+        lines += [line for keys in gates for line in _toml("[gate]", keys)]
         environment = hosts or self.up.environment_toml(app=APP, port=self.port)
         (self.folder / "hosts.toml").write_text("\n".join([*lines, environment]))
 

@@ -119,7 +119,9 @@ def test_training_without_the_host_that_trains_is_refused(project: SmallProject)
     project.settle(hosts=hosts, train={"command": "echo weights > model"})
     assert first in hosts
 
-    project.refuses("deploy", "--only=host2", status=ExitStatus.USAGE, says="train")
+    project.refuses(
+        *("deploy", "--only=host2", "--no-gate"), status=ExitStatus.USAGE, says="the role train"
+    )
 
 
 def test_a_log_that_cannot_be_written_is_told_before_anything_begins(

@@ -196,9 +196,11 @@ def test_a_release_is_prepared_now_and_put_live_later(shop: Shop) -> None:
     assert shop.fab("step.watch").status == 0
 
 
-@pytest.mark.parametrize("phase", ["open", "fetch", "install", "test", "train", "distribute"])
+@pytest.mark.parametrize(
+    "phase", ["open", "fetch", "install", "test", "train", "evaluate", "distribute"]
+)
 def test_a_step_runs_up_to_its_phase_and_no_further(shop: Shop, phase: str) -> None:
-    phases = ["open", "fetch", "install", "test", "train", "distribute", "stage", "switch"]
+    phases = ["open", "fetch", "install", "test", "train", "evaluate", "distribute", "stage"]
     ran = shop.fab(f"step.{phase}")
     assert ran.status == 0, ran.text
     begun = {line.split()[2] for line in ran.text.splitlines() if line.startswith("[")}

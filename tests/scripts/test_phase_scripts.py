@@ -5,16 +5,22 @@ from __future__ import annotations
 import base64
 import json
 import os
+import socket
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path, PurePosixPath
 
 import pytest
 
 from aideploy.phases import distribute
 from aideploy.phases.facts import HostFacts
+from aideploy.phases.golden import proof
 from aideploy.phases.health import program
+from aideploy.phases.journal import Entry, Journal, Verdict
 from aideploy.remote.script import Script
+from aideploy.settings.golden import Golden
+from tests.scripts.calls import Calls
 from tests.scripts.running import Ran, run
 
 STAMP = "20260101T000000Z"
@@ -344,6 +350,7 @@ service_state() { echo inactive; }
 service_pid() { echo ''; }
 service_moment() { :; }
 service_log() { echo "the last line of $1"; }
+require_due() { :; }
 """
 
 
@@ -354,15 +361,23 @@ def request(command: str, *, steady: bool = False, timeout: float = 0.3) -> str:
     )  # fmt: skip
 
 
+NO_GOLDEN = ("", "", "")
+
+
 def stage(
-    root: Path, *, healthy: str = "true", linked: tuple[str, ...] = (), prove: str = "yes"
+    root: Path,
+    *,
+    healthy: str = "true",
+    linked: tuple[str, ...] = (),
+    prove: str = "yes",
+    golden: tuple[str, str, str] = NO_GOLDEN,
 ) -> Ran:
     place = root / "releases" / "20260101T000000Z-aaaaaaa"
     if not place.exists():
         release(root)
     words = (
         str(root), "app", place.name, "", "", "A='1'\n", "#!/bin/sh\n", "{}\n", '{"a": 1}', prove,
-        sys.executable, program(), request(healthy), *linked,
+        sys.executable, program(), request(healthy), *golden, *linked,
     )  # fmt: skip
     return run(Script("stage", words, libraries=("release",)), before=MANAGER)
 
@@ -384,6 +399,22 @@ def test_an_unhealthy_release_shows_what_the_service_wrote(root: Path) -> None:
     done = stage(root, healthy="echo the database is gone; exit 7")
     assert "the last line of staged" in done.lines
     assert "the database is gone" in done.result.text("fail.message")
+
+
+def test_a_release_whose_golden_requests_are_not_answered_is_stopped_and_not_whole(
+    root: Path,
+) -> None:
+    place = release(root, golden__jsonl='{"request": 1}\n')
+    settings = Golden.model_validate({"file": "golden.jsonl", "timeout": "1s"})
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        port = deaf.getsockname()[1]
+        done = stage(root, golden=proof(settings, "127.0.0.1", port))
+    assert done.code == "golden"
+    assert "is not ready: only 0 of 1 golden requests were answered" in done.result.text(
+        "fail.message"
+    )
+    assert not (place / "release.json").exists()
+    assert (root / "told").read_text().splitlines()[-1] == "stop staged"
 
 
 def test_the_environment_of_a_release_is_not_for_everybody(root: Path) -> None:
@@ -409,10 +440,16 @@ def test_a_model_too_large_for_two_is_not_started_beside(root: Path) -> None:
     assert not (root / "told").exists()
 
 
-def switch(root: Path, name: str, *, healthy: str = "true") -> Ran:
-    way = ("on", '{"live": 1}')
-    words = (str(root), "app", name, *way, sys.executable, program(), request(healthy))
-    return run(Script("switch", words, libraries=("release",)), before=MANAGER)
+def switch(
+    root: Path,
+    name: str,
+    *,
+    healthy: str = "true",
+    way: tuple[str, str] = ("on", '{"live": 1}'),
+) -> Ran:
+    asked = (sys.executable, program(), request(healthy), *NO_GOLDEN)
+    words = (str(root), "app", name, *way, *asked)
+    return run(Script("switch", words, libraries=("due", "release")), before=MANAGER)
 
 
 def test_current_moves_before_the_service_restarts(root: Path) -> None:
@@ -434,6 +471,36 @@ def test_going_back_to_nothing_stops_the_service(root: Path) -> None:
     assert switch(root, "").status == 0
     assert not (root / "current").is_symlink()
     assert (root / "told").read_text().splitlines()[-1] == "stop live"
+
+
+def test_the_way_back_is_taken_once_whoever_is_first_and_the_journal_says_when(root: Path) -> None:
+    old = release(root, release__json="{}")
+    new = release(root, "20260102T000000Z-aaaaaaa", release__json="{}")
+    switch(root, old.name)
+    (root / "due").mkdir()
+    armed = Calls(
+        "calls", libraries=("due",), body=f"root={root}\ndue_at revert 600 'goes back' <<<true"
+    )
+    assert run(armed).status == 0
+    switch(root, new.name)
+    assert (root / "due/revert").exists(), "it stays until it is confirmed, or taken"
+    line = Entry(Verdict.REVERTED, new.name, datetime(2020, 1, 1, tzinfo=UTC), "ann", "why").line()
+
+    for _ in range(2):
+        assert switch(root, old.name, way=("back", line)).status == 0
+
+    assert (root / "told").read_text().count(f"restart live releases/{old.name}") == 2
+    assert not (root / "due/revert").exists()
+    [reverted] = [
+        entry
+        for entry in Journal.parse((root / "journal.jsonl").read_bytes()).entries
+        if entry.verdict is Verdict.REVERTED
+    ]
+    assert reverted.at > datetime.now(UTC) - timedelta(minutes=1)
+    assert (reverted.release, reverted.who, reverted.why) == (new.name, "ann", "why")
+
+    ill = switch(root, old.name, way=("back", line), healthy="exit 1")
+    assert "it went back by itself: " in ill.result.text("fail.message")
 
 
 def test_a_torn_line_of_the_journal_stays_alone(root: Path) -> None:

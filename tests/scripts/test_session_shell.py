@@ -15,6 +15,7 @@ import pytest
 
 from aideploy.remote.script import Script, source
 from aideploy.remote.stream import Demultiplexer, Line, Mark
+from tests.scripts.calls import Calls, run
 
 SECONDS = 10.0
 
@@ -25,7 +26,7 @@ class Shell:
     def __init__(
         self, root: Path, *, lock: str = "lock", owner: str = "ann@laptop", idle: int = 30
     ):
-        start = Script("session", (str(root), lock, owner, str(idle)))
+        start = Script("session", (str(root), lock, owner, str(idle)), libraries=("due",))
         self.process = subprocess.Popen(
             ["bash", "-c", start.bare_text()],
             stdin=subprocess.PIPE,
@@ -217,22 +218,62 @@ def test_a_lock_taken_on_purpose_stays_and_says_why(tmp_path: Path) -> None:
     shell.process.wait(SECONDS)
 
 
-def test_silence_from_the_controller_ends_the_session_and_runs_what_was_armed(
+def leave_revert(root: Path, body: str) -> None:
+    """Leave the way back as a switch does."""
+    (root / "due").mkdir(exist_ok=True)
+    leave = Calls(
+        "calls",
+        libraries=("due",),
+        body=f"root={root}\ndue_at revert 600 'goes back' <<'END'\n{body}\nEND",
+    )
+    assert run(leave, {"HOME": str(root), "PATH": os.environ["PATH"]}).status == 0
+
+
+def test_silence_from_the_controller_ends_the_session_and_takes_the_switch_back(
     tmp_path: Path,
 ) -> None:
     shell = Shell(tmp_path, idle=1)
     shell.until("ready")
-    text = f"echo reverted > {tmp_path}/proof".encode()
-    shell.send(b"arm %d\n" % len(text) + text)
+    leave_revert(tmp_path, f"echo reverted >> {tmp_path}/proof; echo told")
     shell.process.wait(SECONDS)
+    assert (tmp_path / "proof").read_text() == "reverted\n"
+    assert not (tmp_path / "due" / "revert").exists()
+    assert (tmp_path / "revert.log").read_text().splitlines()[1:] == ["told"]
+
+
+def test_a_session_that_only_looks_takes_nothing_back(tmp_path: Path) -> None:
+    leave_revert(tmp_path, f"touch {tmp_path}/proof")
+    shell = Shell(tmp_path, lock="open")
+    shell.until("ready")
+    shell.close()
+    assert not (tmp_path / "proof").exists()
+
+
+def test_what_a_killed_session_left_unconfirmed_is_taken_back_before_the_next_one_looks(
+    shell: Shell, tmp_path: Path
+) -> None:
+    leave_revert(tmp_path, f"sleep 1; echo reverted >> {tmp_path}/proof")
+    os.kill(shell.process.pid, signal.SIGKILL)
+    shell.process.wait(SECONDS)
+    second = Shell(tmp_path)
+    kinds = [mark.kind for mark in second.until("ready") if isinstance(mark, Mark)]
+    assert (kinds[0], kinds[-1], set(kinds[1:-1])) == ("reverting", "ready", {"pong"})
+    assert (tmp_path / "proof").read_text() == "reverted\n"
+    second.close()
     assert (tmp_path / "proof").read_text() == "reverted\n"
 
 
-def test_what_was_disarmed_does_not_run(shell: Shell, tmp_path: Path) -> None:
-    text = f"echo reverted > {tmp_path}/proof".encode()
-    shell.send(b"arm %d\n" % len(text) + text + b"disarm\n")
+def test_a_way_back_that_fails_keeps_nobody_out_and_stays_for_the_host_to_try_again(
+    tmp_path: Path,
+) -> None:
+    leave_revert(tmp_path, f"echo tried >> {tmp_path}/proof; exit 1")
+    shell = Shell(tmp_path)
+    shell.until("ready")
+    shell.run("echo here")
+    assert lines(shell.until("end")) == ["here"]
     shell.close()
-    assert not (tmp_path / "proof").exists()
+    assert (tmp_path / "proof").read_text() == "tried\ntried\n"
+    assert (tmp_path / "due" / "revert").exists()
 
 
 def test_a_host_that_was_not_set_up_says_so(tmp_path: Path) -> None:
@@ -243,12 +284,11 @@ def test_a_host_that_was_not_set_up_says_so(tmp_path: Path) -> None:
 
 def test_half_a_script_never_runs(tmp_path: Path) -> None:
     whole = source("prelude") + f"touch {tmp_path}/ran\n# the rest, which never came"
-    for frame in ("run 1\nscript {} 0\n", "arm {}\n"):
-        shell = Shell(tmp_path)
-        shell.until("ready")
-        shell.send(frame.format(len(whole)).encode() + whole[:-10].encode())
-        shell.close()
-        assert not (tmp_path / "ran").exists()
+    shell = Shell(tmp_path)
+    shell.until("ready")
+    shell.send(f"run 1\nscript {len(whole)} 0\n".encode() + whole[:-10].encode())
+    shell.close()
+    assert not (tmp_path / "ran").exists()
 
 
 def test_a_cancel_that_follows_at_once_is_heard(shell: Shell) -> None:

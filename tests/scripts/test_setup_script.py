@@ -41,7 +41,11 @@ def test_a_monitor_host_gets_folders_and_no_service(folder: Path) -> None:
     assert first.status == 0, first.output
     assert str(folder / "prometheus/targets") in set_up(first.result).changed
     made = {path.name for path in (folder / "srv/ranker").iterdir()}
-    assert made == {"releases", "venvs", "models", "slots", "shared", "jobs"}
+    assert made == {
+        *("releases", "venvs", "models", "slots", "shared", "jobs"),
+        "due",
+        "due.failed",
+    }
     assert str(set_up(set_up_monitor(folder).result)) == "nothing to change"
 
 

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from getpass import getuser
 from pathlib import Path, PurePosixPath
@@ -211,6 +211,34 @@ def test_without_setup_or_supervisord_the_error_says_which(running: Home) -> Non
     configuration.write_text(configuration.read_text().replace("unix:///tmp/", "unix:///none/"))
     ran = running.call("service_start live")
     assert ran.failure == ("not-set-up", "supervisord does not answer")
+
+
+def test_what_is_due_is_run_and_setup_starts_again_what_runs_it(running: Home) -> None:
+    running.set_up()
+    leave = Calls(
+        "calls",
+        libraries=("due", *libraries(Manager.SUPERVISOR)),
+        body=f"root={running.root} app=ranker\nrequire_due\n"
+        f"due_at revert 1 'goes back' <<<'supervisorctl pid >{running.path}/proof'",
+    )
+    assert run(leave, running.environment).status == 0
+    proof = running.path / "proof"
+    assert wait_for(proof.exists)
+    # It found supervisorctl where only we know that it is.
+    assert wait_for(lambda: proof.read_text().strip().isdecimal())
+
+    running.call("supervisorctl stop ranker-due")
+    assert run(leave, running.environment).failure[0] == "not-set-up"
+    assert running.set_up().result.all("changed") == ("ranker-due restarted",)
+    assert running.call("due_runs").status == 0
+    assert running.set_up().result.all("changed") == ()
+
+
+def wait_for(holds: Callable[[], bool]) -> bool:
+    deadline = time.monotonic() + 10
+    while not holds() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return holds()
 
 
 def test_what_supervisor_refuses_is_taken_back(running: Home) -> None:

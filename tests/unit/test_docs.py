@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 import shlex
 import tomllib
@@ -19,7 +20,7 @@ from invoke.collection import Collection
 
 import aideploy
 from aideploy.settings.hosts import HostTable
-from aideploy.settings.loading import TABLES
+from aideploy.settings.loading import LISTS, TABLES
 from aideploy.settings.problems import keys_of
 
 TOP = Path(__file__).parents[2]
@@ -63,7 +64,8 @@ def commands(page: Path) -> Iterator[str]:
 
 def tasks() -> Collection:
     """The tasks of aideploy, and those that the pages write themselves."""
-    everything = aideploy.namespace()
+    # Copies: Invoke takes the help out of a task when it reads a command line.
+    everything = copy.deepcopy(aideploy.namespace())
     own = {name for page in PAGES for block in blocks(page) for name in OWN_TASK.findall(block)}
     for name in own - set(everything.tasks):
         everything.add_task(task(name=name)(lambda c: None))
@@ -95,6 +97,9 @@ def unknown_keys(document: Mapping[str, Any]) -> Iterator[str]:
                 yield from unknown_keys(overrides)
                 for host in environment.get("hosts", {}).values():
                     yield from set(host) - set(keys_of(HostTable))
+        elif name in LISTS:
+            keys = {key for table in value for key in table} - set(keys_of(LISTS[name]))
+            yield from (f"[[{name}]] {key}" for key in keys)
         elif name not in TABLES:
             yield f"[{name}]"
         else:

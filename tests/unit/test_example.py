@@ -25,6 +25,8 @@ from typing import Any
 import pytest
 
 import ranker_versions
+from aideploy.phases import golden
+from aideploy.settings.golden import Golden
 
 Version = Callable[[Path], None]
 
@@ -69,6 +71,25 @@ def test_two_processes_train_the_same_bytes(tmp_path: Path) -> None:
         models.append([each.read_bytes() for each in sorted((tmp_path / "model").iterdir())])
     assert len(models[0]) == 2
     assert models[0] == models[1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("version", [ranker_versions.first, ranker_versions.improved])
+@pytest.mark.timeout(900)
+def test_twenty_retrainings_with_other_traffic_give_the_golden_answers(
+    version: Version, tmp_path: Path
+) -> None:
+    version(tmp_path)
+    said = {}
+    for seed in range(1, 21):
+        train(tmp_path, rows=600_000, seed=seed)
+        with served(tmp_path, tmp_path / "model") as service:
+            said[seed] = golden_answers(tmp_path, int(service.url.rpartition(":")[2]))
+    assert {
+        seed: words for seed, words in said.items() if "10 golden answers right" not in words
+    } == {}
+    # They are models of their own.
+    assert len({words.partition("\n")[0] for words in said.values()}) > 10
 
 
 # Serving
@@ -314,10 +335,19 @@ def activated(
     )
 
 
-def train(folder: Path, rows: int, **environment: str) -> None:
+def golden_answers(folder: Path, port: int) -> str:
+    """What a host says when it puts the golden requests to the service."""
+    settings = Golden.model_validate({"file": "golden.jsonl"})
+    program, request, file = golden.proof(settings, "127.0.0.1", port)
+    command = [sys.executable, "-c", program, "prove", request, str(folder / file), ""]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return done.stdout + done.stderr
+
+
+def train(folder: Path, rows: int, seed: int = 1, **environment: str) -> None:
     """Train the version in the folder as a deploy does."""
     subprocess.run(
-        [sys.executable, "train.py", "--rows", str(rows)],
+        [sys.executable, "train.py", "--rows", str(rows), "--seed", str(seed)],
         cwd=folder,
         env={**os.environ, **environment},
         stdout=subprocess.DEVNULL,

@@ -23,7 +23,8 @@ def nightly(c):
         d.fetch()
         d.install()
         d.test()
-        if d.train().metrics["auc"] >= 0.7:
+        d.train()
+        if d.evaluate().blessed:
             d.rollout()
 
 

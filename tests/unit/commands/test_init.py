@@ -41,6 +41,7 @@ def project(tmp_path: Path) -> Path:
     folder.mkdir()
     (folder / "requirements.txt").write_text("flask\n")
     (folder / "train.py").write_text("print('training')\n")
+    (folder / "metrics.json").write_text('{"rows": 9, "log_loss": 0.2, "auc": 0.75}')
     (folder / "app.py").write_text(
         "import flask\napp = flask.Flask(__name__)\n@app.get('/healthz')\ndef f(): return 'ok'\n"
     )
@@ -55,8 +56,10 @@ def test_a_project_without_a_fabfile_gets_one_that_fab_understands(project: Path
     assert "training: python train.py" in ran.text
     assert "Put in" not in ran.text
 
-    (host,) = load(project / "hosts.toml", None).hosts
-    assert host.address == "gpu1.acme.example"
+    settings = load(project / "hosts.toml", None)
+    assert [host.address for host in settings.hosts] == ["gpu1.acme.example"]
+    (gate,) = settings.gates
+    assert (gate.metric, gate.max, gate.greater_is_better) == ("log_loss", 0.21, False)
     assert "  deploy " in typed(project, "fabric", "--list").text
 
 
@@ -66,6 +69,15 @@ def test_what_is_missing_is_named_with_its_line(project: Path) -> None:
     (place,) = [line for line in ran.text.splitlines() if "the address of a host" in line]
     number = int(place.split(":")[1])
     assert lines[number - 1].startswith("# address = ")
+
+
+def test_a_training_whose_metrics_are_not_known_gets_a_gate_to_fill_in(project: Path) -> None:
+    (project / "metrics.json").write_text("[]")
+    ran = typed(project, "aideploy", "init", "--address", "gpu1")
+    (place,) = [line for line in ran.text.splitlines() if "a metric of the model" in line]
+    number = int(place.split(":")[1])
+    assert (project / "hosts.toml").read_text().splitlines()[number - 1] == "[[gate]]"
+    assert load(project / "hosts.toml", None).gates
 
 
 def test_a_folder_with_nothing_in_it_is_told_all_that_is_missing(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from aideploy.commands.rollback import previous
 from aideploy.errors import (
     ExitStatus,
     HostNotReady,
+    Refused,
     SettingsError,
     Unreachable,
     UsageError,
@@ -26,7 +27,7 @@ from aideploy.remote.fleet import FleetError
 from aideploy.remote.result import Result, ScriptFailed
 from aideploy.settings import Host
 from aideploy.settings.health import Health
-from aideploy.story import ReleaseFailed, judged
+from aideploy.story import judged
 
 
 def facts(
@@ -148,13 +149,14 @@ def failed(code: str, phase: Phase) -> FleetError:
         ("no-access", Phase.FETCH, ExitStatus.NOT_READY),
         ("no-space", Phase.TRAIN, ExitStatus.NOT_READY),
         ("not-installable", Phase.INSTALL, ExitStatus.ROLLED_BACK),
-        ("tests-failed", Phase.TEST, ExitStatus.REFUSED),
         ("training-failed", Phase.TRAIN, ExitStatus.ROLLED_BACK),
         ("timeout", Phase.MODEL, ExitStatus.NOT_READY),
         ("model-refused", Phase.MODEL, ExitStatus.REFUSED),
         ("no-source", Phase.MODEL, ExitStatus.USAGE),
         ("source-down", Phase.DISTRIBUTE, ExitStatus.NOT_READY),
-        ("unhealthy", Phase.STAGE, ExitStatus.ROLLED_BACK),
+        ("unhealthy", Phase.STAGE, ExitStatus.REFUSED),
+        ("golden", Phase.STAGE, ExitStatus.REFUSED),
+        ("bad-golden", Phase.INSTALL, ExitStatus.USAGE),
         ("timeout", Phase.TRAIN, ExitStatus.ROLLED_BACK),
     ],
 )
@@ -170,7 +172,7 @@ def test_a_lost_host_counts_more_than_a_failed_release() -> None:
     lost = Unreachable("cannot connect to web2", host="web2")
     release = failed("unhealthy", Phase.STAGE).causes[0]
     assert isinstance(judged(FleetError(Phase.STAGE, (release, lost))), HostNotReady)
-    assert isinstance(judged(FleetError(Phase.STAGE, (release,))), ReleaseFailed)
+    assert isinstance(judged(FleetError(Phase.STAGE, (release,))), Refused)
 
 
 def test_a_template_that_cannot_be_rendered_is_a_mistake_in_the_settings() -> None:

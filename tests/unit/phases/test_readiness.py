@@ -10,6 +10,7 @@ import pytest
 from aideploy.phases import readiness
 from aideploy.phases.facts import HostFacts
 from aideploy.remote.result import Result
+from aideploy.services.files import managed_files
 from aideploy.settings import Settings, load
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -27,6 +28,8 @@ def settings(tmp_path: Path) -> Settings:
 
 
 def problems(settings: Settings, *found: tuple[str, str]) -> list[str]:
+    [host] = settings.hosts
+    files = (file.path for file in managed_files(settings, host, user="root"))
     facts = HostFacts(
         host="web1",
         root=PurePosixPath("/srv/app"),
@@ -37,13 +40,11 @@ def problems(settings: Settings, *found: tuple[str, str]) -> list[str]:
         git="git version 2",
         python="/usr/bin/python3",
         python_version=(3, 11),
-        files={"/etc/systemd/system/app@.service": "unreadable"}
-        | {f"/srv/app/slots/{slot}/env": "unreadable" for slot in ("live", "staged")},
+        files=dict.fromkeys(map(str, files), "unreadable"),
     )
     clock = (
         () if any(key == "clock" for key, _ in found) else (("clock", f"{NOW.timestamp():.0f}"),)
     )
-    [host] = settings.hosts
     answer = Result("check", (*found, *clock))
     return [one.what for one in readiness.problems(settings, host, facts, answer, NOW)]
 
@@ -59,6 +60,7 @@ def test_a_host_that_misses_nothing_has_no_problem(settings: Settings) -> None:
         ("no-right", "systemctl start app@live", "may not run as root: systemctl start app@live"),
         ("no-manager", "systemctl", "there is no systemctl"),
         ("no-program", "app live", "does not know app live"),
+        ("no-runner", "app-due", "app-due does not run"),
         ("no-linked-file", "/srv/app/shared/.env", "/srv/app/shared/.env is missing"),
         ("port-taken", "8000", "somebody else listens on port 8000"),
         ("no-repository", "\nPermission denied\nmore", "repository: Permission denied"),

@@ -9,6 +9,7 @@ It goes through `choose.readers` like a real command, so what one sees depends o
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
 import time
@@ -16,6 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from aideploy.events import (
+    Evaluated,
     Event,
     Events,
     Failure,
@@ -31,7 +33,9 @@ from aideploy.events import (
     RunStarted,
     StepStarted,
 )
+from aideploy.gates.model import Baseline, evaluate
 from aideploy.report.choose import readers
+from aideploy.settings.gate import Gate
 
 NASTY = (
     "\x1b[2J\x1b[31mred\x1b[0m \x1b]0;title\x07[bold]not bold[/bold] \u202egnp.exe"
@@ -50,6 +54,7 @@ def deploy(hosts: tuple[str, ...], *, fail: bool, log: Path | None) -> Iterator[
     yield from phase(Phase.FETCH, hosts, "unpacking main", "3f2a9bc")
     yield from phase(Phase.INSTALL, hosts, "building the environment", "reused")
     yield from phase(Phase.TEST, hosts[:1], "running the tests", "exit status 0")
+    yield verdict()
     yield Notice(text="no gate is configured", level="warning")
     if fail:
         yield from phase(Phase.STAGE, hosts, "starting", "ready", failed=hosts[-2:])
@@ -73,6 +78,23 @@ def deploy(hosts: tuple[str, ...], *, fail: bool, log: Path | None) -> Iterator[
         seconds=12.3,
         hosts=tuple(HostState(host=h, state="serves", release=NEW, healthy=True) for h in hosts),
         log=log,
+    )
+
+
+def verdict() -> Evaluated:
+    """A model that is better than before, with a slice that is not, and a metric not there."""
+    gates = (
+        Gate(metric="auc", min=0.7, max_drop=0.01),
+        Gate(metric="auc", slice="new_users", max_drop=0.01),
+        Gate(metric="f1", min=0.5),
+    )
+    before = {"auc": 0.76, "slices": {"new_users": {"auc": 0.71}}}
+    metrics = json.dumps({"auc": 0.77, NASTY: 1, "slices": {"new_users": {"auc": 0.61}}})
+    return Evaluated(
+        app="ranker",
+        environment="production",
+        release=NEW,
+        evaluation=evaluate(gates, metrics.encode(), Baseline(OLD, before)),
     )
 
 

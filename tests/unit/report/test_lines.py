@@ -208,7 +208,7 @@ def test_the_reader_fits_where_the_output_goes(
 
 
 def test_the_log_is_written_before_anything_is_shown(tmp_path: Path) -> None:
-    log, _ = readers(io.StringIO(), io.StringIO(), {}, json=False, log=tmp_path / "log")
+    log, *_ = readers(io.StringIO(), io.StringIO(), {}, json=False, log=tmp_path / "log")
     assert isinstance(log, LogFile)
     log(RunFinished(status=0, headline="", seconds=0))
 

@@ -52,6 +52,13 @@ def test_a_good_run_leaves_one_line_for_each_phase_and_none_of_the_output() -> N
         "✓ fetch       3 hosts       1.3s  3f2a9bc",
         "✓ install     3 hosts       1.3s  reused",
         "✓ test        gpu1          1.3s  exit status 0",
+        "    METRIC  SLICE      NOW   BASELINE  LIMIT                  VERDICT",
+        "    auc                0.77  0.76      at least 0.7           pass",
+        "    auc                0.77  0.76      worse by at most 0.01  pass",
+        "    auc     new_users  0.61  0.71      worse by at most 0.01  fail",
+        "      0.61 after 0.71 is worse by 0.1, above 0.01",
+        "    f1                                 at least 0.5           missing",
+        "      there is no such metric; there are auc, red [bold]not bol…",
         "! no gate is configured",
         "✓ stage       3 hosts       1.3s  ready",
         "✓ switch      3 hosts       1.3s  live",
@@ -145,7 +152,7 @@ def test_a_run_that_ends_without_a_last_word_gives_the_cursor_back() -> None:
     assert terminal.run("--die", "--pace", "0.05") == 1
     assert b"\x1b[?25l" in terminal.raw
     assert not terminal.cursor_hidden
-    assert terminal.lines[-1] == "✓ test        gpu1          1.3s  exit status 0"
+    assert "✓ test        gpu1          1.3s  exit status 0" in terminal.lines
 
 
 def test_a_hundred_idle_hosts_cost_next_to_nothing() -> None:

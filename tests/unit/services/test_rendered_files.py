@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from aideploy.remote.result import Result
+from aideploy.remote.script import source
 from aideploy.services.files import (
     RenderedFile,
     Validator,
@@ -44,7 +45,11 @@ def test_a_host_gets_these_files(case: str) -> None:
         for file in (CASES / case).iterdir()
         if file.name != "hosts.toml"
     }
-    assert {str(file.path): file.content for file in render(case)} == expected
+    rendered = {str(file.path): file.content for file in render(case)}
+    # The same program everywhere, put together from two of our scripts.
+    [program] = (name for name in rendered if name.endswith("/ranker/due.sh"))
+    assert rendered.pop(program).endswith(source("due_runner"))
+    assert rendered == expected
 
 
 @cases
@@ -90,6 +95,9 @@ def test_where_the_files_lie_is_known_before_the_host_is() -> None:
     assert paths == {
         "~/ranker/slots/live/env",
         "~/ranker/slots/staged/env",
+        "~/ranker/due.sh",
+        "~/.config/systemd/user/ranker-due.path",
+        "~/.config/systemd/user/ranker-due.service",
         "~/.config/systemd/user/ranker@.service",
         "~/.config/systemd/user/ranker.socket",
     }
@@ -99,14 +107,14 @@ def test_a_file_differs_when_its_text_does_or_it_is_missing_but_not_when_it_cann
     None
 ):
     files = render("systemd")
-    same, other, missing, secret, *_ = files
+    same, other, missing, secret, *rest = files
     checksums = {
         str(same.path): subprocess.run(
             ["sha256sum"], input=same.content, capture_output=True, text=True, check=True
         ).stdout.split()[0],
         str(other.path): "0" * 64,
         str(missing.path): "missing",
-        str(secret.path): "unreadable",
+        **dict.fromkeys((str(file.path) for file in (secret, *rest)), "unreadable"),
     }
     assert differing(files, checksums) == (other, missing)
 
@@ -120,7 +128,7 @@ def test_a_template_of_the_user_replaces_ours(tmp_path: Path) -> None:
     files = rendered_files(
         settings, settings.hosts[0], root=PurePosixPath("/srv/100%"), user="deploy"
     )
-    (unit,) = (file for file in files if file.path.suffix == ".service")
+    (unit,) = (file for file in files if file.template == "systemd/service.j2")
     assert unit.content.splitlines()[1:] == ["[Service]", 'ExecStart="/srv/100%%"']
 
 

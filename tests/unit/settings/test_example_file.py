@@ -11,7 +11,7 @@ import pytest
 
 from aideploy.settings import load
 from aideploy.settings.hosts import HostTable
-from aideploy.settings.loading import TABLES
+from aideploy.settings.loading import LISTS, TABLES
 from aideploy.settings.problems import keys_of
 from aideploy.settings.ssh import SshOptions
 from aideploy.settings.table import Table
@@ -60,12 +60,16 @@ def test_every_other_line_of_the_example_can_be_used(
     assert bool(settings.model.store) == (left_out is ONLY_WITH_A_SOURCE)
 
 
-TABLES_OF_THE_FILE = [*TABLES.items(), ("environments.production.hosts.gpu1", HostTable)]
+TABLES_OF_THE_FILE = [
+    *((f"[{name}]", model) for name, model in TABLES.items()),
+    *((f"[[{name}]]", model) for name, model in LISTS.items()),
+    ("[environments.production.hosts.gpu1]", HostTable),
+]
 
 
 def section(header: str) -> str:
     """What stands below a header, up to the next one."""
-    found = re.search(rf"^\[{re.escape(header)}\]\n((?:[^\[].*\n|\n)*)", text(), re.MULTILINE)
+    found = re.search(rf"^{re.escape(header)}\n((?:[^\[].*\n|\n)*)", text(), re.MULTILINE)
     assert found, header
     return found[1]
 
@@ -88,4 +92,4 @@ def test_the_example_tells_every_default_that_there_is(header: str, model: type[
 
 
 def test_the_example_stays_readable_as_toml() -> None:
-    assert set(tomllib.loads(text())) == {*TABLES, "environments"}
+    assert set(tomllib.loads(text())) == {*TABLES, *LISTS, "environments"}

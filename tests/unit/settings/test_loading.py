@@ -108,6 +108,20 @@ def test_the_smallest_file_is_enough(tmp_path: Path) -> None:
     assert host.connect_timeout == timedelta(seconds=10)
 
 
+def test_the_time_to_confirm_is_longer_than_the_bake(tmp_path: Path) -> None:
+    def confirm(rollout: str) -> timedelta:
+        return read(tmp_path, f"{SMALLEST}[rollout]\n{rollout}").rollout.confirm
+
+    assert confirm("") == timedelta(minutes=10)
+    assert confirm("bake = '20m'") == timedelta(minutes=40)
+    assert confirm("bake = '20m'\nconfirm = '21m'") == timedelta(minutes=21)
+    assert confirm("bake = '0s'\nconfirm = '1s'") == timedelta(seconds=1)
+    short = f"{SMALLEST}[rollout]\nbake = '2m'\nconfirm = '90s'"
+    assert problems(tmp_path, short) == [
+        "15: rollout.confirm: found 90 s, expected more than the bake of 120 s"
+    ]
+
+
 def test_an_environment_overrides_key_by_key(tmp_path: Path) -> None:
     production = read(tmp_path, TWO_ENVIRONMENTS, "production")
     staging = read(tmp_path, TWO_ENVIRONMENTS, "staging")
@@ -199,7 +213,7 @@ port = "80"
 strategy = "blue_green"
 image = "x"
 
-[[gate]]
+[[analysis]]
 metric = "auc"
 
 [environments.production.serve]
@@ -217,7 +231,7 @@ adress = "web1"
         ["11", "serve.port"],
         ["12", "serve.strategy"],
         ["13", "serve.image"],
-        ["15", "gate"],
+        ["15", "analysis"],
         ["19", "environments.production.serve.memory_max"],
         ["20", "environments.production.serve.port"],
         ["22", "environments.production.hosts.web1.address"],
@@ -249,6 +263,7 @@ def test_a_table_may_be_completed_by_the_environment(tmp_path: Path) -> None:
 HEAD = '[app]\nname = "ranker"\nrepository = "x"\n'
 HOST = '[environments.p.hosts.h1]\naddress = "h1"\n'
 SERVE = '[serve]\ncommand = "run"\n'
+GOLDEN = HEAD + '[golden]\nfile = "golden.jsonl"\n'
 
 
 @pytest.mark.parametrize(
@@ -285,7 +300,19 @@ SERVE = '[serve]\ncommand = "run"\n'
         (HEAD + "[[serve]]\ncommand = 'x'\n" + HOST, 4, "serve", "found a list, expected a table"),
         (HEAD + "[health]\npath = 'x'\n" + SERVE + HOST, 5, "health.path", "'/'"),
         (HEAD + "[health]\njson = { a = [] }\n" + SERVE + HOST, 5, "health.json.a", "empty list"),
-        (HEAD + "[rollout]\ncanary = 1\n" + SERVE + HOST, 5, "rollout.canary", "not in this"),
+        (HEAD + "[golden]\nlast = 3\n" + SERVE + HOST, 4, "golden.file", "missing"),
+        (GOLDEN + "tolerance = -1\n" + SERVE + HOST, 6, "golden.tolerance", "of at least 0"),
+        (GOLDEN + "tolerance_rel = nan\n" + SERVE + HOST, 6, "golden.tolerance_rel", "at least 0"),
+        (GOLDEN + "max_latency = '0s'\n" + SERVE + HOST, 6, "golden.max_latency", "longer than"),
+        (GOLDEN + "last = 0\n" + SERVE + HOST, 6, "golden.last", "at least 1"),
+        (HEAD + "[golden]\nfile = '../g'\n" + SERVE + HOST, 5, "golden.file", "without '..'"),
+        (GOLDEN + HOST + "roles = ['train']\n", 4, "golden", "nothing is served"),
+        (
+            HEAD + "[rollout]\non_inconclusive = 'hold'\n" + SERVE + HOST,
+            5,
+            "rollout.on_inconclusive",
+            "not in this",
+        ),
         (HEAD + "[notify]\n" + SERVE + HOST, 4, "notify", "not in this version yet"),
         (HEAD + "[ssh]\nzzz = 1\n" + SERVE + HOST, 5, "ssh.zzz", "known: connect_timeout, "),
         # What does not fit together.
@@ -467,3 +494,92 @@ def test_a_mark_that_an_editor_puts_before_utf_8_does_not_matter(tmp_path: Path)
     path = tmp_path / "hosts.toml"
     path.write_bytes(b"\xef\xbb\xbf" + SMALLEST.replace("\n", "\r\n").encode())
     assert load(path, None).app.name == "ranker"
+
+
+# -- lists of tables -------------------------------------------------------------------------------
+
+GATED = """\
+[app]
+name = "ranker"
+repository = "x"
+[train]
+command = "t"
+[serve]
+command = "s"
+
+[[gate]]
+metric = "auc"
+min = 0.7
+[[gate]]
+metric = "auc"
+slice = "new users"
+max_drop_rel = 0.05
+
+[environments.production.hosts.web1]
+address = "web1"
+
+[environments.staging.hosts.web2]
+address = "web2"
+[[environments.staging.gate]]
+metric = "loss"
+greater_is_better = false
+max = 1
+
+[environments.trial]
+gate = []
+[environments.trial.hosts.web3]
+address = "web3"
+"""
+
+
+def test_an_environment_has_the_gates_of_all_or_a_list_of_its_own(tmp_path: Path) -> None:
+    gates = {
+        name: [(gate.metric, gate.slice) for gate in read(tmp_path, GATED, name).gates]
+        for name in ("production", "staging", "trial")
+    }
+    assert gates == {
+        "production": [("auc", None), ("auc", "new users")],
+        "staging": [("loss", None)],
+        "trial": [],
+    }
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "key", "says"),
+    [
+        ("min = 0.7", "mim = 0.7", 11, "gate[0].mim", "did you mean min?"),
+        ("min = 0.7", "", 9, "gate[0]", "expected a limit at least: min, max"),
+        ("min = 0.7", "min = '0.7'", 11, "gate[0].min", "expected a number without quotes"),
+        ("min = 0.7", "min = true", 11, "gate[0].min", "expected a number without quotes"),
+        ("min = 0.7", "min = nan", 11, "gate[0].min", "expected a finite number"),
+        ("min = 0.7", "min = -inf", 11, "gate[0].min", "expected a finite number"),
+        ("min = 0.7", "min = 2\nmax = 1", 9, "gate[0]", "a min that is not above max"),
+        ("min = 0.7", "max_gain = -1", 11, "gate[0].max_gain", "not below 0"),
+        ("rel = 0.05", "rel = 5", 15, "gate[1].max_drop_rel", "a share from 0 to 1"),
+        ('"new users"', '" new"', 14, "gate[1].slice", "no space first or last"),
+        ('"new users"', "3", 14, "gate[1].slice", "a text in quotes"),
+        ('slice = "new users"', "", 12, "gate[1]", "gate[0] judges the same"),
+        ('metric = "loss"', "", 22, "environments.staging.gate[0].metric", "missing"),
+        ("max = 1", "max = 'x'", 25, "environments.staging.gate[0].max", "a number"),
+        ("gate = []", "gate = 3", 28, "environments.trial.gate", "below a line [[gate]]"),
+        ("gate = []", "gate = [3]", 28, "environments.trial.gate[0]", "expected a table"),
+        ("[train]\ncommand", "[train]\ntimeout", 4, "train.command", "missing"),
+    ],
+)
+def test_a_mistake_in_a_gate_is_named_with_its_line(
+    tmp_path: Path, old: str, new: str, line: int, key: str, says: str
+) -> None:
+    assert GATED.count(old) == 1
+    found = problems(tmp_path, GATED.replace(old, new))
+    assert [one for one in found if one.startswith(f"{line}: {key}: ") and says in one], found
+
+
+def test_a_table_where_a_list_belongs_is_told_how_to_write_it(tmp_path: Path) -> None:
+    (found,) = problems(tmp_path, SMALLEST + "[gate]\nmetric = 'auc'\nmin = 1\n")
+    assert found == "13: gate: found a table, expected a list of tables, each below a line [[gate]]"
+
+
+def test_a_gate_without_a_training_would_judge_nothing(tmp_path: Path) -> None:
+    text = SMALLEST.replace('[train]\ncommand = "python train.py"\n', "")
+    (found,) = problems(tmp_path, text + "[[gate]]\nmetric = 'auc'\nmin = 1\n")
+    assert "there is no [train] whose metrics could be judged" in found

@@ -41,7 +41,17 @@ def test_all_tasks_are_there_and_the_phases_one_by_one(fabfile: ModuleType) -> N
     fabfile.ns = aideploy.namespace(fabfile.__name__)
     names = set(loaded(fabfile).task_names)
     assert {"deploy", "rollback", "setup", "init", "schema"} <= names
-    phases = ("open", "fetch", "install", "test", "train", "distribute", "stage", "switch")
+    phases = (
+        "open",
+        "fetch",
+        "install",
+        "test",
+        "train",
+        "evaluate",
+        "distribute",
+        "stage",
+        "switch",
+    )
     assert {f"step.{phase}" for phase in (*phases, "watch", "finish")} <= names
     assert {"sandbox.up", "sandbox.status", "sandbox.down"} <= names
 

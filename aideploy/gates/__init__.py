@@ -1,0 +1,1 @@
+"""What judges a release before it takes traffic: rules without side effects, and who asks."""
