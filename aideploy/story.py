@@ -29,6 +29,8 @@ from aideploy.gates.review import Waiver
 from aideploy.gates.reviewing import ReviewGate
 from aideploy.gating import ModelGate, journalled, require_gate
 from aideploy.golden_file import check_before
+from aideploy.jobs import scripts as jobs
+from aideploy.jobs.detached import detached_job
 from aideploy.monitoring.targets import targets_file
 from aideploy.phases import batches, fetch, golden, install, service, test, train
 from aideploy.phases import facts as looking
@@ -73,9 +75,14 @@ _HOST_CODES = frozenset(
         "no-linked-file",
         "no-haproxy",
         "damaged",
+        "no-engine",
+        "no-gpu",
+        "not-started",
+        "job-lost",
     ]
 )
-_USAGE_CODES = frozenset(["no-revision", "no-subdirectory", "bad-golden"])
+_USAGE_CODES = frozenset(["no-revision", "no-subdirectory", "no-inputs", "no-job", "bad-golden"])
+_LOCKED_CODES = frozenset(["job-busy"])
 # Where the release was judged, no traffic has come near it.
 _REFUSALS = frozenset(
     [
@@ -282,21 +289,24 @@ class Deployment:
         if how is None:
             return None
         name = self._names(Role.TRAIN)[0]
-        scripts = [train.script(self.settings, how, self.release, self.revision)]
+        scripts = [*train.scripts(self.settings, how, self.release, self.revision, self._who)]
         others = [other for other in self._names(Role.SERVE) if other != name]
         if others:
             scripts.append(train.read_model(self.settings, how, self.release))
 
         def work(session: Session) -> Trained:
-            results = session.run(Phase.TRAIN, *scripts)
-            if others:
-                self._progress.archive = results[1].text("archive")
-            return train.read(results[0])
+            submitted, followed, kept, *read = session.run(Phase.TRAIN, *scripts)
+            if read:
+                self._progress.archive = read[0].text("archive")
+            return train.read(name, (submitted, followed, kept))
 
         self._progress.trained_on = name
-        trained = self._each(Phase.TRAIN, work, [name])[name]
+        with detached_job(name) as job:
+            trained = self._each(Phase.TRAIN, job.named_by(work), [name])[name]
         self._progress.trained = trained
         self._progress.evaluation = None
+        if trained.reused:
+            self._notice(trained.why_reused, host=name)
         for notice in trained.notices:
             self._notice(notice, host=name, level="warning")
         return trained
@@ -442,7 +452,7 @@ class Deployment:
                 targets=targets_file(self.settings, session.host),
                 stand_by=service.stand_by(self.settings, session.host),
             )
-            session.run(Phase.FINISH, script)
+            session.run(Phase.FINISH, script, jobs.prune(self.settings))
 
         self._rollout.confirm()
         self._finished = True
@@ -679,6 +689,7 @@ class Deployment:
             "gpus": list(self.facts[name].gpus),
             "model": trained.model if trained else None,
             "metrics": dict(trained.metrics) if trained else None,
+            **(trained.record() if trained else {}),
             "gate": evaluation.record() if evaluation else None,
             "review": self._review_gate.record(),
             "tests": tested.record() if tested else None,
@@ -746,7 +757,7 @@ def judged(error: FleetError) -> AideployError:
     if error.phase == Phase.OPEN:
         # Nothing of the release has been seen yet.
         kind = HostNotReady
-    if any(isinstance(cause, Locked) for cause in error.causes):
+    if any(isinstance(cause, Locked) for cause in error.causes) or codes & _LOCKED_CODES:
         kind = Locked
     elif any(isinstance(cause, HostNotReady) for cause in error.causes) or codes & _HOST_CODES:
         kind = HostNotReady

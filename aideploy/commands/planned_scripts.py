@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from aideploy.commands.asking import named
 from aideploy.events import Phase
+from aideploy.jobs import scripts as jobs
 from aideploy.monitoring.targets import targets_file
 from aideploy.phases import due, evaluate, fetch, install, service, test, train
 from aideploy.phases.facts import HostFacts
@@ -46,7 +47,7 @@ def shown(
         wanted: the revision that was asked for.
         who: who would deploy.
     """
-    by_phase: dict[Phase, dict[str, Script]] = {}
+    by_phase: dict[tuple[Phase, str], dict[str, Script]] = {}
     serving = [facts[host.name] for host in settings.with_role(Role.SERVE)]
     earlier = evaluate.earlier(serving) if settings.gates else None
     for host in settings.hosts:
@@ -55,13 +56,13 @@ def shown(
         known, brought = facts[host.name], coming[host.name]
         planned = _Planned(settings, host, known, brought, earlier, wanted, who)
         for phase, script in planned.scripts():
-            by_phase.setdefault(phase, {})[host.name] = script
+            by_phase.setdefault((phase, script.name), {})[host.name] = script
     scripts = [script for one in by_phase.values() for script in one.values()]
     shared = dict.fromkeys(name for script in scripts for name in script.libraries)
     lines = _titled("in front of every script", source("prelude"))
     for name in shared:
         lines += _titled(f"in front of those that need it: {name}", source(name))
-    for phase, by_host in by_phase.items():
+    for (phase, _), by_host in by_phase.items():
         lines += _one_phase(phase, by_host, len(settings.hosts))
     return tuple(lines)
 
@@ -114,7 +115,8 @@ class _Planned:
             yield Phase.TEST, test.script(settings, settings.test, self._release)
         if settings.train and leads:
             how = settings.train
-            yield Phase.TRAIN, train.script(settings, how, self._release, self._revision)
+            for script in train.scripts(settings, how, self._release, self._revision, self._who):
+                yield Phase.TRAIN, script
         if self._earlier and self._earlier.host == self._host.name:
             yield Phase.EVALUATE, evaluate.script(self._earlier)
         if settings.train and not leads and Role.SERVE in self._host.roles:
@@ -133,6 +135,7 @@ class _Planned:
                 stand_by=service.stand_by(settings, self._host),
             ),
         )
+        yield Phase.FINISH, jobs.prune(settings)
 
     def _fetch(self) -> Script:
         live = self._facts.current_revision

@@ -41,8 +41,13 @@ link_model() {
 # model_id FOLDER: the sha256 over the names and checksums of all files below it, so that the same
 # files have the same id on every host.
 model_id() {
+  model_manifest "$1" | sha256sum | cut -d ' ' -f 1
+}
+
+# model_manifest FOLDER: the checksum and the name of every file below it.
+model_manifest() {
   (cd -- "$1" && find . -type f ! -name .complete ! -name .file -print0 | LC_ALL=C sort -z |
-    xargs -0 -r sha256sum -- | sha256sum | cut -d ' ' -f 1)
+    xargs -0 -r sha256sum --)
 }
 
 # prove SLOT PYTHON PROGRAM REQUEST WHAT VERB: the service is started or restarted and has to become well.
