@@ -30,6 +30,8 @@ from aideploy.gates.review import Waiver
 from aideploy.gates.reviewing import ReviewGate
 from aideploy.gating import ModelGate, journalled, require_gate
 from aideploy.golden_file import check_before
+from aideploy.jobs import scripts as jobs
+from aideploy.jobs.detached import detached_job
 from aideploy.monitoring.targets import targets_file
 from aideploy.phases import batches, fetch, golden, install, service, test, train
 from aideploy.phases import facts as looking
@@ -73,13 +75,21 @@ _HOST_CODES = frozenset(
         "not-set-up",
         "no-sudo",
         "no-linked-file",
+        "no-haproxy",
         "damaged",
+        "no-engine",
+        "no-gpu",
+        "not-started",
+        "job-lost",
         "no-fsspec",
         "source-closed",
         "source-down",
     ]
 )
-_USAGE_CODES = frozenset(["no-revision", "no-source", "no-subdirectory", "bad-golden"])
+_USAGE_CODES = frozenset(
+    ["no-revision", "no-source", "no-subdirectory", "no-inputs", "no-job", "bad-golden"]
+)
+_LOCKED_CODES = frozenset(["job-busy"])
 # Where the release was judged, no traffic has come near it.
 _REFUSALS = frozenset(
     [
@@ -290,13 +300,17 @@ class Deployment:
         if how is None:
             return self._fetch_model()
         name = self._names(Role.TRAIN)[0]
-        script = train.script(self.settings, how, self.release, self.revision)
+        scripts = train.scripts(self.settings, how, self.release, self.revision, self._who)
         self._progress.trained_on = name
-        trained = self._each(
-            Phase.TRAIN, lambda session: train.read(session.run(Phase.TRAIN, script)[0]), [name]
-        )[name]
+        with detached_job(name) as job:
+            work = job.named_by(
+                lambda session: train.read(name, session.run(Phase.TRAIN, *scripts))
+            )
+            trained = self._each(Phase.TRAIN, work, [name])[name]
         self._progress.trained = trained
         self._progress.evaluation = None
+        if trained.reused:
+            self._notice(trained.why_reused, host=name)
         for notice in trained.notices:
             self._notice(notice, host=name, level="warning")
         return trained
@@ -429,8 +443,15 @@ class Deployment:
             known = self.facts[session.host.name]
             keep = service.kept(known, self.release, self.settings.app.keep_releases)
             entries = (self._entry(Verdict.GOOD),)
-            targets = targets_file(self.settings, session.host)
-            session.run(Phase.FINISH, service.finish(known, entries, keep, targets))
+            script = service.finish(
+                self.settings,
+                known,
+                entries,
+                keep,
+                targets=targets_file(self.settings, session.host),
+                stand_by=service.stand_by(self.settings, session.host),
+            )
+            session.run(Phase.FINISH, script, jobs.prune(self.settings))
 
         self._rollout.confirm()
         self._finished = True
@@ -685,6 +706,7 @@ class Deployment:
             "model": trained.model if trained else None,
             "model_source": dict(origin.record) if origin else None,
             "metrics": dict(trained.metrics) if trained else None,
+            **(trained.record() if trained else {}),
             "gate": evaluation.record() if evaluation else None,
             "review": self._review_gate.record(),
             "tests": tested.record() if tested else None,
@@ -755,7 +777,7 @@ def judged(error: FleetError) -> AideployError:
     elif error.phase in (Phase.MODEL, Phase.DISTRIBUTE) and "timeout" in codes:
         # The line to the model's source is slow, not the release.
         kind = HostNotReady
-    if any(isinstance(cause, Locked) for cause in error.causes):
+    if any(isinstance(cause, Locked) for cause in error.causes) or codes & _LOCKED_CODES:
         kind = Locked
     elif any(isinstance(cause, HostNotReady) for cause in error.causes) or codes & _HOST_CODES:
         kind = HostNotReady

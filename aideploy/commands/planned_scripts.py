@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from aideploy.commands.asking import named
 from aideploy.events import Phase
+from aideploy.jobs import scripts as jobs
 from aideploy.monitoring.targets import targets_file
 from aideploy.phases import distribute, due, evaluate, fetch, install, model, service, test, train
 from aideploy.phases.distribute import Artifact
@@ -47,7 +48,7 @@ def shown(
         wanted: the revision that was asked for.
         who: who would deploy.
     """
-    by_phase: dict[Phase, dict[str, Script]] = {}
+    by_phase: dict[tuple[Phase, str], dict[str, Script]] = {}
     serving = [facts[host.name] for host in settings.with_role(Role.SERVE)]
     earlier = evaluate.earlier(serving) if settings.gates else None
     for host in settings.hosts:
@@ -56,13 +57,13 @@ def shown(
         known, brought = facts[host.name], coming[host.name]
         planned = _Planned(settings, host, known, brought, earlier, wanted, who)
         for phase, script in planned.scripts():
-            by_phase.setdefault(phase, {})[host.name] = script
+            by_phase.setdefault((phase, script.name), {})[host.name] = script
     scripts = [script for one in by_phase.values() for script in one.values()]
     shared = dict.fromkeys(name for script in scripts for name in script.libraries)
     lines = _titled("in front of every script", source("prelude"))
     for name in shared:
         lines += _titled(f"in front of those that need it: {name}", source(name))
-    for phase, by_host in by_phase.items():
+    for (phase, _), by_host in by_phase.items():
         lines += _one_phase(phase, by_host, len(settings.hosts))
     return tuple(lines)
 
@@ -115,15 +116,26 @@ class _Planned:
             yield Phase.TEST, test.script(settings, settings.test, self._release)
         if settings.train and leads:
             how = settings.train
-            yield Phase.TRAIN, train.script(settings, how, self._release, self._revision)
+            for script in train.scripts(settings, how, self._release, self._revision, self._who):
+                yield Phase.TRAIN, script
         if self._earlier and self._earlier.host == self._host.name:
             yield Phase.EVALUATE, evaluate.script(self._earlier)
         yield from self._distributing(leads=leads)
         if settings.serve and Role.SERVE in self._host.roles:
             yield from self._serving(settings.serve)
         keep = service.kept(facts, self._release, settings.app.keep_releases)
-        targets = targets_file(settings, self._host)
-        yield Phase.FINISH, service.finish(facts, (self._entry(Verdict.GOOD),), keep, targets)
+        yield (
+            Phase.FINISH,
+            service.finish(
+                settings,
+                facts,
+                (self._entry(Verdict.GOOD),),
+                keep,
+                targets=targets_file(settings, self._host),
+                stand_by=service.stand_by(settings, self._host),
+            ),
+        )
+        yield Phase.FINISH, jobs.prune(settings)
 
     def _distributing(self, *, leads: bool) -> Iterator[tuple[Phase, Script]]:
         """Yield how the model gets to this host, as far as that is known before it is made."""

@@ -143,7 +143,7 @@ def fetch(
 
 def read(result: Result, origin: Origin) -> Trained:
     """Make a typed answer of what the script of `fetch` emitted."""
-    found = train.read(result)
+    found = train.read_kept(result)
     found = replace(found, notices=(*found.notices, *result.all("notice")))
     if found.metrics_text is None and origin.metrics:
         text = json.dumps(dict(origin.metrics)).encode()

@@ -41,8 +41,13 @@ link_model() {
 # model_id FOLDER: the sha256 over the names and checksums of all files below it, so that the same
 # files have the same id on every host. models.py computes the same.
 model_id() {
+  model_manifest "$1" | sha256sum | cut -d ' ' -f 1
+}
+
+# model_manifest FOLDER: the checksum and the name of every file below it, but for what we keep beside them.
+model_manifest() {
   (cd -- "$1" && find . -type f ! -path ./.complete ! -path ./.file ! -path ./.contents ! -path ./.arrived -print0 |
-    LC_ALL=C sort -z | xargs -0 -r sha256sum -- | sha256sum | cut -d ' ' -f 1)
+    LC_ALL=C sort -z | xargs -0 -r sha256sum --)
 }
 
 # publish_model FOLDER MODEL: what lies in FOLDER is verified and becomes models/MODEL, by one rename. From then on
@@ -75,7 +80,7 @@ require_room() {
 }
 
 # prove SLOT PYTHON PROGRAM REQUEST WHAT VERB: the service is started or restarted and has to become well.
-# WHAT: the beginning of the sentence when it does not.
+# A REQUEST without an address is put to the slot's own. WHAT: the beginning of the sentence when it does not.
 prove() {
   local slot=$1 what=$5 status=0
   moment=$(service_moment "$slot")
@@ -83,9 +88,18 @@ prove() {
   if ((status != 0)); then
     health="it could not be started"
   else
+    export_slot "$slot"
     probe "$2" "$3" "$4" "$(service_pid "$slot")" || status=$?
   fi
   ((status == 0)) || unwell "$slot" "$what$health"
+}
+
+# export_slot SLOT: what the slot tells its service, for those who ask it: BIND, PORT and SLOT.
+export_slot() {
+  set -a
+  # shellcheck source=/dev/null  # written by fab setup
+  [ ! -e "$root/slots/$1/env" ] || . "$root/slots/$1/env"
+  set +a
 }
 
 # golden SLOT PYTHON PROGRAM REQUEST FILE WHAT: recorded requests are put to the service, which has to answer
@@ -95,6 +109,7 @@ golden() {
   local answer status=0
   [ -n "$3" ] || return 0
   step "put the golden requests to it"
+  export_slot "$1"
   answer=$("$2" -c "$3" prove "$4" "$5" "$(service_pid "$1")" 2>&1) || status=$?
   printf '%s\n' "$answer"
   answer=${answer##*$'\n'}
@@ -106,7 +121,6 @@ golden() {
 unwell() {
   printf '%s\n' "-- what the service wrote last --"
   service_log "$1" 15 "${moment-}" || true
-  [ "$1" = live ] || service_stop "$1" || true
   fail unhealthy "$2" "${next-}"
 }
 

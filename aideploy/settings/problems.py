@@ -81,6 +81,11 @@ def problems_of(model: type[Table], table: Path, error: ValidationError) -> Iter
 
 def _unknown(model: type[Table], table: Path, path: Path, value: object) -> Problem:
     key = str(path[-1])
+    for name in path[len(table) : -1]:
+        # A table within the table.
+        inner = model.model_fields[str(name)].annotation
+        if isinstance(inner, type) and issubclass(inner, Table):
+            model = inner
     return Problem(path, later_key(table, key) or f"unknown key; {hint(key, keys_of(model))}")
 
 

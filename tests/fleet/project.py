@@ -48,6 +48,7 @@ environment = {{ PIP_NO_INDEX = "1" }}
 [train]
 command = "{train}"
 environment = {train_environment}
+{train_table}
 [[gate]]
 metric = "auc"
 min = 0.55
@@ -55,6 +56,7 @@ max_drop = 0.2
 [serve]
 command = "{command}"
 port = {port}
+strategy = "{strategy}"
 {serve}
 [health]
 json = {{ revision = "$REVISION" }}
@@ -149,6 +151,7 @@ class Project:
         folder: an empty folder for hosts.toml, fabfile.py and the repository.
         hosts: the hosts that take part; all by default.
         roles: of hosts that have not both the roles train and serve.
+        strategy: of [serve].
         serve, app_table, tables: more lines of [serve], of [app] and of [install].
         command, train, train_environment: of an app that is not the small one.
         more: more tables.
@@ -164,6 +167,7 @@ class Project:
         *,
         hosts: Sequence[Host] = (),
         roles: Mapping[str, Sequence[str]] | None = None,
+        strategy: str = "recreate",
         serve: str = "",
         app_table: str = "",
         tables: str = "",
@@ -191,6 +195,7 @@ class Project:
             "app_table": app_table,
             "key": lab.key,
             "known_hosts": lab.known_hosts,
+            "strategy": strategy,
             "serve": serve,
             "tables": tables,
             "bake": bake,
@@ -200,10 +205,11 @@ class Project:
             "command": command,
             "train": train,
             "train_environment": train_environment,
+            "train_table": "",
             "more": more,
         }
         self.configure()
-        (folder / "fabfile.py").write_text("from aideploy.tasks import *\n")
+        (folder / "fabfile.py").write_text("from aideploy import namespace\n\nns = namespace()\n")
         git("init", "--quiet", "--bare", "--initial-branch=main", str(self.bare))
         git("init", "--quiet", "--initial-branch=main", str(self.source))
         git("-C", str(self.source), "remote", "add", "origin", str(self.bare))
@@ -260,6 +266,14 @@ class Project:
         self.fab("setup")
         for host in self.hosts:
             host.grant(Sudo.NONE)
+
+    def end_trainings(self) -> None:
+        """No test has to wait for a training that the one before left running."""
+        unfinished = f"cd {self.root}/jobs && ls -d */started | while IFS=/ read -r job _; do" + (
+            " [ -e $job/status.json ] || echo $job; done"
+        )
+        if any(host.exec(unfinished, check=False).stdout for host in self.hosts):
+            self.fab("train.cancel")
 
     def slow_git(self, host: Host, seconds: int) -> None:
         """Let every fetch on a host take so much longer."""

@@ -150,6 +150,10 @@ def failed(code: str, phase: Phase) -> FleetError:
         ("no-space", Phase.TRAIN, ExitStatus.NOT_READY),
         ("not-installable", Phase.INSTALL, ExitStatus.ROLLED_BACK),
         ("training-failed", Phase.TRAIN, ExitStatus.ROLLED_BACK),
+        ("out-of-memory", Phase.TRAIN, ExitStatus.ROLLED_BACK),
+        ("job-lost", Phase.TRAIN, ExitStatus.NOT_READY),
+        ("job-busy", Phase.TRAIN, ExitStatus.LOCKED),
+        ("no-inputs", Phase.TRAIN, ExitStatus.USAGE),
         ("timeout", Phase.MODEL, ExitStatus.NOT_READY),
         ("model-refused", Phase.MODEL, ExitStatus.REFUSED),
         ("no-source", Phase.MODEL, ExitStatus.USAGE),
@@ -186,8 +190,9 @@ def test_the_probe_is_asked_for_the_revision_that_was_deployed() -> None:
     wanted = Health.model_validate({"json": {"revision": "$REVISION", "ready": True}})
     asked = json.loads(health.until_healthy(wanted, "0.0.0.0", 8000, "abc"))
     assert asked["fields"] == {"revision": "abc", "ready": True}
-    assert asked["url"] == "http://127.0.0.1:8000/healthz"
+    assert (asked["host"], asked["port"], asked["path"]) == ("127.0.0.1", 8000, "/healthz")
     assert not asked["steady"]
+    assert json.loads(health.of_slot(wanted, "abc"))["host"] == "", "a slot knows its own address"
     steady = json.loads(health.staying_healthy(wanted, "10.0.0.1", 80, "abc", timedelta(minutes=2)))
     assert (steady["steady"], steady["timeout"]) == (True, 120.0)
 
@@ -195,4 +200,5 @@ def test_the_probe_is_asked_for_the_revision_that_was_deployed() -> None:
 @pytest.mark.parametrize("text", ["", "not json", "[1, 2]", "NaN"])
 def test_metrics_that_are_no_table_are_no_metrics(text: str) -> None:
     said = (("model", "m1"), ("metrics", base64.b64encode(text.encode()).decode()))
-    assert train.read(Result("train", said)).metrics == {}
+    results = (Result("job_submit"), Result("job_follow"), Result("job_keep", said))
+    assert train.read("h1", results).metrics == {}
