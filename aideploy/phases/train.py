@@ -6,7 +6,7 @@ Pure: which scripts to run and what their answers mean.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from aideploy.gates.metrics import NoMetrics, kept, parse
@@ -18,8 +18,6 @@ from aideploy.remote.script import Script
 if TYPE_CHECKING:
     from aideploy.settings import Settings
     from aideploy.settings.train import Train
-
-INLINE_BYTES = 4 * 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -97,26 +95,6 @@ def scripts(
     )
 
 
-def read_model(settings: Settings, train: Train, release: str) -> Script:
-    """Return the script that hands over the model, if it has at most `INLINE_BYTES`."""
-    return Script(
-        "read_model", (str(settings.app.deploy_to), release, str(train.outputs), str(INLINE_BYTES))
-    )
-
-
-def write_model(settings: Settings, model: str, archive: str) -> Script:
-    """Return the script that puts the model on a host and verifies it.
-
-    Args:
-        settings: of the environment.
-        model: the sha256 over its files.
-        archive: a compressed tar as base64; empty when the files came over another channel.
-    """
-    return Script(
-        "write_model", (str(settings.app.deploy_to), model, archive), libraries=("release",)
-    )
-
-
 def read(host: str, results: Sequence[Result]) -> Trained:
     """Make a typed answer of what the scripts emitted.
 
@@ -124,18 +102,19 @@ def read(host: str, results: Sequence[Result]) -> Trained:
         host: the name of the host.
         results: of `scripts`, in their order.
     """
-    submitted, followed, model = results
-    text = model.data("metrics") if model.all("metrics") else None
-    metrics, notices = _metrics(text)
-    return Trained(
-        model=model.text("model"),
-        size=model.number("bytes"),
-        metrics=metrics,
-        notices=notices,
-        metrics_text=text,
+    submitted, followed, kept_model = results
+    return replace(
+        read_kept(kept_model),
         job=read_job(host, followed),
         reused=submitted.text("reused") == "yes",
     )
+
+
+def read_kept(result: Result) -> Trained:
+    """Make a typed answer of what a script emitted that put a model among the models."""
+    text = result.data("metrics") if result.all("metrics") else None
+    metrics, notices = _metrics(text)
+    return Trained(result.text("model"), result.number("bytes"), metrics, notices, text)
 
 
 def _metrics(text: bytes | None) -> tuple[Mapping[str, Any], tuple[str, ...]]:

@@ -54,4 +54,8 @@ done
 for place in "$root"/venvs/* "$root"/models/* "$root"/models/.incoming-*; do
   if [ -d "$place" ] && [ -z "${used[$place]-}" ]; then rm -rf -- "$place"; fi
 done
+# What is known of where a model came from goes with it.
+for known in "$root"/models/.from-*; do
+  [ ! -f "$known" ] || [ -d "$root/models/$(<"$known")" ] || rm -f -- "$known"
+done
 emit pruned "$gone"

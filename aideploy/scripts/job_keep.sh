@@ -21,10 +21,7 @@ if [ ! -e "$root/models/$model/.complete" ]; then
     rm -rf -- "$new" "$job/out"
     fail damaged "the model of the job $(short "$id") is damaged: its checksum is $found, not $model" "run the same command again: it trains anew"
   fi
-  rm -rf -- "${root:?}/models/$model"
-  sync -f "$new" 2>/dev/null || sync
-  mv -T -- "$new" "$root/models/$model"
-  : >"$root/models/$model/.complete"
+  publish_model "$new" "$model"
 fi
 link_model "$release" "$model" "$outputs"
 emit model "$model"

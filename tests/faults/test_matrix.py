@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from aideploy.errors import ExitStatus
 from tests.faults.bench import Bench, Seen
 from tests.faults.matrix import ALWAYS, Cell, cells, known
 from tests.faults.table import WriteRow
@@ -39,7 +38,7 @@ def row(cell: Cell, seen: Seen, reasons: dict[object, str]) -> dict[str, str]:
         "fault": cell.fault,
         "phase": cell.phase,
         "where": cell.where,
-        "exit status": "none" if seen.status is None else str(int(ExitStatus(seen.status))),
+        "exit status": "none" if seen.status is None else str(seen.status),
         "requests": str(seen.requests),
         "failed": str(seen.failed),
         "to what was down": str(seen.excused),

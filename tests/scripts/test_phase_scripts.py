@@ -10,10 +10,12 @@ import socket
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import pytest
 
+from aideploy.phases import distribute
+from aideploy.phases.facts import HostFacts
 from aideploy.phases.golden import proof
 from aideploy.phases.health import program
 from aideploy.phases.journal import Entry, Journal, Verdict
@@ -252,18 +254,21 @@ def test_a_missing_requirements_file_is_named(root: Path) -> None:
 
 
 def test_a_model_that_arrives_damaged_is_refused(root: Path, tmp_path: Path) -> None:
-    place = release(root)
-    (place / "model").mkdir()
-    (place / "model/weights").write_text("w\n")
-    reader = Script("read_model", (str(root), place.name, "model", "100000"))
-    archive = run(reader, environment={}).result.text("archive")
-    sums = subprocess.check_output(["sha256sum", "./weights"], cwd=place / "model")
+    folder = tmp_path / "made"
+    folder.mkdir()
+    (folder / "weights").write_text("w\n")
+    sums = subprocess.check_output(["sha256sum", "./weights"], cwd=folder)
     model = hashlib.sha256(sums).hexdigest()
+    folder.rename(root / "models" / model)
+    (root / "models" / model / ".complete").touch()
+    sender = HostFacts("a", PurePosixPath(root), python=sys.executable)
+    artifact = distribute.artifact(run(distribute.read_model(sender, model)).result)
     other = tmp_path / "other"
     (other / "models").mkdir(parents=True)
 
     def write(name: str) -> Ran:
-        return run(Script("write_model", (str(other), name, archive), libraries=("release",)))
+        facts = HostFacts("b", PurePosixPath(other), python=sys.executable)
+        return run(distribute.write_model(facts, name, artifact))
 
     assert write("0" * 64).code == "damaged"
     assert not list((other / "models").iterdir())
