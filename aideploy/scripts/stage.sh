@@ -44,6 +44,20 @@ fi
 
 require_due
 
+# json_text TEXT: as JSON has it; what is no plain letter becomes a question mark.
+json_text() {
+  local LC_ALL=C text=$1
+  text=${text//\\/\\\\}
+  text=${text//\"/\\\"}
+  printf '"%s"' "${text//[^ -~]/?}"
+}
+# How it proved itself is known only now. Nothing else in the record begins a line like this.
+unknown=$'\n  "proof": null'
+if [ "$prove" = yes ]; then
+  known="${unknown% *} $(json_text "$health")"
+  release_json=${release_json/"$unknown"/"$known"}
+fi
+
 # Written last: a release with this file is whole and does not change any more.
 printf '%s' "$release_json" | replace_file "$place/release.json" 644
 journal "$line" || fail no-space "no room on the disk for the journal" "make room on the disk of the host"
