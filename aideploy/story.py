@@ -71,6 +71,7 @@ _HOST_CODES = frozenset(
         "not-set-up",
         "no-sudo",
         "no-linked-file",
+        "no-haproxy",
         "damaged",
     ]
 )
@@ -433,8 +434,15 @@ class Deployment:
             known = self.facts[session.host.name]
             keep = service.kept(known, self.release, self.settings.app.keep_releases)
             entries = (self._entry(Verdict.GOOD),)
-            targets = targets_file(self.settings, session.host)
-            session.run(Phase.FINISH, service.finish(known, entries, keep, targets))
+            script = service.finish(
+                self.settings,
+                known,
+                entries,
+                keep,
+                targets=targets_file(self.settings, session.host),
+                stand_by=service.stand_by(self.settings, session.host),
+            )
+            session.run(Phase.FINISH, script)
 
         self._rollout.confirm()
         self._finished = True

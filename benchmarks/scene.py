@@ -152,6 +152,7 @@ class Scene:
             [serve]
             command = "gunicorn app:app --bind $BIND:$PORT --workers 1 --threads 4"
             port = {app.port}
+            strategy = "recreate"
             [health]
             json = {{ revision = "$REVISION" }}
             [rollout]

@@ -12,11 +12,11 @@ from aideploy.events import HostState, Phase
 from aideploy.golden_file import lines_of, place, replace
 from aideploy.phases import golden as asking
 from aideploy.phases.golden import Recorded
-from aideploy.phases.service import bind
 from aideploy.remote.result import Result
 from aideploy.remote.session import Lock, Session
 from aideploy.running import Run
 from aideploy.scripts.golden_file import KEYS, MOST_LINES, Line
+from aideploy.services.manager import bind
 from aideploy.settings import Host, Role, Settings
 from aideploy.settings.golden import Golden
 
@@ -100,7 +100,7 @@ def _wanted(settings: Settings) -> tuple[Golden, Host]:
 
 def _ask(run: Run, golden: Golden, host: Host, lines: Sequence[Line]) -> Result:
     assert run.settings.serve is not None, "[golden] needs a [serve]"
-    address, port = bind(run.settings, host), run.settings.serve.port
+    address, port = bind(run.settings.serve, host), run.settings.serve.port
     script = asking.record(run.settings, golden, address, port, lines)
 
     def work(session: Session) -> Result:

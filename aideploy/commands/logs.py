@@ -14,7 +14,7 @@ from aideploy.remote.script import Script
 from aideploy.remote.session import Session
 from aideploy.report.facts import Table, Text
 from aideploy.running import Run
-from aideploy.services.manager import Slot, libraries
+from aideploy.services.manager import Place, libraries
 from aideploy.settings import Role
 from aideploy.settings.serve import Serve
 
@@ -43,14 +43,14 @@ class Logs:
         return (Text("", tuple(f"{one.host:<{width}} | {one.line}" for one in self.lines)),)
 
 
-def logs(run: Run, slot: Slot, lines: int) -> Logs:
+def logs(run: Run, place: Place, lines: int) -> Logs:
     """Return the last so many lines of the service on every host that answers.
 
     Raises:
         UsageError: there is no service.
     """
     serve = _serve(run)
-    script = _script(run, serve, "logs", slot, lines)
+    script = _script(run, serve, "logs", place, lines)
     results, gone = ask(run, lambda host: (script,) if Role.SERVE in host.roles else ())
     answers = of_serving(run.settings, results)
     return Logs(
@@ -58,7 +58,7 @@ def logs(run: Run, slot: Slot, lines: int) -> Logs:
     )
 
 
-def follow(run: Run, slot: Slot, lines: int) -> None:
+def follow(run: Run, place: Place, lines: int) -> None:
     """Let every host show its last so many lines and then those that come, until Ctrl-C.
 
     Raises:
@@ -66,7 +66,7 @@ def follow(run: Run, slot: Slot, lines: int) -> None:
     """
     serve = _serve(run)
     opened, _ = ask(run, lambda _: ())
-    script = _script(run, serve, "follow_logs", slot, lines)
+    script = _script(run, serve, "follow_logs", place, lines)
 
     def work(session: Session) -> Result:
         return session.run(Phase.RUN, script)[0]
@@ -109,12 +109,12 @@ def _moment(line: str) -> datetime | None:
     return at if at.tzinfo else None
 
 
-def _script(run: Run, serve: Serve, name: str, slot: Slot, lines: int) -> Script:
+def _script(run: Run, serve: Serve, name: str, place: Place, lines: int) -> Script:
     app = run.settings.app
     return Script(
         name,
-        (str(app.deploy_to), app.name, slot, str(lines)),
-        libraries=libraries(serve.manager),
+        (str(app.deploy_to), app.name, place, str(lines)),
+        libraries=libraries(serve),
     )
 
 

@@ -26,8 +26,10 @@ from aideploy.report.wording import joined
 from aideploy.repository import Repository
 from aideploy.running import Run
 from aideploy.services.files import RenderedFile, installed_files, rendered_files
+from aideploy.services.manager import Slot, slots
 from aideploy.settings import Role, Settings
 from aideploy.settings.app import Source
+from aideploy.settings.serve import Serve
 from aideploy.story import INLINE_PACK_BYTES, judged
 
 
@@ -268,9 +270,7 @@ def _phases(
     yield phase(Phase.EVALUATE, *_evaluating(settings, facts))
     yield phase(Phase.DISTRIBUTE, receivers, "the model" if receivers else "nobody else needs it")
     if serve and settings.serve:
-        beside = service.proven_beside(settings)
-        proof = f"proven on port {settings.serve.slot_port}" if beside else "one model a GPU: not"
-        yield phase(Phase.STAGE, serve, f"{proof} beside what is live")
+        yield phase(Phase.STAGE, serve, f"{_proof(settings, settings.serve)} beside what is live")
         spread = batches.course(settings, serve)
         for index, hosts in enumerate(spread.batches):
             which = str(spread.batch(index))
@@ -300,6 +300,14 @@ def _watching(spread: Course) -> str:
     borne = f"if more than {spread.max_failures} fail" if spread.max_failures else "if one fails"
     then = "a person decides" if spread.holds else "all go back"
     return f"for {spread.bake.total_seconds():g} s{each}{pause}; {borne}, {then}"
+
+
+def _proof(settings: Settings, serve: Serve) -> str:
+    if not service.proven_beside(settings):
+        return "one model a GPU: not"
+    ports = slots(serve)
+    staged = [ports[Slot.STAGED]] if Slot.STAGED in ports else ports.values()
+    return f"proven on port {' or '.join(map(str, staged))}"
 
 
 def _installing(coming: Mapping[str, Coming]) -> str:

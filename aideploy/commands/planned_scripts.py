@@ -122,8 +122,17 @@ class _Planned:
         if settings.serve and Role.SERVE in self._host.roles:
             yield from self._serving(settings.serve)
         keep = service.kept(facts, self._release, settings.app.keep_releases)
-        targets = targets_file(settings, self._host)
-        yield Phase.FINISH, service.finish(facts, (self._entry(Verdict.GOOD),), keep, targets)
+        yield (
+            Phase.FINISH,
+            service.finish(
+                settings,
+                facts,
+                (self._entry(Verdict.GOOD),),
+                keep,
+                targets=targets_file(settings, self._host),
+                stand_by=service.stand_by(settings, self._host),
+            ),
+        )
 
     def _fetch(self) -> Script:
         live = self._facts.current_revision

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from aideploy.errors import UsageError
 from aideploy.events import Notice, Phase, ReleaseKnown
@@ -67,9 +67,16 @@ def roll_back(run: Run, to: str | None, *, wait_lock: bool = False) -> None:
 
     def finish(session: Session) -> None:
         facts = serve[session.host.name]
-        session.run(
-            Phase.FINISH, service.finish(facts, _verdicts(run, facts, release), facts.releases)
+        # What was left is bad, and is no release to stand by.
+        beside = service.stand_by(settings, session.host) is not None
+        script = service.finish(
+            settings,
+            facts,
+            _verdicts(run, facts, release),
+            facts.releases,
+            stand_by=timedelta(0) if beside else None,
         )
+        session.run(Phase.FINISH, script)
 
     conclude(run.fleet, run.events, finish, tuple(serve))
     run.headline = f"back on {release} on {len(serve)} hosts"

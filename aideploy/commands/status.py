@@ -16,6 +16,7 @@ from aideploy.remote.script import Script
 from aideploy.report.facts import Table, Text
 from aideploy.running import Run
 from aideploy.services.files import differing, managed_files, rendered_files
+from aideploy.services.manager import Slot
 from aideploy.settings import Host, Settings
 
 _COLUMNS = ("HOST", "LIVE", "SINCE (UTC)", "BY", "SERVICE", "HEALTH", "MODEL", "FREE")
@@ -182,8 +183,14 @@ def _row(one: HostStatus) -> tuple[str, ...]:
         one.release or "nothing",
         f"{one.since:%Y-%m-%d %H:%M}" if one.since else "",
         one.by,
-        now.service,
+        _service(now),
         health,
         now.model[:7],
         f"{one.free / 1024**3:.1f} GB" if one.free else "",
     )
+
+
+def _service(now: Condition) -> str:
+    """Return how the service is, and in which slot where that changes."""
+    named = now.service and now.slot not in ("", Slot.LIVE)
+    return f"{now.service} ({now.slot})" if named else now.service

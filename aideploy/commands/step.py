@@ -133,7 +133,9 @@ def make_room(run: Run, *, wait_lock: bool) -> None:
     def work(session: Session) -> int:
         facts = known[session.host.name]
         keep = service.kept_now(facts, settings.app.keep_releases)
-        return session.run(Phase.FINISH, service.finish(facts, (), keep))[0].number("pruned")
+        return session.run(Phase.FINISH, service.finish(settings, facts, (), keep))[0].number(
+            "pruned"
+        )
 
     deleted = run.fleet.each(Phase.FINISH, work)
     run.hosts = tuple(_state(known[name], count) for name, count in deleted.items())

@@ -11,10 +11,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from aideploy.phases import health
-from aideploy.phases.service import bind
 from aideploy.remote.result import Result
 from aideploy.remote.script import Script
-from aideploy.services.manager import libraries
+from aideploy.services.manager import bind, libraries
 from aideploy.settings.hosts import Role
 
 if TYPE_CHECKING:
@@ -42,6 +41,7 @@ class Condition:
 
     Args:
         revision, subject, model: of the live release, as its release.json says.
+        slot: the one that is live; empty where nothing is served.
         service: active, activating, failed, inactive or missing; empty where nothing is served.
         healthy: None where nobody could be asked.
         health: in words.
@@ -55,6 +55,7 @@ class Condition:
     revision: str = ""
     subject: str = ""
     model: str = ""
+    slot: str = ""
     service: str = ""
     healthy: bool | None = field(default=None)
     health: str = ""
@@ -68,7 +69,7 @@ class Condition:
 def script(settings: Settings, host: Host) -> Script:
     """Return the script that asks, in the one round trip that opens the session."""
     serve = settings.serve if Role.SERVE in host.roles else None
-    request = health.asked_once(settings.health, bind(settings, host), serve.port) if serve else ""
+    request = health.asked_once(settings.health, bind(serve, host), serve.port) if serve else ""
     return Script(
         "status",
         (
@@ -79,7 +80,7 @@ def script(settings: Settings, host: Host) -> Script:
             health.program(),
             request,
         ),
-        libraries=("release", *libraries(serve.manager)) if serve else (),
+        libraries=("release", *libraries(serve)) if serve else (),
     )
 
 
@@ -96,6 +97,7 @@ def read(result: Result) -> Condition:
         revision=str(record.get("revision") or ""),
         subject=str(record.get("subject") or ""),
         model=str(record.get("model") or ""),
+        slot=result.text("slot"),
         service=result.text("service"),
         healthy=answer == "yes" if answer else None,
         health=result.text("health").removeprefix("not healthy after 0 s: "),

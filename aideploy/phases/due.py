@@ -37,7 +37,7 @@ def arm(settings: Settings, facts: HostFacts, back: Script) -> Script:
             f"goes back to {facts.previous or 'nothing'} unless what is live is confirmed",
             back.text(),
         ),
-        libraries=("due", *libraries(settings.serve.manager)),
+        libraries=("due", *libraries(settings.serve)),
     )
 
 

@@ -32,6 +32,11 @@ def until_healthy(health: Health, bind: str, port: int, revision: str) -> str:
     return _request(health, bind, port, revision, health.timeout, steady=False)
 
 
+def of_slot(health: Health, revision: str) -> str:
+    """Return the request "tell me when it is well" for a slot, which knows its own address."""
+    return _request(health, "", 0, revision, health.timeout, steady=False)
+
+
 def staying_healthy(
     health: Health, bind: str, port: int, revision: str, length: timedelta, until: str = ""
 ) -> str:
@@ -64,8 +69,6 @@ def _request(
     steady: bool,
     until: str = "",
 ) -> str:
-    reached = address(bind)
-    place = f"[{reached}]" if ":" in reached else reached
     fields = {
         name: value.replace("$REVISION", revision) if isinstance(value, str) else value
         for name, value in health.json_fields.items()
@@ -74,8 +77,7 @@ def _request(
     }
     return json.dumps(
         {
-            "url": f"http://{place}:{port}{health.path}",
-            "host": reached,
+            "host": address(bind),
             "port": port,
             "path": health.path,
             "status": health.status,

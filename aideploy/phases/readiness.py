@@ -13,16 +13,17 @@ from typing import TYPE_CHECKING
 from aideploy.phases import facts as looking
 from aideploy.phases import health
 from aideploy.phases.facts import HostFacts
-from aideploy.phases.service import bind
 from aideploy.remote.result import Result
 from aideploy.remote.script import Script
 from aideploy.services.files import Validator, differing, rendered_files
-from aideploy.services.manager import libraries
+from aideploy.services.manager import bind, libraries, slot_bind, slots
 from aideploy.settings.app import Source
 from aideploy.settings.hosts import Role
+from aideploy.settings.serve import Strategy
 
 if TYPE_CHECKING:
     from aideploy.settings import Host, Settings
+    from aideploy.settings.serve import Serve
 
 MOST_SKEW = timedelta(seconds=10)
 _GRANT = "NOPASSWD: "
@@ -54,15 +55,25 @@ def script(settings: Settings, host: Host, facts: HostFacts) -> Script:
             settings.install.python,
             pulled,
             app.branch,
-            health.address(bind(settings, host)) if serves else "",
-            str(serve.port if serve else 0),
-            str(serve.slot_port if serve else 0),
+            _slots(serve, host) if serve else "",
+            _users(serve, host) if serve else "",
             str(len(linked) if serves else 0),
             *(linked if serves else ()),
             *_rights(settings, host, facts),
         ),
-        libraries=libraries(serve.manager) if serve else (),
+        libraries=("ports", *libraries(serve)) if serve else (),
     )
+
+
+def _slots(serve: Serve, host: Host) -> str:
+    reached = health.address(slot_bind(serve, host))
+    return " ".join(f"{slot}={reached}:{port}" for slot, port in slots(serve).items())
+
+
+def _users(serve: Serve, host: Host) -> str:
+    """Return the address that HAProxy listens on, where there is one."""
+    in_front = serve.strategy is Strategy.BLUE_GREEN
+    return f"{health.address(bind(serve, host))}:{serve.port}" if in_front else ""
 
 
 def problems(
@@ -114,10 +125,16 @@ def _found(settings: Settings, facts: HostFacts, found: Result) -> Iterator[tupl
             yield f"{runner} does not run, which takes back what nobody confirms", "fab setup"
         for program in found.all("no-program"):
             yield f"its service manager does not know {program}", "fab setup"
-    for port in found.all("port-taken"):
+    for taken in found.all("port-taken"):
+        port, _, who = taken.partition(" ")
         yield (
-            f"somebody else listens on port {port}",
-            "end that program, or choose another [serve] port or slot_port",
+            f"{who} listens on port {port}",
+            "end that program, or choose other ports in [serve]",
+        )
+    if unit := found.text("no-haproxy"):
+        yield (
+            f"its HAProxy does not run: {unit}",
+            f"fab setup; on that host: systemctl status {unit}",
         )
     if said := found.text("no-repository"):
         lines = [line for line in said.splitlines() if line.strip()]

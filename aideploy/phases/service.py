@@ -7,6 +7,7 @@ Pure: which script to run on which host and what its answer means. The functions
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -19,7 +20,9 @@ from aideploy.phases.facts import HostFacts
 from aideploy.phases.journal import Entry, Verdict
 from aideploy.remote.result import Result
 from aideploy.remote.script import Script, Secret
-from aideploy.services.manager import libraries
+from aideploy.services.manager import bind, libraries
+from aideploy.settings.hosts import Role
+from aideploy.settings.serve import Strategy
 
 if TYPE_CHECKING:
     from aideploy.settings import Host, Settings
@@ -82,11 +85,8 @@ class Staging:
 
 
 def stage(settings: Settings, host: Host, facts: HostFacts, staging: Staging) -> Script:
-    """Return the script that makes the release whole and proves it in the staged slot."""
+    """Return the script that makes the release whole and proves it beside what is live."""
     serve = _serve(settings)
-    request = health.until_healthy(
-        settings.health, bind(settings, host), serve.slot_port, staging.revision
-    )
     return Script(
         "stage",
         (
@@ -102,11 +102,13 @@ def stage(settings: Settings, host: Host, facts: HostFacts, staging: Staging) ->
             "yes" if proven_beside(settings) else "no",
             settings.install.python,
             health.program(),
-            request,
-            *golden.proof(settings.golden, bind(settings, host), serve.slot_port),
+            health.of_slot(settings.health, staging.revision),
+            *golden.proof(settings.golden, "", 0),
+            stop_seconds(serve),
+            _stop_old_job(settings, facts),
             *(f"{item.path}/" if item.directory else str(item.path) for item in serve.linked),
         ),
-        libraries=_libraries(_serve(settings)),
+        libraries=("due", *_libraries(serve)),
     )
 
 
@@ -133,9 +135,8 @@ def switch(
         direction: on to a release, or back from one that failed.
         entries: what goes to the journal.
     """
-    request = health.until_healthy(
-        settings.health, bind(settings, host), _serve(settings).port, target.revision
-    )
+    serve = _serve(settings)
+    request = health.until_healthy(settings.health, bind(serve, host), serve.port, target.revision)
     return Script(
         "switch",
         (
@@ -147,13 +148,32 @@ def switch(
             settings.install.python,
             health.program(),
             request,
+            health.of_slot(settings.health, target.revision),
             *golden.proof(
                 settings.golden if _is_unproven(settings, facts, target, direction) else None,
-                bind(settings, host),
-                _serve(settings).port,
+                bind(serve, host),
+                serve.port,
             ),
+            stop_seconds(serve),
+            _stop_old_job(settings, facts),
         ),
-        libraries=("due", *_libraries(_serve(settings))),
+        libraries=("due", *_libraries(serve)),
+    )
+
+
+def _stop_old_job(settings: Settings, facts: HostFacts) -> str:
+    """Return the text of `stop_old`; empty where never two releases run at once."""
+    beside = _serve(settings).strategy is Strategy.BLUE_GREEN
+    return stop_old(settings, facts).text() if beside else ""
+
+
+def stop_old(settings: Settings, facts: HostFacts) -> Script:
+    """Return the script that stops what is not live, which a host runs by itself when it is due."""
+    serve = _serve(settings)
+    return Script(
+        "stop_old",
+        (str(facts.root), settings.app.name, settings.install.python, stop_seconds(serve)),
+        libraries=libraries(serve),
     )
 
 
@@ -184,7 +204,7 @@ def watch(
     """
     request = health.staying_healthy(
         settings.health,
-        bind(settings, host),
+        bind(_serve(settings), host),
         _serve(settings).port,
         revision,
         length,
@@ -204,22 +224,45 @@ def watch(
 
 
 def finish(
+    settings: Settings,
     facts: HostFacts,
     entries: tuple[Entry, ...],
     keep: Iterable[str],
+    *,
     targets: tuple[str, str] = ("", ""),
+    stand_by: timedelta | None = None,
 ) -> Script:
     """Return the script that writes the last word to the journal and makes room.
 
     Args:
-        facts: of the host.
+        settings, facts: of the host.
         entries: what goes to the journal.
         keep: the releases that stay.
         targets: path and content of the file for Prometheus; empty where none is wanted.
+        stand_by: how long the old release stands by from now on; None where none does.
     """
     return Script(
-        "finish", (str(facts.root), _lines(entries), *keep, "--", *targets), libraries=("release",)
+        "finish",
+        (
+            str(facts.root),
+            settings.app.name,
+            _lines(entries),
+            "" if stand_by is None else _seconds(stand_by),
+            "" if stand_by is None else stop_old(settings, facts).text(),
+            *keep,
+            "--",
+            *targets,
+        ),
+        libraries=("release",) if stand_by is None else ("due", *_libraries(_serve(settings))),
     )
+
+
+def stand_by(settings: Settings, host: Host) -> timedelta | None:
+    """Return how long an old release stands by on the host; None where there is no second slot."""
+    serve = settings.serve
+    if serve is None or Role.SERVE not in host.roles or serve.strategy is not Strategy.BLUE_GREEN:
+        return None
+    return serve.keep_old
 
 
 def kept(facts: HostFacts, release: str, keep_releases: int) -> tuple[str, ...]:
@@ -285,12 +328,8 @@ def _staged(facts: HostFacts) -> set[str]:
 
 def proven_beside(settings: Settings) -> bool:
     """Whether a release is started beside the live one: not where a GPU holds only one model."""
-    return settings.serve is None or settings.serve.gpus == 0
-
-
-def bind(settings: Settings, host: Host) -> str:
-    """Return the address that the service listens on, on this host."""
-    return host.bind or _serve(settings).bind
+    serve = settings.serve
+    return serve is None or serve.gpus == 0 or serve.strategy is Strategy.BLUE_GREEN
 
 
 def read_health(result: Result) -> Health:
@@ -303,7 +342,16 @@ def _lines(entries: Iterable[Entry]) -> str:
 
 
 def _libraries(serve: Serve) -> tuple[str, ...]:
-    return ("release", *libraries(serve.manager))
+    return ("release", *libraries(serve))
+
+
+def stop_seconds(serve: Serve) -> str:
+    """Return how long a stopping service may finish its requests."""
+    return _seconds(serve.stop_timeout)
+
+
+def _seconds(length: timedelta) -> str:
+    return str(math.ceil(length.total_seconds()))
 
 
 def _serve(settings: Settings) -> Serve:

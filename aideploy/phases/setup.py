@@ -13,9 +13,9 @@ from pathlib import PurePosixPath
 from aideploy.remote.result import Result
 from aideploy.remote.script import Script
 from aideploy.services.files import rendered_files
-from aideploy.services.manager import service_user
+from aideploy.services.manager import bind, service_user, slot_bind, slots
 from aideploy.settings import Host, Role, Settings
-from aideploy.settings.serve import Manager
+from aideploy.settings.serve import Manager, Serve
 
 
 @dataclass(frozen=True)
@@ -62,13 +62,20 @@ def setup(settings: Settings, host: Host, *, root: PurePosixPath, user: str) -> 
             serve.manager if serve else "none",
             serve.strategy if serve else "none",
             service_user(settings, serve) if serve and serve.manager is Manager.SYSTEMD else "",
+            _addresses(serve, host) if serve else "",
             str(targets or ""),
             str(len(linked)),
             *linked,
             *files,
         ),
-        libraries=("files",),
+        libraries=("files", "ports", "setup_haproxy"),
     )
+
+
+def _addresses(serve: Serve, host: Host) -> str:
+    """Return what the service listens on, first what users reach."""
+    own = [f"{slot_bind(serve, host)}:{port}" for port in slots(serve).values()]
+    return " ".join(dict.fromkeys([f"{bind(serve, host)}:{serve.port}", *own]))
 
 
 def set_up(result: Result) -> SetUp:

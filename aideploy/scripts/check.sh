@@ -1,16 +1,17 @@
 # shellcheck shell=bash
 # Whether a deploy would find here what it needs. Changes nothing.
 #
-#   check.sh ROOT APP SERVES MANAGER PYTHON REPOSITORY BRANCH ADDRESS LIVE_PORT STAGED_PORT COUNT LINKED… COMMAND…
+#   check.sh ROOT APP SERVES MANAGER PYTHON REPOSITORY BRANCH SLOTS USERS COUNT LINKED… COMMAND…
 #
-# SERVES: "yes" where a service runs. REPOSITORY: empty where the host need not read it. LINKED: COUNT files that
+# SERVES: "yes" where a service runs. SLOTS: SLOT=ADDRESS:PORT in one word for each. USERS: ADDRESS:PORT of HAProxy, empty
+# where none stands in front. REPOSITORY: empty where the host need not read it. LINKED: COUNT files that
 # have to lie below shared/. COMMANDs: what we have to be allowed as root. Emits a fact for each
 # thing that is missing, and the time.
 
 # shellcheck disable=SC2034  # app is for the service manager's functions
-root=$(expand "$1") app=$2 serves=$3 manager=$4 python=$5 repository=$6 branch=$7 address=$8
-live_port=$9 staged_port=${10} count=${11}
-shift 11
+root=$(expand "$1") app=$2 serves=$3 manager=$4 python=$5 repository=$6 branch=$7 slots=$8
+users=$9 count=${10}
+shift 10
 linked=("${@:1:count}")
 shift "$count"
 
@@ -39,10 +40,9 @@ is_our_socket() {
   [ "$1" = live ] && [ "$manager" != supervisor ] && ask is-active --quiet "$app.socket" 2>/dev/null
 }
 
-# listens PORT: whether somebody listens there.
-listens() {
-  # shellcheck disable=SC2016  # the inner shell fills these in
-  timeout 5 bash -c 'exec 3<>"/dev/tcp/$0/$1"' "$address" "$1" 2>/dev/null
+# say_if_taken ADDRESS:PORT
+say_if_taken() {
+  ! listens "${1%:*}" "${1##*:}" || emit port-taken "${1##*:} $(listener "${1##*:}")"
 }
 
 if [ "$serves" = yes ]; then
@@ -54,14 +54,19 @@ if [ "$serves" = yes ]; then
   if ! command -v "$program" >/dev/null; then
     emit no-manager "$program"
   else
-    for slot in live staged; do
+    for pair in $slots; do
+      slot=${pair%%=*}
       state=$(service_state "$slot")
       [ "$state" != missing ] || emit no-program "$app $slot"
-      port=${slot}_port
-      if [ "$state" != active ] && ! is_our_socket "$slot" && listens "${!port}"; then
-        emit port-taken "${!port}"
-      fi
+      if [ "$state" != active ] && ! is_our_socket "$slot"; then say_if_taken "${pair#*=}"; fi
     done
+    if [ -n "$users" ] && ! ask is-active --quiet "$app-haproxy.service"; then
+      emit no-haproxy "$app-haproxy"
+      # Before setup has changed the strategy, it is the service itself.
+      if ! ask is-active --quiet "$app-haproxy.socket" && ! is_our_socket live && [ "$(service_state live)" != active ]; then
+        say_if_taken "$users"
+      fi
+    fi
     due_runs || emit no-runner "$app-due"
   fi
 fi

@@ -1,10 +1,10 @@
 # shellcheck shell=bash
 # What the service wrote last, then what it writes, until this is ended.
 #
-#   follow_logs.sh ROOT APP SLOT LINES
+#   follow_logs.sh ROOT APP PLACE LINES
 
 # shellcheck disable=SC2034  # root and app are for the service manager's functions
-root=$(expand "$1") app=$2 slot=$3 lines=$4
+root=$(expand "$1") app=$2 slot=$(slot_at "$3") lines=$4
 
 # only_last LINES: of what is there already the last LINES, then everything. The managers begin with
 # up to 1000 lines; a pause says that the past is over.

@@ -367,6 +367,9 @@ def main(words: list[str]) -> int:
     if words[0] == "check":
         return check(words[1], words[2])
     request = json.loads(words[1])
+    if not request["host"]:
+        # It is for a slot, whose address is in our environment.
+        request["host"], request["port"] = os.environ["BIND"], int(os.environ["PORT"])
     if words[0] == "record":
         return record(request, sys.stdin.buffer.read(MOST_BYTES + 1))
     return prove(request, words[2], words[3])

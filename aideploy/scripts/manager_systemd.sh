@@ -5,11 +5,11 @@
 units_folder=/etc/systemd/system
 
 change() {
-  if ((EUID == 0)); then systemctl "$1" "$2"; else sudo -n systemctl "$1" "$2"; fi
+  if ((EUID == 0)); then systemctl "$@"; else sudo -n systemctl "$@"; fi
 }
 
 may_change() {
-  ((EUID == 0)) || sudo -n -l systemctl "$1" "$2" >/dev/null 2>&1
+  ((EUID == 0)) || sudo -n -l systemctl "$@" >/dev/null 2>&1
 }
 
 ask() {

@@ -9,7 +9,7 @@ export XDG_RUNTIME_DIR=/run/user/$EUID
 change() {
   [ -S "$XDG_RUNTIME_DIR/systemd/private" ] ||
     fail not-set-up "systemd does not run for the user $(id -un)" "fab setup"
-  systemctl --user "$1" "$2"
+  systemctl --user "$@"
 }
 
 may_change() {

@@ -4,11 +4,12 @@ Runs on the hosts, by their Python (3.8 or later, standard library only):
 
     python3 -c "$(cat probe.py)" REQUEST [PID]
 
-REQUEST is JSON: url, and host, port and path apart, status, fields (name -> value that the JSON
-answer must hold), command (asked instead of the url), timeout and interval in seconds, steady,
-until. Not steady: until the service is well, at most `timeout`. Steady: for `timeout` long, or
-until there is a file `until`, it must stay well; two bad answers in a row end it. PID is the
-service's main process: when it is gone there is nothing to wait for.
+REQUEST is JSON: host, port and path, status, fields (name -> value that the JSON answer must hold),
+command (asked instead; it gets the address as BIND and PORT), timeout and interval in seconds,
+steady, until. Without a host it is put to the address that BIND and PORT name in our environment.
+Not steady: until the service is well, at most `timeout`. Steady: for `timeout` long, or until there
+is a file `until`, it must stay well; two bad answers in a row end it. PID is the service's main
+process: when it is gone there is nothing to wait for.
 
 The last line that it prints is the result in words. Exit status 0: well.
 """
@@ -33,7 +34,7 @@ WANTED_SECONDS = 0.5
 
 def ask_url(request: dict[str, Any]) -> str | None:
     """Return None when the answer is right, otherwise what is wrong with it."""
-    url = request["url"]
+    url = url_of(request)
     try:
         head, body = get(request["host"], request["port"], request["path"])
     except ConnectionRefusedError:
@@ -50,7 +51,13 @@ def ask_url(request: dict[str, Any]) -> str | None:
         moved = header(lines, "location")
         where = ", a redirect to " + moved if moved else ""
         return f"{url} answered {words[1]}{where}, expected {request['status']}"
-    return wrong_fields(request, body)
+    return wrong_fields(request, url, body)
+
+
+def url_of(request: dict[str, Any]) -> str:
+    host = request["host"]
+    place = f"[{host}]" if ":" in host else host
+    return f"http://{place}:{request['port']}{request['path']}"
 
 
 def get(host: str, port: int, path: str) -> tuple[bytes, bytes]:
@@ -94,17 +101,17 @@ def header(lines: list[str], name: str) -> str:
     return ""
 
 
-def wrong_fields(request: dict[str, Any], body: bytes) -> str | None:
+def wrong_fields(request: dict[str, Any], url: str, body: bytes) -> str | None:
     if not request["fields"]:
         return None
     try:
         found = json.loads(body.decode("utf-8", "replace"))
     except ValueError:
-        return f"{request['url']} answered with something that is not JSON: {body[:80]!r}"
+        return f"{url} answered with something that is not JSON: {body[:80]!r}"
     for name, expected in request["fields"].items():
         value = found.get(name) if isinstance(found, dict) else None
         if value != expected:
-            return f"{request['url']} says {name} = {value!r}, expected {expected!r}"
+            return f"{url} says {name} = {value!r}, expected {expected!r}"
     return None
 
 
@@ -117,6 +124,7 @@ def ask_command(request: dict[str, Any]) -> str | None:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
+            env={**os.environ, "BIND": request["host"], "PORT": str(request["port"])},
             timeout=max(ANSWER_SECONDS, request["interval"]),
         )
     except subprocess.TimeoutExpired:
@@ -145,6 +153,9 @@ def rest(seconds: float, request: dict[str, Any]) -> None:
 
 def main() -> int:
     request = json.loads(sys.argv[1])
+    if not request["host"]:
+        # It is for a slot, whose address is in our environment.
+        request["host"], request["port"] = os.environ["BIND"], int(os.environ["PORT"])
     pid = sys.argv[2] if len(sys.argv) > 2 else ""
     ask = ask_command if request.get("command") else ask_url
     began = time.monotonic()

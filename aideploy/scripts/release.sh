@@ -46,7 +46,7 @@ model_id() {
 }
 
 # prove SLOT PYTHON PROGRAM REQUEST WHAT VERB: the service is started or restarted and has to become well.
-# WHAT: the beginning of the sentence when it does not.
+# A REQUEST without an address is put to the slot's own. WHAT: the beginning of the sentence when it does not.
 prove() {
   local slot=$1 what=$5 status=0
   moment=$(service_moment "$slot")
@@ -54,9 +54,18 @@ prove() {
   if ((status != 0)); then
     health="it could not be started"
   else
+    export_slot "$slot"
     probe "$2" "$3" "$4" "$(service_pid "$slot")" || status=$?
   fi
   ((status == 0)) || unwell "$slot" "$what$health"
+}
+
+# export_slot SLOT: what the slot tells its service, for those who ask it: BIND, PORT and SLOT.
+export_slot() {
+  set -a
+  # shellcheck source=/dev/null  # written by fab setup
+  [ ! -e "$root/slots/$1/env" ] || . "$root/slots/$1/env"
+  set +a
 }
 
 # golden SLOT PYTHON PROGRAM REQUEST FILE WHAT: recorded requests are put to the service, which has to answer
@@ -66,6 +75,7 @@ golden() {
   local answer status=0
   [ -n "$3" ] || return 0
   step "put the golden requests to it"
+  export_slot "$1"
   answer=$("$2" -c "$3" prove "$4" "$5" "$(service_pid "$1")" 2>&1) || status=$?
   printf '%s\n' "$answer"
   answer=${answer##*$'\n'}
@@ -77,7 +87,6 @@ golden() {
 unwell() {
   printf '%s\n' "-- what the service wrote last --"
   service_log "$1" 15 "${moment-}" || true
-  [ "$1" = live ] || service_stop "$1" || true
   fail unhealthy "$2" "${next-}"
 }
 

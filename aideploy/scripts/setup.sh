@@ -2,17 +2,18 @@
 # Make this host ready to be deployed to: folders, the service's user, configuration files, the
 # service manager. Run again it changes nothing.
 #
-#   setup.sh ROOT APP MANAGER STRATEGY SERVICE_USER TARGETS COUNT LINKED…
+#   setup.sh ROOT APP MANAGER STRATEGY SERVICE_USER ADDRESSES TARGETS COUNT LINKED…
 #            [PATH MODE VALIDATOR CONTENT]…
 #
 # MANAGER: systemd, systemd-user, supervisor, or none where nothing is served. SERVICE_USER: empty when
-# the service runs as us. TARGETS: the folder for Prometheus' targets, or empty. LINKED: COUNT files and, with a / at the end, folders that releases share.
+# the service runs as us. ADDRESSES: what the service listens on, ADDRESS:PORT in one word each; first that for users. TARGETS: the
+# folder for Prometheus' targets, or empty. LINKED: COUNT files and, with a / at the end, folders that releases share.
 # The rest are configuration files. Emits `changed` for all that it makes or replaces, in words, and
 # `notice` for what is left to a person. Before it changes anything it knows that it may.
 
-root=$1 app=$2 manager=$3 strategy=$4 service_user=$5 targets=$6
-linked=("${@:8:$7}")
-shift $((7 + $7))
+root=$1 app=$2 manager=$3 strategy=$4 service_user=$5 addresses=$6 targets=$7
+linked=("${@:9:$8}")
+shift $((8 + $8))
 
 # Administrators' programs are not on the path of everybody.
 PATH=$PATH:/usr/sbin:/sbin
@@ -37,7 +38,7 @@ changed() {
 # The files as they should be, by their names, and those of them that have to be put in place.
 wanted=$(mktemp -d)
 trap 'rm -rf -- "$wanted"' EXIT
-stale_targets=() stale_files=() stale_modes=() units=() sudoers=()
+stale_targets=() stale_files=() stale_modes=() units=() sudoers=() haproxy=()
 
 look_at_files() {
   local path mode validator file number=0
@@ -51,6 +52,7 @@ look_at_files() {
     case $validator in
       unit) units+=("$file") ;;
       sudoers) sudoers+=("$file") ;;
+      haproxy) haproxy+=("$file") ;;
     esac
     if ! is_installed "$file" "$path" "$mode"; then
       stale_files+=("$file") stale_targets+=("$path") stale_modes+=("$mode")
@@ -126,9 +128,12 @@ needs_root() {
     for item in "${linked[@]}"; do
       [[ $item != */ ]] || has_group "$root/shared/${item%/}" "$service_user" || return 0
     done
+    [ "$strategy" != blue_green ] || has_group "$root/haproxy" "$service_user" || return 0
   fi
   [ "$manager" = systemd ] || return 1
-  is_socket_left_over || lacks_enabled_units
+  # HAProxy is told of each change.
+  [ "$strategy" != blue_green ] || ((${#stale_files[@]} == 0)) || return 0
+  is_left_over || lacks_units
 }
 
 # has_group FOLDER GROUP
@@ -136,14 +141,42 @@ has_group() {
   [ -d "$1" ] && [ "$(stat -c %G -- "$1")" = "$2" ]
 }
 
+# is_left_over: something is there of a strategy that was given up.
+is_left_over() {
+  is_socket_left_over || is_haproxy_left_over || is_slot_left_over
+}
+
 is_socket_left_over() {
   [ "$strategy" != socket ] && [ -e "$units_folder/$app.socket" ]
 }
 
-lacks_enabled_units() {
-  ! ask is-enabled --quiet "$app@live.service" 2>/dev/null ||
-    ! ask is-enabled --quiet "$app-due.path" 2>/dev/null || ! ask is-active --quiet "$app-due.path" ||
-    { [ "$strategy" = socket ] && ! ask is-enabled --quiet "$app.socket" 2>/dev/null; }
+is_haproxy_left_over() {
+  [ "$strategy" != blue_green ] && [ -e "$units_folder/$app-haproxy.service" ]
+}
+
+# is_slot_left_over: the slots of the strategies without HAProxy, where there is one.
+is_slot_left_over() {
+  [ "$strategy" = blue_green ] && [ -e "$root/slots/live" ]
+}
+
+# wanted_units: prints what starts with the host.
+wanted_units() {
+  printf '%s\n' "$app-due.path"
+  case $strategy in
+    blue_green) printf '%s\n' "$app@blue.service" "$app@green.service" "$app-haproxy.socket" "$app-haproxy.service" ;;
+    socket) printf '%s\n' "$app@live.service" "$app.socket" ;;
+    *) printf '%s\n' "$app@live.service" ;;
+  esac
+}
+
+# lacks_units: those of the service run only where something is live.
+lacks_units() {
+  local unit
+  for unit in $(wanted_units); do
+    ask is-enabled --quiet "$unit" 2>/dev/null || return 0
+    [[ $unit != "$app-"* ]] || ask is-active --quiet "$unit" || return 0
+  done
+  return 1
 }
 
 # check_files: every program that will read one of them says that it can.
@@ -157,6 +190,9 @@ check_files() {
   if ((${#sudoers[@]})); then
     problems+=$(visudo -cf "${sudoers[0]}" 2>&1 >/dev/null) || true
   fi
+  if ((${#haproxy[@]})); then
+    problems+=$(haproxy_problems "${haproxy[0]}")
+  fi
   [ -z "$problems" ] || fail bad-file "a configuration file was refused: $problems" \
     "correct your copy in templates/, or remove it to use the one of aideploy"
 }
@@ -167,7 +203,7 @@ unit_problems() {
   local scope=--system
   [ "$manager" != systemd-user ] || scope=--user
   SYSTEMD_LOG_LEVEL=warning systemd-analyze "$scope" --man=no verify "${units[@]}" 2>&1 |
-    grep -F -e "$wanted/units/" -e "$app@" -e "$app.socket" -e "$app-due." |
+    grep -F -e "$wanted/units/" -e "$app@" -e "$app.socket" -e "$app-haproxy." -e "$app-due." |
     grep -v -F -e 'is not executable: No such file or directory' || true
 }
 
@@ -221,6 +257,14 @@ make_folders() {
   # Releases inherit the group: the service, and nobody else, reads the environment they bring.
   make_group_folder "$root/releases" 2755 "$service_user"
   [ "$manager" != none ] || return 0
+  if [ "$strategy" = blue_green ]; then
+    make_folder "$root/slots/blue"
+    make_folder "$root/slots/green"
+    # Who may enter steers HAProxy: we, and the user that it runs as.
+    make_group_folder "$root/haproxy" 2770 "$service_user"
+    [ -n "$service_user" ] || chmod 700 -- "$root/haproxy"
+    return
+  fi
   make_folder "$root/slots/live"
   make_folder "$root/slots/staged"
   if [ ! -L "$root/slots/live/release" ]; then
@@ -286,26 +330,35 @@ linger() {
 }
 
 tell_systemd() {
-  local unit enabled=("$app@live.service" "$app-due.path")
-  [ "$strategy" != socket ] || enabled+=("$app.socket")
+  local unit
   reload_units
   ! is_socket_left_over || retire_socket
-  for unit in "${enabled[@]}"; do
+  for unit in $(wanted_units); do
     if ! ask is-enabled --quiet "$unit" 2>/dev/null; then
       step "enabling $unit"
       control --quiet enable "$unit"
       changed "$unit enabled"
     fi
   done
-  [ "$strategy" != socket ] || hand_address_to_socket
+  if is_haproxy_left_over; then
+    leave_haproxy
+  elif [ "$strategy" = blue_green ]; then
+    hand_address_to_haproxy
+  elif [ "$strategy" = socket ]; then
+    hand_address_to_socket
+  fi
   look_for_due_jobs
 }
 
 reload_units() {
-  was_replaced "$units_folder/$app@.service" || was_replaced "$units_folder/$app.socket" ||
-    was_replaced "$units_folder/$app-due.path" || was_replaced "$units_folder/$app-due.service" ||
-    [ "$(ask show --property=NeedDaemonReload --value "$app@live.service")" = yes ] || return 0
-  control daemon-reload
+  local path
+  for path in "${stale_targets[@]}"; do
+    if [[ $path == "$units_folder"/* ]]; then
+      control daemon-reload
+      return
+    fi
+  done
+  [ "$(ask show --property=NeedDaemonReload --value "$app-due.service")" != yes ] || control daemon-reload
 }
 
 # Until a job is left nothing runs; then the service runs until none is left.
@@ -323,7 +376,7 @@ retire_socket() {
   control --quiet disable --now "$app.socket"
   rm -f -- "$units_folder/$app.socket" 2>/dev/null || as_root rm -f -- "$units_folder/$app.socket"
   control daemon-reload
-  control try-restart "$app@live.service"
+  [ "$strategy" = blue_green ] || control try-restart "$app@live.service"
   changed "$app.socket removed"
 }
 
@@ -384,7 +437,9 @@ if [ "$manager" = supervisor ] && ! command -v supervisorctl >/dev/null; then
   fail no-supervisor "there is no supervisorctl on the path of $me" "install supervisor on the host"
 fi
 look_at_files "$@"
+[ "$strategy" != blue_green ] || have_haproxy
 check_files
+[ -z "$addresses" ] || check_addresses
 if needs_root; then as_root true; fi
 
 make_service_user

@@ -31,7 +31,9 @@ if [ -r "$record" ]; then
 fi
 [ "$serves" = yes ] || exit 0
 
-emit service "$(service_state live)"
+slot=$(slot_at live)
+emit slot "$slot"
+emit service "$(service_state "$slot")"
 if [ -n "$revision" ]; then
   step "ask the service"
   if probe "$python" "$probe" "${request//\$REVISION/$revision}"; then emit healthy yes; else emit healthy no; fi

@@ -4,7 +4,7 @@
 #
 #   units_folder, change VERB UNIT, may_change VERB UNIT, ask WORD…, read_log WORD…
 #
-# SLOT is live or staged.
+# SLOT is live or staged, or, behind HAProxy, blue or green.
 
 # service_start SLOT: returns when the service runs, which does not say that it is healthy. Returns 1
 # when systemd could not start it.
@@ -28,6 +28,11 @@ service_stop() {
     apply stop "$app.socket"
   fi
   apply stop "$app@$1.service"
+}
+
+# service_end SLOT: like service_stop, but it returns at once.
+service_end() {
+  change --no-block stop "$app@$1.service" || service_stop "$1"
 }
 
 # service_state SLOT: prints active, activating, failed, inactive or missing. What is on its way

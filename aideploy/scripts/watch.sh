@@ -6,5 +6,6 @@
 # shellcheck disable=SC2034  # root and app are for the service manager's functions
 root=$(expand "$1") app=$2 python=$3 probe=$4 request=$5
 step "watch"
-probe "$python" "$probe" "$request" "$(service_pid live)" || unwell live "while watching: $health"
+slot=$(slot_at live)
+probe "$python" "$probe" "$request" "$(service_pid "$slot")" || unwell "$slot" "while watching: $health"
 emit health "$health"

@@ -18,7 +18,7 @@ from typing import Any
 from aideploy.remote.result import Result
 from aideploy.remote.script import source
 from aideploy.rendering import render
-from aideploy.services.manager import Slot, service_user
+from aideploy.services.manager import Slot, bind, service_user, slot_bind, slots
 from aideploy.settings import Host, Role, Settings
 from aideploy.settings.serve import Manager, Serve, Strategy
 
@@ -34,6 +34,7 @@ class Validator(StrEnum):
 
     UNIT = "unit"
     SUDOERS = "sudoers"
+    HAPROXY = "haproxy"
     NONE = "none"
 
 
@@ -87,7 +88,7 @@ def managed_files(settings: Settings, host: Host, *, user: str) -> tuple[Managed
 
 def _service_files(settings: Settings, serve: Serve, user: str) -> Iterable[ManagedFile]:
     app = settings.app.name
-    for slot in Slot:
+    for slot in slots(serve):
         path = settings.app.deploy_to / "slots" / slot / "env"
         yield ManagedFile(path, 0o644, "slot/env.j2", slot=slot)
     yield ManagedFile(settings.app.deploy_to / "due.sh", 0o755, "due.sh.j2")
@@ -102,11 +103,25 @@ def _service_files(settings: Settings, serve: Serve, user: str) -> Iterable[Mana
     for kind in ("path", "service"):
         path = units / f"{app}-due.{kind}"
         yield ManagedFile(path, 0o644, f"systemd/due.{kind}.j2", Validator.UNIT)
-    if serve.strategy is Strategy.SOCKET:
-        yield ManagedFile(units / f"{app}.socket", 0o644, "systemd/socket.j2", Validator.UNIT)
+    match serve.strategy:
+        case Strategy.SOCKET:
+            yield ManagedFile(units / f"{app}.socket", 0o644, "systemd/socket.j2", Validator.UNIT)
+        case Strategy.BLUE_GREEN:
+            yield from _haproxy_files(settings, units)
     if serve.manager is Manager.SYSTEMD and user != "root":
         path = PurePosixPath("/etc/sudoers.d") / f"aideploy-{app}"
         yield ManagedFile(path, 0o440, "sudoers.j2", Validator.SUDOERS)
+
+
+def _haproxy_files(settings: Settings, units: PurePosixPath) -> Iterable[ManagedFile]:
+    """Yield the files of an HAProxy of our own: an app never touches the one of the host."""
+    unit = units / f"{settings.app.name}-haproxy"
+    for kind in ("service", "socket"):
+        template = f"systemd/haproxy.{kind}.j2"
+        yield ManagedFile(unit.with_suffix(f".{kind}"), 0o644, template, Validator.UNIT)
+    folder = settings.app.deploy_to / "haproxy"
+    yield ManagedFile(folder / "haproxy.cfg", 0o644, "haproxy/haproxy.cfg.j2", Validator.HAPROXY)
+    yield ManagedFile(folder / "steer.py", 0o644, "haproxy/steer.py")
 
 
 def rendered_files(
@@ -142,12 +157,11 @@ def rendered_files(
 
 
 def _slot_values(serve: Serve, host: Host, slot: Slot | None) -> dict[str, Any]:
-    """Return the address, with which a slot is reached, for its own file."""
-    bind = host.bind or serve.bind
-    port = serve.slot_port if slot is Slot.STAGED else serve.port
+    """Return the address that users reach, and for a slot's own file that of the slot."""
     if slot is None:
-        return {"bind": bind, "port": port}
-    return {"variables": {"BIND": bind, "PORT": str(port), "SLOT": slot.value}}
+        return {"bind": bind(serve, host), "port": serve.port}
+    own = {"BIND": slot_bind(serve, host), "PORT": str(slots(serve)[slot]), "SLOT": slot.value}
+    return {"variables": own}
 
 
 def _service_values(
@@ -155,19 +169,27 @@ def _service_values(
 ) -> dict[str, Any]:
     """Return what all templates of a service may use."""
     app = settings.app.name
-    units = [f"{app}@{slot}.service" for slot in Slot]
+    ports = slots(serve)
+    units = [f"{app}@{slot}.service" for slot in ports]
     if serve.strategy is Strategy.SOCKET:
         units.append(f"{app}.socket")
-    opens_low_port = serve.port < _FIRST_PORT_FOR_ALL and serve.strategy is not Strategy.SOCKET
+        # systemd opens this one.
+        own_ports = [port for slot, port in ports.items() if slot is not Slot.LIVE]
+    else:
+        own_ports = list(ports.values())
     return {
         "app": app,
         "root": root,
         "user": user,
         "service_user": service_user(settings, serve),
         "scope": "user" if serve.manager is Manager.SYSTEMD_USER else "system",
-        "slots": [slot.value for slot in Slot],
+        "slots": [slot.value for slot in ports],
+        "ports": {slot.value: port for slot, port in ports.items()},
+        "blue_green": serve.strategy is Strategy.BLUE_GREEN,
+        "retry": serve.retry,
+        "python": settings.install.python,
         "units": units,
-        "low_port": opens_low_port or serve.slot_port < _FIRST_PORT_FOR_ALL,
+        "low_port": min(own_ports) < _FIRST_PORT_FOR_ALL,
         "writable": [root / "shared" / item.path for item in serve.linked if item.directory],
         "in_home": root.parts[1] in ("home", "root"),
         "gpus": serve.gpus,

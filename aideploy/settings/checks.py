@@ -146,12 +146,18 @@ def _ports(serve: Serve) -> Iterator[Problem]:
     if serve.slot_port == serve.port:
         text = f"found {serve.slot_port}, the port of the service, expected another one"
         yield Problem(("serve", "slot_port"), text)
+    if serve.port in serve.slot_ports:
+        text = f"found {serve.port}, the port that users reach, expected two others"
+        yield Problem(("serve", "slot_ports"), text)
+    if serve.slot_ports[0] == serve.slot_ports[1]:
+        text = f"found {serve.slot_ports[0]} twice, expected two ports, as both slots run at once"
+        yield Problem(("serve", "slot_ports"), text)
 
 
 def _manager(serve: Serve) -> Iterator[Problem]:
     supervisor = serve.manager is Manager.SUPERVISOR
-    if supervisor and serve.strategy is Strategy.SOCKET:
-        text = 'found "socket", which needs systemd, expected "recreate" with supervisor'
+    if supervisor and serve.strategy is not Strategy.RECREATE:
+        text = f'found "{serve.strategy}", which needs systemd, expected "recreate" with supervisor'
         yield Problem(("serve", "strategy"), text)
     if serve.user and serve.manager is not Manager.SYSTEMD:
         text = f'{serve.manager} runs the service as the user that logs in, expected no key "user"'

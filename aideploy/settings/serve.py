@@ -11,6 +11,7 @@ from aideploy.settings.table import Table, default
 from aideploy.settings.values import (
     Command,
     ControllerPath,
+    Duration,
     Environment,
     LinkedPath,
     LinuxUser,
@@ -30,6 +31,7 @@ _SLOT_DISTANCE = 10000
 class Strategy(StrEnum):
     """How a new release takes over from the one that runs."""
 
+    BLUE_GREEN = "blue_green"
     RECREATE = "recreate"
     SOCKET = "socket"
 
@@ -42,11 +44,24 @@ class Manager(StrEnum):
     SUPERVISOR = "supervisor"
 
 
+# What another key decides is absent when that key is itself refused; then nothing is built from it.
+
+
 def _beside_port(fields: dict[str, Any]) -> int:
-    # The port is absent when it is itself refused; then nothing is built from this.
     port: int = fields.get("port", 8000)
     above = port + _SLOT_DISTANCE
     return above if above <= _HIGHEST_PORT else port - _SLOT_DISTANCE
+
+
+def _beside_ports(fields: dict[str, Any]) -> tuple[int, int]:
+    first = _beside_port(fields)
+    return first, first + 1 if first < _HIGHEST_PORT else first - 1
+
+
+def _fitting_strategy(fields: dict[str, Any]) -> Strategy:
+    """Two releases beside each other where that can be: not where a GPU holds the model."""
+    fits = fields.get("manager") is not Manager.SUPERVISOR and not fields.get("gpus")
+    return Strategy.BLUE_GREEN if fits else Strategy.RECREATE
 
 
 class Serve(Table):
@@ -55,20 +70,38 @@ class Serve(Table):
     command: Command
     """The command that serves; it gets $PORT, $BIND, $RELEASE_DIR, $MODEL_DIR and $SLOT."""
 
-    strategy: Strategy = Strategy.RECREATE
-    """With "recreate" the service stops and starts; with "socket" systemd holds connections."""
-
     manager: Manager = Manager.SYSTEMD
     """Who keeps the service running."""
 
+    gpus: Annotated[Whole, Field(ge=0)] = 0
+    """How many GPUs the service needs."""
+
+    strategy: Strategy = Field(default_factory=_fitting_strategy)
+    """How a new release takes over: "blue_green" (two slots behind HAProxy, no request lost; the
+    default with systemd and without GPUs), "socket" (systemd holds connections while the service
+    restarts) or "recreate" (the service stops and starts)."""
+
     port: Port = 8000
-    """The port that the service listens on."""
+    """The port that users reach."""
 
     bind: ListenAddress = "127.0.0.1"
-    """The address that the service listens on."""
+    """The address that users reach."""
 
     slot_port: Port = Field(default_factory=_beside_port)
-    """The port on which a staged release is proven; port + 10000 (or - 10000) by default."""
+    """The port on which a staged release is proven, where no HAProxy stands in front; port + 10000
+    (or - 10000) by default."""
+
+    slot_ports: tuple[Port, Port] = Field(default_factory=_beside_ports)
+    """With "blue_green" the ports of both slots, on 127.0.0.1; by default port + 10000 and the one
+    after it."""
+
+    keep_old: Duration = default("10m")
+    """With "blue_green" how long the old release keeps running after a deploy, to take over at once
+    if the new one dies and for a rollback without a start; "0s" stops it at the end."""
+
+    retry: bool = True
+    """With "blue_green" whether HAProxy sends a GET or HEAD again that a dying release left
+    without an answer; no other request is ever sent twice."""
 
     environment: Environment = Field(default_factory=dict, repr=False)
     """Environment variables of the service."""
@@ -93,9 +126,6 @@ class Serve(Table):
 
     cpu_quota: Percent | None = None
     """The CPU time that the service may use, under systemd; 100% is one core."""
-
-    gpus: Annotated[Whole, Field(ge=0)] = 0
-    """How many GPUs the service needs."""
 
     stop_timeout: Timeout = default("30s")
     """How long a stopping service may finish its requests before it is killed."""

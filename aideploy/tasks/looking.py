@@ -11,7 +11,7 @@ from aideploy.tasks.common import command, options, whole_number
 
 if TYPE_CHECKING:
     from aideploy.report.facts import Facts
-    from aideploy.services.manager import Slot
+    from aideploy.services.manager import Place
 
 
 @task(auto_shortflags=False, help=options())
@@ -67,7 +67,7 @@ def history(
     auto_shortflags=False,
     help=options(
         lines="show at most so many lines of each host (100)",
-        slot="whose: live, or staged, where a release is proven before it is live",
+        slot="live, or staged: where a release is proven, and the old one stands by",
         follow="go on showing what comes, until Ctrl-C",
     ),
 )
@@ -148,14 +148,14 @@ def show_plan(
         show_facts(ask(run, revision, scripts=scripts), json=json)
 
 
-def _slot(text: str) -> Slot:
+def _slot(text: str) -> Place:
     from aideploy.errors import UsageError
-    from aideploy.services.manager import Slot
+    from aideploy.services.manager import Place
 
     try:
-        return Slot(text)
+        return Place(text)
     except ValueError:
-        choice = " or ".join(Slot)
+        choice = " or ".join(Place)
         raise UsageError(f"--slot takes {choice}, not {text!r}") from None
 
 

@@ -55,6 +55,7 @@ max_drop = 0.2
 [serve]
 command = "{command}"
 port = {port}
+strategy = "{strategy}"
 {serve}
 [health]
 json = {{ revision = "$REVISION" }}
@@ -149,6 +150,7 @@ class Project:
         folder: an empty folder for hosts.toml, fabfile.py and the repository.
         hosts: the hosts that take part; all by default.
         roles: of hosts that have not both the roles train and serve.
+        strategy: of [serve].
         serve, app_table, tables: more lines of [serve], of [app] and of [install].
         command, train, train_environment: of an app that is not the small one.
         more: more tables.
@@ -164,6 +166,7 @@ class Project:
         *,
         hosts: Sequence[Host] = (),
         roles: Mapping[str, Sequence[str]] | None = None,
+        strategy: str = "recreate",
         serve: str = "",
         app_table: str = "",
         tables: str = "",
@@ -191,6 +194,7 @@ class Project:
             "app_table": app_table,
             "key": lab.key,
             "known_hosts": lab.known_hosts,
+            "strategy": strategy,
             "serve": serve,
             "tables": tables,
             "bake": bake,

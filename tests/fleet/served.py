@@ -47,7 +47,7 @@ class Served:
         lab, host: where.
         folder: of this test, on this machine.
         app: its name.
-        serve: lines of its [serve] table, without the command.
+        serve: lines of its [serve] table, without the command; recreate unless they say otherwise.
         user: who logs in.
         top: lines of its [app] table.
     """
@@ -79,7 +79,7 @@ class Served:
             # A busy machine boots and greets slowly; how slowly is not what is tested here.
             f"[ssh]\nconnect_timeout = '60s'\nuser = '{self._user}'\nkey = '{self._lab.key}'\n"
             f"known_hosts = '{self._lab.known_hosts}'\n"
-            f"[serve]\ncommand = '{COMMAND}'\n{serve}\n"
+            f"[serve]\ncommand = '{COMMAND}'\n{_with_strategy(serve)}\n"
             f"[environments.test.hosts.{self.host.name}]\n"
             f"address = '{self.host.address}'\nroles = ['serve']\n"
         )
@@ -106,8 +106,8 @@ class Served:
         assert serve is not None
         script = Calls(
             "calls",
-            libraries=libraries(serve.manager),
-            body=f"root={self.root} app={self.app}\n{body}",
+            libraries=libraries(serve),
+            body=f"root={self.root} app={self.app} python=python3\n{body}",
         )
         return self.session.run(Phase.STAGE, script)[0]
 
@@ -150,6 +150,10 @@ class Served:
         answer = self.host.exec(f"curl -sS {patient} --max-time 10 http://127.0.0.1:{port}{path}")
         said: Any = json.loads(answer.stdout)
         return Answer(**said)
+
+
+def _with_strategy(serve: str) -> str:
+    return serve if "strategy" in serve else f"strategy = 'recreate'\n{serve}"
 
 
 def _packed(text: str) -> str:

@@ -25,19 +25,27 @@ class Way:
 
     app: str
     port: int
-    serve: str
+    strategy: str
+    serve: str = ""
     systemctl: str = "systemctl"
     folder: str = ""
+
+    @property
+    def slots(self) -> tuple[str, str]:
+        """Where the first release runs, and the second."""
+        return ("blue", "green") if self.strategy == "blue_green" else ("live", "live")
 
     def __str__(self) -> str:
         return self.app
 
 
-RECREATE = Way("recreated", 8300, "")
-SOCKET = Way("activated", 8310, "strategy = 'socket'")
+BLUE_GREEN = Way("doubled", 8330, "blue_green")
+RECREATE = Way("recreated", 8300, "recreate")
+SOCKET = Way("activated", 8310, "socket")
 USER = Way(
     "personal",
     8320,
+    "blue_green",
     "manager = 'systemd-user'",
     "systemctl --user -M deploy@",
     "deploy_to = '~/personal'",
@@ -45,7 +53,14 @@ USER = Way(
 
 
 @pytest.mark.parametrize(
-    "way", [RECREATE, pytest.param(SOCKET, marks=pytest.mark.slow), USER], ids=str
+    "way",
+    [
+        BLUE_GREEN,
+        pytest.param(RECREATE, marks=pytest.mark.slow),
+        pytest.param(SOCKET, marks=pytest.mark.slow),
+        USER,
+    ],
+    ids=str,
 )
 def test_the_example_is_delivered_with_no_more_rights_than_setup_left_and_comes_back_by_itself(
     lab: Lab, tmp_path: Path, way: Way
@@ -58,6 +73,7 @@ def test_the_example_is_delivered_with_no_more_rights_than_setup_left_and_comes_
         app=way.app,
         port=way.port,
         app_table=way.folder,
+        strategy=way.strategy,
         serve=way.serve,
         tables=f"find_links = '{WHEELS}'",
         command="gunicorn app:app --bind $BIND:$PORT --workers 1 --threads 2",
@@ -84,10 +100,12 @@ def test_the_example_is_delivered_with_no_more_rights_than_setup_left_and_comes_
     assert project.served(host) == revisions.improved
 
     if way is not USER:
-        said = host.exec(f"systemd-analyze security {way.app}@live.service --no-pager").stdout
+        said = host.exec(
+            f"systemd-analyze security {way.app}@{way.slots[1]}.service --no-pager"
+        ).stdout
         exposed = re.search(r"Overall exposure level for \S+: ([\d.]+)", said)
         assert exposed and float(exposed[1]) <= MOST_EXPOSED
-        unit = f"-u {way.app}@live.service"
+        unit = f"-u {way.app}@{way.slots[1]}.service"
         read = f"sudo -n journalctl --no-pager -o short-iso -n 1000 {unit}"
         assert "gunicorn" in host.exec(f"su deploy -c '{read}'").stdout
         # Nothing else of root's is ours.
@@ -98,7 +116,8 @@ def test_the_example_is_delivered_with_no_more_rights_than_setup_left_and_comes_
     assert eventually(lambda: project.served(host) == revisions.improved, within=30)
     project.fab("rollback")
     assert project.served(host) == revisions.first
-    host.exec(f"{way.systemctl} stop {way.app}@live.service")
+    for slot in dict.fromkeys(way.slots):
+        host.exec(f"{way.systemctl} stop {way.app}@{slot}.service")
     if way is SOCKET:
         host.exec(f"systemctl stop {way.app}.socket")
 

@@ -353,8 +353,8 @@ require_due() { :; }
 
 def request(command: str, *, steady: bool = False, timeout: float = 0.3) -> str:
     return json.dumps(
-        {"url": "", "status": 200, "fields": {}, "command": command, "timeout": timeout,
-         "interval": 0.05, "steady": steady}
+        {"host": "h", "port": 1, "path": "/", "status": 200, "fields": {}, "command": command,
+         "timeout": timeout, "interval": 0.05, "steady": steady}
     )  # fmt: skip
 
 
@@ -374,9 +374,9 @@ def stage(
         release(root)
     words = (
         str(root), "app", place.name, "", "", "A='1'\n", "#!/bin/sh\n", "{}\n", '{"a": 1}', prove,
-        sys.executable, program(), request(healthy), *golden, *linked,
+        sys.executable, program(), request(healthy), *golden, "30", "", *linked,
     )  # fmt: skip
-    return run(Script("stage", words, libraries=("release",)), before=MANAGER)
+    return run(Script("stage", words, libraries=("release", "in_place")), before=MANAGER)
 
 
 def test_a_release_is_whole_only_after_it_was_proven(root: Path) -> None:
@@ -444,9 +444,9 @@ def switch(
     healthy: str = "true",
     way: tuple[str, str] = ("on", '{"live": 1}'),
 ) -> Ran:
-    asked = (sys.executable, program(), request(healthy), *NO_GOLDEN)
-    words = (str(root), "app", name, *way, *asked)
-    return run(Script("switch", words, libraries=("due", "release")), before=MANAGER)
+    asked = (sys.executable, program(), request(healthy), "", *NO_GOLDEN)
+    words = (str(root), "app", name, *way, *asked, "", "")
+    return run(Script("switch", words, libraries=("due", "release", "in_place")), before=MANAGER)
 
 
 def test_current_moves_before_the_service_restarts(root: Path) -> None:
@@ -512,7 +512,7 @@ def test_a_torn_line_of_the_journal_stays_alone(root: Path) -> None:
 
 
 def finish(root: Path, *keep: str, targets: tuple[str, str] = ("", "")) -> Ran:
-    words = (str(root), '{"good": 1}', *keep, "--", *targets)
+    words = (str(root), "app", '{"good": 1}', "", "", *keep, "--", *targets)
     return run(Script("finish", words, libraries=("release",)))
 
 

@@ -21,7 +21,6 @@ from aideploy.phases.setup import setup
 from aideploy.services.manager import libraries
 from aideploy.services.release import release_files
 from aideploy.settings import Settings, load
-from aideploy.settings.serve import Manager
 from tests.scripts.calls import Calls, Ran, run
 
 SERVICE = Path(__file__).parents[1] / "fleet" / "little_service.py"
@@ -68,10 +67,11 @@ class Home:
         )
 
     def call(self, body: str) -> Ran:
+        assert self.settings.serve is not None
         return run(
             Calls(
                 "calls",
-                libraries=libraries(Manager.SUPERVISOR),
+                libraries=libraries(self.settings.serve),
                 body=f"root={self.root} app=ranker\n{body}",
             ),
             self.environment,
@@ -215,9 +215,10 @@ def test_without_setup_or_supervisord_the_error_says_which(running: Home) -> Non
 
 def test_what_is_due_is_run_and_setup_starts_again_what_runs_it(running: Home) -> None:
     running.set_up()
+    assert running.settings.serve is not None
     leave = Calls(
         "calls",
-        libraries=("due", *libraries(Manager.SUPERVISOR)),
+        libraries=("due", *libraries(running.settings.serve)),
         body=f"root={running.root} app=ranker\nrequire_due\n"
         f"due_at revert 1 'goes back' <<<'supervisorctl pid >{running.path}/proof'",
     )

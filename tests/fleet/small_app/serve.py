@@ -19,7 +19,7 @@ def is_ill() -> bool:
     """On these hosts, once live, after so many seconds."""
     where = BEHAVIOUR.get("ill_when_live_on", [])
     return (
-        SLOT == "live"
+        SLOT != "staged"
         and (HOST in where or "all" in where)
         and time.monotonic() - BEGAN >= BEHAVIOUR.get("ill_after", 0)
     )
@@ -27,6 +27,8 @@ def is_ill() -> bool:
 
 class Answer(http.server.BaseHTTPRequestHandler):
     def do_GET(self) -> None:
+        if self.path == "/slow":
+            time.sleep(12)
         self.send_response(500 if is_ill() else 200)
         self.end_headers()
         model = Path(os.environ["MODEL_DIR"], "model").stat().st_size
@@ -38,6 +40,9 @@ class Answer(http.server.BaseHTTPRequestHandler):
 
 
 time.sleep(BEHAVIOUR.get(f"{SLOT}_starts_after", {}).get(HOST, 0))
-http.server.ThreadingHTTPServer(
-    (os.environ["BIND"], int(os.environ["PORT"])), Answer
-).serve_forever()
+activated = "LISTEN_FDS" in os.environ
+address = (os.environ["BIND"], int(os.environ["PORT"]))
+server = http.server.ThreadingHTTPServer(address, Answer, bind_and_activate=not activated)
+if activated:
+    server.socket = socket.socket(fileno=3)
+server.serve_forever()

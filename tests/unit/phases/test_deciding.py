@@ -182,8 +182,9 @@ def test_the_probe_is_asked_for_the_revision_that_was_deployed() -> None:
     wanted = Health.model_validate({"json": {"revision": "$REVISION", "ready": True}})
     asked = json.loads(health.until_healthy(wanted, "0.0.0.0", 8000, "abc"))
     assert asked["fields"] == {"revision": "abc", "ready": True}
-    assert asked["url"] == "http://127.0.0.1:8000/healthz"
+    assert (asked["host"], asked["port"], asked["path"]) == ("127.0.0.1", 8000, "/healthz")
     assert not asked["steady"]
+    assert json.loads(health.of_slot(wanted, "abc"))["host"] == "", "a slot knows its own address"
     steady = json.loads(health.staying_healthy(wanted, "10.0.0.1", 80, "abc", timedelta(minutes=2)))
     assert (steady["steady"], steady["timeout"]) == (True, 120.0)
 

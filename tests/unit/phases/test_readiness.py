@@ -21,7 +21,7 @@ def settings(tmp_path: Path) -> Settings:
     file = tmp_path / "hosts.toml"
     file.write_text(
         '[app]\nname = "app"\nrepository = "git@example.org:app.git"\n'
-        '[serve]\ncommand = "serve"\nlinked = [".env", "data/"]\n'
+        '[serve]\ncommand = "serve"\nstrategy = "recreate"\nlinked = [".env", "data/"]\n'
         '[environments.production.hosts.web1]\naddress = "web1.example.org"\n'
     )
     return load(file, None)
@@ -62,7 +62,8 @@ def test_a_host_that_misses_nothing_has_no_problem(settings: Settings) -> None:
         ("no-program", "app live", "does not know app live"),
         ("no-runner", "app-due", "app-due does not run"),
         ("no-linked-file", "/srv/app/shared/.env", "/srv/app/shared/.env is missing"),
-        ("port-taken", "8000", "somebody else listens on port 8000"),
+        ("port-taken", "8000 nginx (process 7)", "nginx (process 7) listens on port 8000"),
+        ("no-haproxy", "app-haproxy", "its HAProxy does not run"),
         ("no-repository", "\nPermission denied\nmore", "repository: Permission denied"),
         ("no-branch", "main", "has no branch main"),
     ],

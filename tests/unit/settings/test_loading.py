@@ -95,7 +95,8 @@ def test_the_smallest_file_is_enough(tmp_path: Path) -> None:
     assert settings.app.deploy_to == PurePosixPath("/srv/ranker")
     assert settings.serve and settings.train
     assert settings.test is None
-    assert settings.serve.strategy is Strategy.RECREATE
+    assert settings.serve.strategy is Strategy.BLUE_GREEN
+    assert settings.serve.slot_ports == (18000, 18001)
     assert settings.serve.manager is Manager.SYSTEMD
     assert settings.serve.user == "ranker"
     assert settings.serve.slot_port == 18000
@@ -106,6 +107,23 @@ def test_the_smallest_file_is_enough(tmp_path: Path) -> None:
     assert host.roles == {Role.TRAIN, Role.SERVE}
     assert (host.user, host.port, host.key, host.gateway) == (None, None, None, None)
     assert host.connect_timeout == timedelta(seconds=10)
+
+
+@pytest.mark.parametrize(
+    ("lines", "strategy"),
+    [
+        ("manager = 'systemd-user'", Strategy.BLUE_GREEN),
+        ("gpus = 1", Strategy.RECREATE),
+        ("gpus = 1\nstrategy = 'blue_green'", Strategy.BLUE_GREEN),
+        ("manager = 'supervisor'", Strategy.RECREATE),
+    ],
+)
+def test_two_releases_run_beside_each_other_where_they_can(
+    tmp_path: Path, lines: str, strategy: Strategy
+) -> None:
+    settings = read(tmp_path, HEAD + SERVE + lines + "\n" + HOST)
+    assert settings.serve
+    assert settings.serve.strategy is strategy
 
 
 def test_the_time_to_confirm_is_longer_than_the_bake(tmp_path: Path) -> None:
@@ -210,7 +228,7 @@ port = 1
 [serve]
 command = "run"
 port = "80"
-strategy = "blue_green"
+strategy = "green_blue"
 image = "x"
 
 [[analysis]]
@@ -240,7 +258,8 @@ adress = "web1"
     assert "did you mean branch?" in found[1]
     assert "did you mean serve?" in found[2]
     assert "found '80' (a text), expected a whole number" in found[3]
-    assert all("not in this version yet" in found[index] for index in (4, 5, 6))
+    assert all("not in this version yet" in found[index] for index in (5, 6))
+    assert 'expected "blue_green", "recreate" or "socket"' in found[4]
     assert "did you mean address?" in found[10]
 
 
@@ -343,6 +362,19 @@ GOLDEN = HEAD + '[golden]\nfile = "golden.jsonl"\n'
             "the address of h1 too",
         ),
         (HEAD + SERVE + "slot_port = 8000\n" + HOST, 6, "serve.slot_port", "the port of the"),
+        (
+            HEAD + SERVE + "slot_ports = [9000, 8000]\n" + HOST,
+            6,
+            "serve.slot_ports",
+            "the port that users reach, expected two others",
+        ),
+        (HEAD + SERVE + "slot_ports = [9000, 9000]\n" + HOST, 6, "serve.slot_ports", "9000 twice"),
+        (
+            HEAD + SERVE + "manager = 'supervisor'\nstrategy = 'blue_green'\n" + HOST,
+            7,
+            "serve.strategy",
+            'found "blue_green", which needs systemd',
+        ),
         (
             HEAD + SERVE + "manager = 'supervisor'\nstrategy = 'socket'\n" + HOST,
             7,

@@ -74,7 +74,7 @@ def test_what_load_accepts_the_schema_accepts(tmp_path: Path, line: str) -> None
         "[gate]\nmetric = 'auc'\nmin = 1",
         "[[gate]]\nmin = 1",
         "[[gate]]\nmetric = 'auc'\nmax_drop_rel = 5",
-        "[environments.production.serve]\nstrategy = 'blue_green'",
+        "[environments.production.serve]\nstrategy = 'green_blue'",
         "[environments.production.hosts.h2]\nadress = 'h2'",
         "[environments.production.hosts.H2]\naddress = 'h2'",
         "[environments.Staging.hosts.h2]\naddress = 'h2'",

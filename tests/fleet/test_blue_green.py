@@ -1,0 +1,256 @@
+"""The strategy blue_green on real hosts: users notice nothing of a deploy, a rollback, a crash."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from aideploy.errors import ExitStatus
+from tests.fleet.project import Project, eventually
+from tests.fleet.served import Served
+from tests.fleet.traffic import Users
+from tests.lab.hosts import Host, Lab, Sudo
+
+pytestmark = pytest.mark.fleet
+
+APP = "quiet"
+
+
+@pytest.fixture
+def host(lab: Lab) -> Iterator[Host]:
+    host = lab.hosts[0]
+    yield host
+    # The next test wants the ports, and a host that was never set up.
+    host.exec(f"systemctl stop '{APP}*'; rm -rf /srv/{APP} /etc/sudoers.d/*{APP}")
+    host.exec(f"rm -f /etc/systemd/system/{APP}*; rm -f /usr/local/bin/apt-get")
+    host.exec("systemctl daemon-reload; systemctl reset-failed")
+
+
+def project_of(lab: Lab, host: Host, folder: Path, **values: str) -> Project:
+    """The small app behind HAProxy, reached from outside."""
+    return Project(
+        lab,
+        folder / APP,
+        hosts=[host],
+        app=APP,
+        port=8500,
+        strategy=values.pop("strategy", "blue_green"),
+        serve="bind = '0.0.0.0'\n" + values.pop("serve", ""),
+        **values,
+    )
+
+
+def running(project: Project, host: Host) -> dict[str, str]:
+    """The slots that run, and the revision that each answers with."""
+    found = {}
+    for slot, port in (("blue", 18500), ("green", 18501)):
+        said = host.exec(f"curl -sS --max-time 5 http://127.0.0.1:{port}/healthz", check=False)
+        if match := re.search(r'"revision": "(\w+)"', said.stdout):
+            found[slot] = match[1]
+    return found
+
+
+def test_users_notice_nothing_of_deploys_and_rollbacks_and_crashes(
+    lab: Lab, host: Host, tmp_path: Path
+) -> None:
+    project = project_of(lab, host, tmp_path)
+    project.set_up()
+    first = project.deploy()
+    assert running(project, host) == {"blue": first}
+    with Users(host.address, project.port) as users:
+        second = project.deploy()
+        assert running(project, host) == {"blue": first, "green": second}, "one stands by"
+        since = time.monotonic()
+        time.sleep(0.5)
+        assert set(users.by_revision(since)) == {second}
+        project.fab("rollback")
+        assert eventually(lambda: running(project, host) == {"blue": first})
+        third = project.deploy()
+        host.exec(f"systemctl kill --signal=KILL {APP}@green")
+        since = time.monotonic()
+        time.sleep(3)
+        assert users.by_revision(since)[first] > 0, "who stands by took over"
+        host.exec(f"systemctl reload {APP}-haproxy")
+        time.sleep(1)
+        assert users.failed == []
+        host.exec(f"systemctl kill --signal=KILL {APP}-haproxy")
+        assert eventually(lambda: project.served(host) == third)
+    # What was under way in HAProxy itself, or on a connection kept to it, nobody can answer.
+    assert len(users.failed) <= 4, users.failed
+    assert set(users.by_revision()) - {""} == {first, second, third}
+    host.power_off()
+    host.boot()
+    assert eventually(lambda: project.served(host) == third)
+
+
+def test_a_release_that_fails_leaves_no_slot_behind_and_users_where_they_were(
+    lab: Lab, host: Host, tmp_path: Path
+) -> None:
+    project = project_of(lab, host, tmp_path, bake="4s")
+    project.set_up()
+    first = project.deploy()
+    with Users(host.address, project.port) as users:
+        project.commit(green_starts_after={host.name: 60})
+        project.fab("deploy", expected=ExitStatus.ROLLED_BACK)
+        assert eventually(lambda: running(project, host) == {"blue": first})
+        assert users.failed == []
+        ill = project.commit(ill_when_live_on=["all"], ill_after=2)
+        finished = project.fab("deploy", expected=ExitStatus.ROLLED_BACK)
+        back = re.search(r"revert +h1  done ([\d.]+)s", finished.output)
+        assert back and float(back[1]) < 3, finished.output
+        assert {one.error[:3] for one in users.failed} == {"500"}, "what the ill one answered"
+        assert eventually(lambda: running(project, host) == {"blue": first})
+        since = time.monotonic()
+        time.sleep(0.5)
+        assert set(users.by_revision(since)) == {first}
+
+        project.configure(bake="30s")
+        command = project.start("deploy")
+        command.wait_for_phase("watch")
+        command.kill()
+        assert eventually(lambda: running(project, host) == {"blue": first}, within=60)
+    assert ill not in set(running(project, host).values())
+    slots = host.exec(f"ls {project.root}/slots/*; ls {project.root}/due").stdout.split()
+    assert (slots.count("on"), slots.count("release")) == (1, 1)
+
+
+def test_an_answer_that_is_under_way_is_not_cut_when_the_old_release_stops(
+    lab: Lab, host: Host, tmp_path: Path
+) -> None:
+    project = project_of(lab, host, tmp_path, serve='keep_old = "0s"')
+    project.set_up()
+    first = project.deploy()
+    second = project.commit()
+    command = project.start("deploy")
+    command.wait_for_phase("stage")
+    url = f"http://{host.address}:{project.port}/slow"
+    ask = ["curl", "-sS", "--max-time", "40", url]
+    with subprocess.Popen(ask, stdout=subprocess.PIPE, text=True) as slow:
+        command.finish()
+        assert slow.poll() is None, "it is still under way"
+        assert project.served(host) == second
+        answer, _ = slow.communicate()
+    assert json.loads(answer)["revision"] == first
+    assert eventually(lambda: running(project, host) == {"green": second})
+
+
+def test_a_part_of_the_requests_can_be_sent_to_the_new_slot(lab3: Lab, tmp_path: Path) -> None:
+    host = lab3.hosts[0]
+    with Served(lab3, host, tmp_path, app="weighed", serve="strategy = 'blue_green'") as app:
+        app.set_up()
+        host.grant(Sudo.NONE)
+        app.put("1")
+        app.put("2", slot="green")
+        app.call(
+            """
+            replace_link ../../releases/1 "$root/slots/blue/release"
+            for slot in blue green; do
+              : >"$root/slots/$slot/on"
+              service_start "$slot"
+            done
+            steer settle
+            """
+        )
+
+        def shares(percent: int) -> Counter[str]:
+            app.call(f"traffic_weight green {percent}")
+            said = host.exec("for i in $(seq 100); do curl -sS 127.0.0.1:8000; done").stdout
+            return Counter(re.findall(r'"RELEASE": "(\d)"', said))
+
+        assert app.ask().environment["RELEASE"] == "1"
+        assert shares(0) == {"1": 100}
+        assert shares(5) == {"1": 95, "2": 5}
+        assert shares(25) == {"1": 75, "2": 25}
+        host.grant(Sudo.ALL)
+        host.exec("systemctl reload weighed-haproxy")
+        time.sleep(0.5)
+        assert shares(100) == {"2": 100}
+        app.call("steer settle")
+        assert app.ask().environment["RELEASE"] == "1", "the next switch ends it"
+        host.exec("systemctl stop 'weighed*'")
+
+
+def test_a_change_of_strategy_keeps_the_release_and_leaves_nothing_of_the_old_one(
+    lab: Lab, host: Host, tmp_path: Path
+) -> None:
+    project = project_of(lab, host, tmp_path, strategy="recreate")
+
+    def units() -> set[str]:
+        listed = host.exec(f"systemctl list-units --plain --no-legend '{APP}*'").stdout
+        return {line.split()[0] for line in listed.splitlines()} - {f"{APP}-due.path"}
+
+    project.set_up()
+    first = project.deploy()
+    project.configure(strategy="blue_green")
+    refused = project.fab("deploy", expected=ExitStatus.NOT_READY)
+    assert "fab setup" in refused.last_words
+    assert project.served(host) == first
+    project.set_up()
+    assert project.served(host) == first
+    assert "nothing to change" in project.fab("setup").last_words
+    second = project.deploy()
+    assert running(project, host) == {"blue": first, "green": second}
+
+    project.configure(strategy="socket")
+    project.set_up()
+    assert project.served(host) == second
+    assert units() == {f"{APP}.socket", f"{APP}@live.service"}
+    old = f"{project.root}/haproxy {project.root}/slots/blue"
+    left = f"ls -d {old} /etc/systemd/system/{APP}-haproxy*"
+    assert host.exec(left, check=False).stdout == ""
+
+    project.configure(strategy="blue_green", port="8501", serve="slot_ports = [9500, 9501]")
+    project.port = 8501
+    project.set_up()
+    assert project.served(host) == second
+    project.configure(serve="slot_ports = [9502, 9503]")
+    project.set_up()
+    assert eventually(lambda: project.served(host) == second)
+    third = project.deploy()
+    assert project.served(host) == third
+
+    project.configure(strategy="recreate")
+    project.set_up()
+    assert eventually(lambda: project.served(host) == third)
+    assert units() == {f"{APP}@live.service"}
+
+
+def test_what_is_in_the_way_is_said_before_anything_is_changed(
+    lab: Lab, host: Host, tmp_path: Path
+) -> None:
+    project = project_of(lab, host, tmp_path)
+    host.grant(Sudo.ALL)
+    host.exec("systemd-run --unit=stranger-on-a-port python3 -m http.server 18501")
+    said = project.fab("setup", expected=ExitStatus.NOT_READY)
+    assert re.search(r"port 18501 is taken by python3 \(process \d+\)", said.last_words)
+    host.exec("systemctl stop stranger-on-a-port; mv /usr/sbin/haproxy /usr/sbin/gone")
+    host.grant(Sudo.NONE)
+    said = project.fab("setup", expected=ExitStatus.NOT_READY)
+    assert "needs HAProxy, which is not installed" in said.last_words
+    assert 'strategy = "recreate" or "socket"' in said.last_words
+    host.grant(Sudo.ALL)
+    # There is no network here to install anything from: it comes from beside.
+    apt = '[ "$3" = haproxy ] && mv /usr/sbin/gone /usr/sbin/haproxy'
+    host.path("/usr/local/bin/apt-get").write_text(f"#!/bin/sh\n{apt}\n")
+    host.path("/usr/local/bin/apt-get").chmod(0o755)
+    own = project.folder / "templates" / "haproxy" / "haproxy.cfg.j2"
+    own.parent.mkdir(parents=True)
+    own.write_text("# {{ managed }}\nglobal\n  nosuchkeyword\n")
+    said = project.fab("setup", expected=ExitStatus.NOT_READY)
+    assert "nosuchkeyword" in said.last_words
+    assert host.exec(f"ls -d /srv/{APP} /etc/systemd/system/{APP}*", check=False).stdout == ""
+    own.unlink()
+    project.set_up()
+    revision = project.deploy()
+    host.exec(f"systemctl stop {APP}-haproxy.service {APP}-haproxy.socket")
+    said = project.fab("check", expected=ExitStatus.NOT_READY)
+    assert "its HAProxy does not run" in said.output
+    project.deploy()
+    assert project.served(host) != revision
