@@ -18,6 +18,7 @@ from aideploy.phases import facts as looking
 from aideploy.phases.drift import Drift, Kind
 from aideploy.phases.facts import HostFacts
 from aideploy.phases.readiness import Problem
+from aideploy.provision import provision
 from aideploy.remote.result import Result
 from aideploy.remote.script import Script
 from aideploy.remote.session import Session
@@ -138,6 +139,7 @@ def _here(settings: Settings) -> Iterator[Problem]:
         if settings.serve:
             resolve(settings.serve, os.environ, folder)
         token_of(settings, os.environ)
+        provision(settings, os.environ)
     except AideployError as error:
         yield Problem(HERE, f"{error.what}: {error.why}", error.next_step)
     try:

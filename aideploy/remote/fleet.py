@@ -282,7 +282,7 @@ class Fleet:
 
         try:
             if stop.is_set():
-                raise _cancelled(session, phase)
+                raise cancellation(session, phase)
             result = work(session)
         except AideployError as error:
             cancelled = isinstance(error, ScriptFailed) and error.code == "cancelled"
@@ -329,5 +329,6 @@ def _locked(outcomes: Outcomes[T]) -> list[Locked]:
     return [error for error in outcomes.errors.values() if isinstance(error, Locked)]
 
 
-def _cancelled(session: Session, phase: Phase) -> ScriptFailed:
+def cancellation(session: Session, phase: Phase) -> ScriptFailed:
+    """Return the error of a host whose work ended because of another host, or of Ctrl-C."""
     return ScriptFailed("cancelled", Result("", ()), host=session.host.name, phase=phase)
