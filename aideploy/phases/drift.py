@@ -119,15 +119,15 @@ def _of_environment(settings: Settings, facts: HostFacts, now: Condition) -> Ite
 
 
 def _of_files(facts: HostFacts, now: Condition) -> Iterator[Drift]:
-    own = [str(one) for one in now.changed if one.of == "release"]
-    if own:
-        what = f"files of {facts.current} were changed: {_some(own)}"
+    replaced = [str(one) for one in now.changed if one.of != "venv"]
+    if replaced:
+        what = f"files of {facts.current} were changed: {_some(replaced)}"
         yield Drift(facts.host, Kind.CHANGED, what, _DEPLOY, corrected_by_deploy=True)
-    shared = [str(one) for one in now.changed if one.of != "release"]
-    if shared:
-        what = f"files that {facts.current} uses were changed: {_some(shared)}"
-        # A deploy finds it there, under the hash of what it is made of, and takes it.
-        yield _drift(facts, Kind.CHANGED, what, "undo it there; a deploy keeps what is there")
+    kept = [str(one) for one in now.changed if one.of == "venv"]
+    if kept:
+        what = f"files that {facts.current} uses were changed: {_some(kept)}"
+        # A deploy finds the environment under the hash of what it is made of, and takes it.
+        yield _drift(facts, Kind.CHANGED, what, "undo it there; a deploy keeps environments")
 
 
 def _of_configuration(

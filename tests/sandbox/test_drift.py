@@ -26,8 +26,7 @@ HOSTS = ("host1", "host2", "host3")
 
 @pytest.fixture
 def twice(project: SmallProject) -> Iterator[SmallProject]:
-    """The project with two good releases on every host, put back to that afterwards."""
-    _deploy(project)
+    """The project, with a new release on every host and at least one good one before it."""
     _deploy(project)
     yield project
     project.settle()
