@@ -56,7 +56,7 @@ def test_a_model_behind_a_url_goes_live_and_is_fetched_once_by_each_host(
     sha256 = hashlib.sha256(WEIGHTS).hexdigest()
     project.settle(model={"source": web.url("/ranker.bin"), "sha256": sha256})
 
-    ran = project.fab("deploy")
+    ran = project.fab("deploy", "--no-gate")
     assert ran.status == 0, ran.text
     assert re.search(
         rf"model +host1 +done .* model {model_of('ranker.bin', WEIGHTS)[:7]}", ran.text
@@ -65,7 +65,7 @@ def test_a_model_behind_a_url_goes_live_and_is_fetched_once_by_each_host(
     assert record(project)["model_source"] == {"source": web.url("/ranker.bin"), "sha256": sha256}
     assert len(web.asked) == 3
 
-    assert project.fab("deploy").status == 0
+    assert project.fab("deploy", "--no-gate").status == 0
     assert len(web.asked) == 3
     plan = project.fab("plan")
     assert f"from {web.url('/ranker.bin')}, unless it is there" in plan.text
@@ -79,7 +79,7 @@ def test_what_cannot_be_had_changes_nothing_and_says_why(
 
     def refuses(path: str, sha256: str, status: ExitStatus, says: str) -> None:
         project.settle(model={"source": web.url(path), "sha256": sha256})
-        project.refuses("deploy", status=status, says=says)
+        project.refuses("deploy", "--no-gate", status=status, says=says)
 
     refuses("/no.bin", right, ExitStatus.USAGE, "answered 404 Not Found")
     refuses("/ranker.bin", "0" * 64, ExitStatus.REFUSED, f"is {right}, not {'0' * 64}")
@@ -87,7 +87,7 @@ def test_what_cannot_be_had_changes_nothing_and_says_why(
     refuses("/ranker.bin", right[::-1], ExitStatus.NOT_READY, "answered 401 Unauthorized")
     project.settle(model={"source": "s3://bucket/m.bin", "sha256": right})
     says = "add fsspec and s3fs to the requirements"
-    project.refuses("deploy", status=ExitStatus.NOT_READY, says=says)
+    project.refuses("deploy", "--no-gate", status=ExitStatus.NOT_READY, says=says)
 
 
 def test_the_alias_of_a_registry_is_resolved_once_and_recorded(
@@ -97,6 +97,9 @@ def test_the_alias_of_a_registry_is_resolved_once_and_recorded(
     mlflow.alias("ranker", "champion", first)
     model = {"source": "models:/ranker@champion", "tracking_uri": mlflow.url}
     project.settle(model=model)
+    project.refuses("deploy", status=ExitStatus.USAGE, says="there is no [[gate]]")
+    gates = [{"metric": "auc", "min": 0.9}]
+    project.settle(model=model, gates=gates)
     ran = project.fab("deploy")
     assert ran.status == 0, ran.text
     assert served(project, "model/w.bin") == {WEIGHTS}
@@ -109,15 +112,21 @@ def test_the_alias_of_a_registry_is_resolved_once_and_recorded(
     assert source["run"]
 
     # The next champion is another model; the alias moved, hosts.toml did not.
-    mlflow.alias("ranker", "champion", mlflow.register("ranker", {"w.bin": b"better"}, {}))
+    better = mlflow.register("ranker", {"w.bin": b"better"}, {"auc": 0.95})
+    mlflow.alias("ranker", "champion", better)
     assert project.fab("deploy").status == 0
+    assert served(project, "model/w.bin") == {b"better"}
+
+    worse = mlflow.register("ranker", {"w.bin": b"worse"}, {"auc": 0.7})
+    mlflow.alias("ranker", "champion", worse)
+    project.refuses("deploy", status=ExitStatus.REFUSED, says="the model gate refused")
     assert served(project, "model/w.bin") == {b"better"}
 
     project.settle(model={**model, "source": "models:/ranker@nobody"})
     says = "Registered model alias nobody not found"
-    project.refuses("deploy", status=ExitStatus.USAGE, says=says)
+    project.refuses("deploy", "--no-gate", status=ExitStatus.USAGE, says=says)
     project.settle(model={**model, "source": "models:/ranker/77"})
-    project.refuses("deploy", status=ExitStatus.USAGE, says="does not know the model")
+    project.refuses("deploy", "--no-gate", status=ExitStatus.USAGE, says="does not know the model")
 
 
 def test_a_registry_that_does_not_answer_or_is_none_is_named(
@@ -126,14 +135,16 @@ def test_a_registry_that_does_not_answer_or_is_none_is_named(
     model = {"source": "models:/ranker@champion"}
     project.settle(model={**model, "tracking_uri": "http://127.0.0.1:1"})
     says = "the MLflow server http://127.0.0.1:1 cannot be asked"
-    project.refuses("deploy", status=ExitStatus.NOT_READY, says=says)
+    project.refuses("deploy", "--no-gate", status=ExitStatus.NOT_READY, says=says)
     api = "/api/2.0/mlflow/registered-models/alias"
     web.behaviour.files[api] = b"<html>hello</html>"
     project.settle(model={**model, "tracking_uri": web.url("")})
-    project.refuses("deploy", status=ExitStatus.NOT_READY, says="as an MLflow server should")
+    project.refuses(
+        "deploy", "--no-gate", status=ExitStatus.NOT_READY, says="as an MLflow server should"
+    )
     project.settle(model={**model, "tracking_uri": web.url(""), "token": "A_TOKEN"})
     says = "A_TOKEN: not in the environment of this machine"
-    project.refuses("deploy", status=ExitStatus.USAGE, says=says)
+    project.refuses("deploy", "--no-gate", status=ExitStatus.USAGE, says=says)
 
 
 def test_models_in_a_bucket_are_fetched_and_stored_with_the_fsspec_of_the_release(
@@ -155,7 +166,7 @@ def test_models_in_a_bucket_are_fetched_and_stored_with_the_fsspec_of_the_releas
                 "secrets": list(model_tools.BUCKET_ACCOUNT),
             },
         )
-        ran = project.fab("deploy", env=model_tools.BUCKET_ACCOUNT)
+        ran = project.fab("deploy", "--no-gate", env=model_tools.BUCKET_ACCOUNT)
         assert ran.status == 0, ran.text
         assert "put 1 files into the store" in ran.text
         assert len(served(project, "model/w")) == 1
@@ -172,11 +183,11 @@ def test_models_in_a_bucket_are_fetched_and_stored_with_the_fsspec_of_the_releas
                 "secrets": list(model_tools.BUCKET_ACCOUNT),
             }
         )
-        ran = project.fab("deploy", env=model_tools.BUCKET_ACCOUNT)
+        ran = project.fab("deploy", "--no-gate", env=model_tools.BUCKET_ACCOUNT)
         assert ran.status == 0, ran.text
         assert record(project)["model"] == trained
         project.refuses(
-            "deploy",
+            *("deploy", "--no-gate"),
             status=ExitStatus.USAGE,
             says="2 secrets have no value",
             env=dict.fromkeys(model_tools.BUCKET_ACCOUNT),
