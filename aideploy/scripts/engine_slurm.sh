@@ -25,7 +25,8 @@ slurm_submit() {
     ((cpus == 0)) || options+=("--cpus-per-task=$cpus")
     ((memory == 0)) || options+=("--mem=$(((memory + 1048575) / 1048576))M")
     ((gpus == 0)) || options+=("--gres=gpu:$gpus")
-    answer=$(sbatch "${options[@]}" "$job/run.sh" </dev/null 2>&1 8>&-) ||
+    # Slurm runs a copy of a script, and run.sh knows its job by where it lies.
+    answer=$(sbatch "${options[@]}" "--wrap=exec $(printf '%q ' "$BASH" "$job/run.sh")" </dev/null 2>&1 8>&-) ||
       fail not-started "Slurm did not take the job: ${answer##*$'\n'}" "see sinfo on the host, and [train] resources"
     # With --parsable it is "number" or "number;cluster", behind what the site may say.
     number=${answer##*$'\n'}
