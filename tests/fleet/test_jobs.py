@@ -188,7 +188,8 @@ def test_a_submitted_job_is_deployed_later_without_training_again(project: Proje
     assert project.all_serve() == {revision}
     server = project.hosts[1]
     record = json.loads(server.exec(f"cat {project.root}/current/release.json").stdout)
-    assert (record["job"], record["trained_from"]) == (job["id"], revision)
+    training = record["training"]
+    assert (training["job"], training["commit"], training["reused"]) == (job["id"], revision, True)
 
     project.deploy()
     assert project.costs()["h1"] == trained_costs, "to look costs no more than to train"
