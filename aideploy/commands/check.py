@@ -14,7 +14,7 @@ from aideploy.gates.reviewing import token_of
 from aideploy.gating import require_gate
 from aideploy.golden_file import check_before
 from aideploy.phases import facts as looking
-from aideploy.phases import readiness
+from aideploy.phases import gpu, image, readiness
 from aideploy.phases.facts import HostFacts
 from aideploy.phases.readiness import Problem
 from aideploy.remote.script import Script
@@ -25,6 +25,7 @@ from aideploy.running import Run
 from aideploy.services.files import managed_files
 from aideploy.settings import Host, Settings
 from aideploy.settings.app import Source
+from aideploy.settings.hosts import Role
 from aideploy.settings.secrets import resolve
 
 HERE = "this machine"
@@ -100,9 +101,19 @@ def check(run: Run) -> Checked:
 
 
 def _looked(settings: Settings, session: Session, facts: HostFacts) -> tuple[Problem, ...]:
-    script = readiness.script(settings, session.host, facts)
-    found = session.run(Phase.LOOK, script)[0]
-    return readiness.problems(settings, session.host, facts, found, datetime.now(UTC))
+    host, serve = session.host, settings.serve
+    scripts = [readiness.script(settings, host, facts)]
+    if serve and serve.contained and Role.SERVE in host.roles:
+        scripts.append(image.check(serve))
+    if gpu.needs_room(settings, host):
+        scripts.append(gpu.script(settings, facts))
+    found, *others = session.run(Phase.LOOK, *scripts)
+    obstacles = [
+        Problem(host.name, *one)
+        for said in others
+        for one in (*image.obstacles(said), *gpu.obstacles(said))
+    ]
+    return (*readiness.problems(settings, host, facts, found, datetime.now(UTC)), *obstacles)
 
 
 def _here(settings: Settings) -> Iterator[Problem]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from aideploy.commands.asking import named
 from aideploy.events import Phase
 from aideploy.monitoring.targets import targets_file
-from aideploy.phases import due, evaluate, fetch, install, service, test, train
+from aideploy.phases import due, evaluate, fetch, image, install, service, test, train
 from aideploy.phases.facts import HostFacts
 from aideploy.phases.journal import Entry, Verdict
 from aideploy.phases.planning import Coming
@@ -46,7 +46,7 @@ def shown(
         wanted: the revision that was asked for.
         who: who would deploy.
     """
-    by_phase: dict[Phase, dict[str, Script]] = {}
+    by_phase: dict[tuple[Phase, str], dict[str, Script]] = {}
     serving = [facts[host.name] for host in settings.with_role(Role.SERVE)]
     earlier = evaluate.earlier(serving) if settings.gates else None
     for host in settings.hosts:
@@ -55,13 +55,13 @@ def shown(
         known, brought = facts[host.name], coming[host.name]
         planned = _Planned(settings, host, known, brought, earlier, wanted, who)
         for phase, script in planned.scripts():
-            by_phase.setdefault(phase, {})[host.name] = script
+            by_phase.setdefault((phase, script.name), {})[host.name] = script
     scripts = [script for one in by_phase.values() for script in one.values()]
     shared = dict.fromkeys(name for script in scripts for name in script.libraries)
     lines = _titled("in front of every script", source("prelude"))
     for name in shared:
         lines += _titled(f"in front of those that need it: {name}", source(name))
-    for phase, by_host in by_phase.items():
+    for (phase, _), by_host in by_phase.items():
         lines += _one_phase(phase, by_host, len(settings.hosts))
     return tuple(lines)
 
@@ -109,7 +109,10 @@ class _Planned:
         trainers = [*settings.with_role(Role.TRAIN), *settings.hosts]
         leads = trainers[0].name == self._host.name
         yield Phase.FETCH, self._fetch()
-        yield Phase.INSTALL, install.script(settings, self._release, self._coming.fetched.tree)
+        if settings.serve and Role.SERVE in self._host.roles:
+            yield from self._image(settings.serve)
+        if install.is_needed(settings):
+            yield Phase.INSTALL, install.script(settings, self._release, self._coming.fetched.tree)
         if settings.test and leads:
             yield Phase.TEST, test.script(settings, settings.test, self._release)
         if settings.train and leads:
@@ -140,6 +143,12 @@ class _Planned:
             return fetch.pull(self._settings, self._wanted, _STAMP, live)
         return fetch.push(self._settings, b"", self._revision, _STAMP, live)
 
+    def _image(self, serve: Serve) -> Iterator[tuple[Phase, Script]]:
+        if serve.image:
+            yield Phase.INSTALL, image.pull(self._settings, serve, self._release, serve.image)
+        elif serve.dockerfile and self._settings.with_role(Role.SERVE)[0].name == self._host.name:
+            yield Phase.INSTALL, image.build(self._settings, serve, self._release)
+
     def _serving(self, serve: Serve) -> Iterator[tuple[Phase, Script]]:
         settings, host, facts = self._settings, self._host, self._facts
         target = Target(self._release, self._revision, self._model)
@@ -167,6 +176,7 @@ class _Planned:
             model=self._model,
             # The whole file is masked, so that no value is needed here.
             secrets=dict.fromkeys(serve.secrets, ""),
+            image="<id of the image>" if serve.contained else "",
         )
         return Staging(
             release=self._release,

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from aideploy.errors import UsageError
 from aideploy.events import HostState, Phase
 from aideploy.phases import facts as looking
-from aideploy.phases import service
+from aideploy.phases import image, service
 from aideploy.phases.facts import HostFacts
 from aideploy.phases.service import Health
 from aideploy.remote.session import Lock, Session
@@ -133,9 +133,8 @@ def make_room(run: Run, *, wait_lock: bool) -> None:
     def work(session: Session) -> int:
         facts = known[session.host.name]
         keep = service.kept_now(facts, settings.app.keep_releases)
-        return session.run(Phase.FINISH, service.finish(settings, facts, (), keep))[0].number(
-            "pruned"
-        )
+        scripts = [service.finish(settings, facts, (), keep), *image.prune(settings)]
+        return session.run(Phase.FINISH, *scripts)[0].number("pruned")
 
     deleted = run.fleet.each(Phase.FINISH, work)
     run.hosts = tuple(_state(known[name], count) for name, count in deleted.items())

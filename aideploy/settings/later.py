@@ -11,7 +11,6 @@ from aideploy.settings.positions import Path
 _TABLES = frozenset({"analysis", "hooks", "notify"})
 _KEYS = {
     "train": frozenset({"data_version", "engine", "inputs", "resources"}),
-    "serve": frozenset({"dockerfile", "image"}),
     "rollout": frozenset({"on_inconclusive", "weights"}),
     "monitoring": frozenset(
         {"alertmanager", "exporters", "grafana", "prometheus", "runbook_url", "slo"}
