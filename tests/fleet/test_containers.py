@@ -50,7 +50,7 @@ cd / && tar -ch --hard-dereference --exclude='*/__pycache__' --exclude='*/test' 
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     """Two hosts with podman; the first has a registry."""
     folder = repositories(tmp_path_factory.mktemp("repositories"))
-    packages = ("podman", "runc", "uidmap", "docker-registry")
+    packages = ("podman", "runc", "uidmap", "catatonit", "docker-registry")
     with Lab(2, binds=[folder], packages=packages) as lab:
         for host in lab.hosts:
             host.path("/etc/containers/containers.conf").write_text(CONTAINERS_CONF)
@@ -95,7 +95,8 @@ def kept_images(project: Project, host: Host) -> list[str]:
 
 
 def project_of(lab: Lab, folder: Path, *, app: str, serve: str, **values: str) -> Project:
-    return Project(lab, folder / app, app=app, port=8700, serve=serve, keep_releases=2, **values)
+    port = 8700 if app == "boxed" else 8710
+    return Project(lab, folder / app, app=app, port=port, serve=serve, keep_releases=2, **values)
 
 
 def test_a_container_is_deployed_refused_and_rolled_back_by_its_digest(
@@ -108,8 +109,9 @@ def test_a_container_is_deployed_refused_and_rolled_back_by_its_digest(
     project = project_of(lab, tmp_path, app="boxed", serve=serve)
     (project.folder / "secrets.env").write_text("TOKEN='s3cret $x'\n")
     project.set_up()
-    assert "ready" in project.fab("check").output
-    good = project.deploy()
+    good = project.commit()
+    project.fab("check")
+    project.fab("deploy")
     assert project.all_serve() == {good}
     image = recorded(project, first)
     assert image == recorded(project, second)
