@@ -29,6 +29,7 @@ class Phase(StrEnum):
     INSTALL = "install"
     TEST = "test"
     TRAIN = "train"
+    MODEL = "model"
     EVALUATE = "evaluate"
     DISTRIBUTE = "distribute"
     STAGE = "stage"

@@ -29,13 +29,13 @@ def require_gate(settings: Settings) -> None:
     """See to it, before anything is trained, that there is something to judge the model by.
 
     Raises:
-        UsageError: a model is trained, and no [[gate]] says how good it has to be.
+        UsageError: there is a model, and no [[gate]] says how good it has to be.
     """
-    if settings.train is None or settings.gates:
+    if settings.model_path is None or settings.gates:
         return
-    metrics = known_metrics(settings.path.parent / settings.train.metrics)
+    metrics = known_metrics(settings.path.parent / settings.metrics_file)
     raise UsageError(
-        "there is no [[gate]]: nothing would say whether the trained model is good enough",
+        "there is no [[gate]]: nothing would say whether the model is good enough",
         why=f"what the model has to reach belongs in {settings.path.name}, for example:\n"
         f"{suggested_gate(metrics)}",
         next_step="add a [[gate]], then run the same command again; to deploy the model unjudged "
@@ -113,8 +113,8 @@ class ModelGate:
     def _evaluated(
         self, trained: Trained, trained_on: str, serving: Iterable[HostFacts]
     ) -> Evaluation:
-        gates, how = self._settings.gates, self._settings.train
-        if not gates or how is None:
+        gates = self._settings.gates
+        if not gates or self._settings.model_path is None:
             return self._overridden(evaluate((), None, None))
         known = comparing.earlier(serving)
         self._host = known.host if known else trained_on
@@ -125,7 +125,9 @@ class ModelGate:
             if known:
                 result = session.run(Phase.EVALUATE, comparing.script(known))[0]
                 baseline = comparing.read(known, result)
-            evaluation = evaluate(gates, trained.metrics_text, baseline, file=str(how.metrics))
+            evaluation = evaluate(
+                gates, trained.metrics_text, baseline, file=self._settings.metrics_file
+            )
             told.append(self._overridden(evaluation))
             if not told[0].may_pass:
                 # So that the phase shows as failed; whoever asked gets the evaluation.

@@ -8,6 +8,7 @@ of one Dockerfile are seldom the same bytes.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from aideploy.errors import Interrupted, PhaseFailed
@@ -15,27 +16,20 @@ from aideploy.events import Events, Phase, StepStarted
 from aideploy.phases import image as images
 from aideploy.phases.image import Image
 from aideploy.remote import transfer
-from aideploy.remote.session import Session
+from aideploy.remote.result import Result
 
 if TYPE_CHECKING:
     from aideploy.remote.fleet import Fleet
+    from aideploy.remote.script import Script
     from aideploy.settings import Settings
     from aideploy.settings.serve import Serve
 
 Each = Callable[..., Mapping[str, Any]]
+_PHASE = Phase.INSTALL
 
 
-def deliver(
-    settings: Settings,
-    serve: Serve,
-    fleet: Fleet,
-    each: Each,
-    events: Events,
-    *,
-    release: str,
-    hosts: tuple[str, ...],
-) -> Image:
-    """Bring the image of a release to these hosts.
+class ImageDelivery:
+    """The image of one release, for the hosts that serve it.
 
     Args:
         settings, serve: of the environment; a container serves.
@@ -43,91 +37,99 @@ def deliver(
         each: runs work on hosts in a phase, as the story does.
         events: where steps are told.
         release: the id of the release, which the image is kept for.
-        hosts: those that serve, at least one.
-
-    Returns:
-        the image, which every one of them has.
-
-    Raises:
-        AideployError: one of them has not got it, or another one.
+        roots: the app's folder on each host that serves, at least one.
     """
-    if serve.image is not None:
-        return _pulled(settings, serve, each, serve.image, release, hosts)
-    return _built(settings, serve, fleet, each, events, release, hosts)
 
+    def __init__(
+        self,
+        settings: Settings,
+        serve: Serve,
+        fleet: Fleet,
+        each: Each,
+        events: Events,
+        *,
+        release: str,
+        roots: Mapping[str, PurePosixPath],
+    ) -> None:
+        self._settings = settings
+        self._serve = serve
+        self._fleet = fleet
+        self._each = each
+        self._events = events
+        self._release = release
+        self._roots = roots
 
-def _pulled(
-    settings: Settings, serve: Serve, each: Each, name: str, release: str, hosts: tuple[str, ...]
-) -> Image:
-    def pull(what: str, names: Iterable[str]) -> dict[str, Image]:
-        script = images.pull(settings, serve, release, what)
-        return dict(
-            each(
-                Phase.INSTALL,
-                lambda session: images.read(session.run(Phase.INSTALL, script)[0], what),
-                names,
-            )
-        )
+    def deliver(self) -> Image:
+        """Return the image, which every host has then.
 
-    if "@" in name:
-        return images.same(pull(name, hosts))
-    found = pull(name, hosts[:1])
-    first = found[hosts[0]]
-    if hosts[1:]:
-        found |= pull(first.source, hosts[1:])
-    return images.same(found)
+        Raises:
+            AideployError: one of them has not got it, or another one.
+        """
+        if self._serve.image is not None:
+            return self._pulled(self._serve.image)
+        return self._built()
 
+    def _pulled(self, name: str) -> Image:
+        if "@" in name:
+            return images.same(self._pull(name, self._roots))
+        first, *others = self._roots
+        found = self._pull(name, [first])
+        if others:
+            found |= self._pull(found[first].source, others)
+        return images.same(found)
 
-def _built(
-    settings: Settings,
-    serve: Serve,
-    fleet: Fleet,
-    each: Each,
-    events: Events,
-    release: str,
-    hosts: tuple[str, ...],
-) -> Image:
-    build = images.build(settings, serve, release)
-    source = f"{serve.dockerfile} of the release"
-    first, others = hosts[0], hosts[1:]
-    found = each(
-        Phase.INSTALL,
-        lambda session: images.read(session.run(Phase.INSTALL, build)[0], source),
-        [first],
-    )
-    image: Image = found[first]
+    def _pull(self, name: str, hosts: Iterable[str]) -> dict[str, Image]:
+        script = images.pull(self._settings, self._serve, self._release, name)
+        results = self._run(script, hosts)
+        return {host: images.read(result, name) for host, result in results.items()}
 
-    def lacking(names: Iterable[str]) -> list[str]:
-        script = images.look(settings, serve, release, image.id)
-        have = each(
-            Phase.INSTALL,
-            lambda session: images.has_it(session.run(Phase.INSTALL, script)[0]),
-            names,
-        )
-        return [name for name, has in have.items() if not has]
-
-    if others and (wanting := lacking(others)):
-        _stream(serve, fleet, events, image, first, wanting)
-        if without := lacking(wanting):
+    def _built(self) -> Image:
+        first, *others = self._roots
+        script = images.build(self._settings, self._serve, self._release)
+        source = f"{self._serve.dockerfile} of the release"
+        image = images.read(self._run(script, [first])[first], source)
+        lacking = self._lacking(image, others)
+        if lacking:
+            self._stream(image, first, lacking)
+            lacking = self._lacking(image, lacking)
+        if lacking:
             raise PhaseFailed(
-                f"{', '.join(without)} has not got the image that {first} built; "
+                f"{', '.join(lacking)} took the image that {first} built, and has not got it; "
                 "nothing was switched",
-                why=f"{serve.runtime} load took it, and has no image {image.id}",
+                why=f"there is no image {image.id} after {self._serve.runtime} load",
                 next_step="see whether the disk is full, then run the same command again",
-                phase=Phase.INSTALL,
+                phase=_PHASE,
             )
-    return image
+        return image
 
+    def _lacking(self, image: Image, hosts: Iterable[str]) -> list[str]:
+        script = images.look(self._settings, self._serve, self._release, image.id)
+        results = self._run(script, hosts)
+        return [name for name, result in results.items() if not images.has_it(result)]
 
-def _stream(
-    serve: Serve, fleet: Fleet, events: Events, image: Image, first: str, names: Iterable[str]
-) -> None:
-    targets: dict[Session, Any] = {}
-    for name in names:
-        events.publish(StepStarted(phase=Phase.INSTALL, host=name, text="receive the image"))
-        targets[fleet.sessions[name]] = images.take(serve)
-    try:
-        outlet = images.send(serve, image.id)
-        transfer.relay(Phase.INSTALL, fleet.sessions[first], outlet, targets)
-    except KeyboardInterrupt as error:
-        raise Interrupted("interrupted; nothing was switched", phase=Phase.INSTALL) from error
+    def _stream(self, image: Image, first: str, names: Iterable[str]) -> None:
+        script = images.save(self._settings, self._serve, self._release, image.id)
+        size = self._run(script, [first])[first].number("size")
+        outlet = transfer.Outlet(images.send(self._roots[first]), 0, size)
+        inlet = transfer.Inlet(images.take(self._serve), 0)
+        sessions = self._fleet.sessions
+        for name in names:
+            self._events.publish(StepStarted(phase=_PHASE, host=name, text="receive the image"))
+        try:
+            broken = transfer.relay(
+                _PHASE,
+                sessions[first],
+                outlet,
+                {sessions[name]: inlet for name in names},
+                lambda _: None,
+            )
+        except KeyboardInterrupt as error:
+            raise Interrupted("interrupted; nothing was switched", phase=_PHASE) from error
+        for reason in broken.values():
+            raise reason
+
+    def _run(self, script: Script, hosts: Iterable[str]) -> dict[str, Result]:
+        names = list(hosts)
+        if not names:
+            return {}
+        return dict(self._each(_PHASE, lambda session: session.run(_PHASE, script)[0], names))

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, TypeVar
 
+from aideploy.distribution import distributions
 from aideploy.errors import (
     AideployError,
     ExitStatus,
@@ -22,14 +23,16 @@ from aideploy.errors import (
     Refused,
     UsageError,
 )
-from aideploy.events import Events, HostState, Notice, Phase, ReleaseKnown, StepStarted
+from aideploy.events import Events, HostState, Notice, Phase, ReleaseKnown
 from aideploy.gates.model import Evaluation
 from aideploy.gates.review import Verdict as Reviewed
 from aideploy.gates.review import Waiver
 from aideploy.gates.reviewing import ReviewGate
 from aideploy.gating import ModelGate, journalled, require_gate
 from aideploy.golden_file import check_before
-from aideploy.images import deliver
+from aideploy.images import ImageDelivery
+from aideploy.jobs import scripts as jobs
+from aideploy.jobs.detached import detached_job
 from aideploy.monitoring.targets import targets_file
 from aideploy.phases import batches, fetch, golden, gpu, image, install, service, test, train
 from aideploy.phases import facts as looking
@@ -43,6 +46,7 @@ from aideploy.phases.journal import Entry, Verdict
 from aideploy.phases.service import Health, Staging, Target
 from aideploy.phases.tests_output import RanTests
 from aideploy.phases.train import Trained
+from aideploy.provision import Provision, provision
 from aideploy.remote import transfer
 from aideploy.remote.fleet import Fleet, FleetError
 from aideploy.remote.result import ScriptFailed
@@ -76,12 +80,24 @@ _HOST_CODES = frozenset(
         "no-haproxy",
         "no-runtime",
         "damaged",
+        "no-engine",
+        "no-gpu",
+        "not-started",
+        "job-lost",
+        "no-fsspec",
+        "source-closed",
+        "source-down",
     ]
 )
-_USAGE_CODES = frozenset(["no-revision", "no-subdirectory", "bad-golden"])
+_USAGE_CODES = frozenset(
+    ["no-revision", "no-source", "no-subdirectory", "no-inputs", "no-job", "bad-golden"]
+)
+_LOCKED_CODES = frozenset(["job-busy"])
 # Where the release was judged, no traffic has come near it.
 _REFUSALS = frozenset(
     [
+        (Phase.MODEL, "model-refused"),
+        (Phase.DISTRIBUTE, "model-refused"),
         (Phase.STAGE, "unhealthy"),
         (Phase.STAGE, "golden"),
     ]
@@ -105,7 +121,6 @@ class Progress:
     trained: Trained | None = None
     trained_on: str = ""
     evaluation: Evaluation | None = None
-    archive: str = ""
     staged: Target | None = None
 
 
@@ -144,6 +159,7 @@ class Deployment:
         self._finished = False
         self._hosts = {host.name: host for host in settings.hosts}
         self._secrets: Mapping[str, str] = {}
+        self._provision: Provision | None = None
 
     # -- the story ------------------------------------------------------------------------------
 
@@ -202,6 +218,7 @@ class Deployment:
         """Connect to every host, take the locks, look around; nobody may be unready."""
         if self.settings.serve:
             self._secrets = resolve(self.settings.serve, os.environ, self.settings.path.parent)
+        self._provision = provision(self.settings, os.environ)
         try:
             results = self._fleet.open(
                 Lock.HELD, looking.script(self.settings), wait_lock=wait_lock
@@ -261,15 +278,15 @@ class Deployment:
         environment, its image, or both."""
         serve = self.settings.serve
         if serve and serve.contained:
-            self._progress.image = deliver(
+            self._progress.image = ImageDelivery(
                 self.settings,
                 serve,
                 self._fleet,
                 self._each,
                 self._events,
                 release=self.release,
-                hosts=self._names(Role.SERVE),
-            )
+                roots={name: self.facts[name].root for name in self._names(Role.SERVE)},
+            ).deliver()
         installed = self._each(Phase.INSTALL, self._environment, self._deployed_names())
         self._progress.installed = {name: one for name, one in installed.items() if one}
         for name, one in self._progress.installed.items():
@@ -313,26 +330,23 @@ class Deployment:
         return self._progress.tested
 
     def train(self) -> Trained | None:
-        """Train the model on the first train host, where there is a [train]."""
+        """Train the model on the first train host, where there is a [train]; or let a host fetch
+        it from [model] source."""
         how = self.settings.train
         if how is None:
-            return None
+            return self._fetch_model()
         name = self._names(Role.TRAIN)[0]
-        scripts = [train.script(self.settings, how, self.release, self.revision)]
-        others = [other for other in self._names(Role.SERVE) if other != name]
-        if others:
-            scripts.append(train.read_model(self.settings, how, self.release))
-
-        def work(session: Session) -> Trained:
-            results = session.run(Phase.TRAIN, *scripts)
-            if others:
-                self._progress.archive = results[1].text("archive")
-            return train.read(results[0])
-
+        scripts = train.scripts(self.settings, how, self.release, self.revision, self._who)
         self._progress.trained_on = name
-        trained = self._each(Phase.TRAIN, work, [name])[name]
+        with detached_job(name) as job:
+            work = job.named_by(
+                lambda session: train.read(name, session.run(Phase.TRAIN, *scripts))
+            )
+            trained = self._each(Phase.TRAIN, work, [name])[name]
         self._progress.trained = trained
         self._progress.evaluation = None
+        if trained.reused:
+            self._notice(trained.why_reused, host=name)
         for notice in trained.notices:
             self._notice(notice, host=name, level="warning")
         return trained
@@ -366,24 +380,19 @@ class Deployment:
             self._gate.require(evaluation, self.release)
 
     def distribute(self) -> None:
-        """Put the model on every serve host that has not got it, and verify it there."""
+        """Put the model on every serve host that has not got it; verify it where it is."""
         self.pass_gate()
-        trained = self._progress.trained
+        trained, source = self._progress.trained, self._progress.trained_on
         if trained is None:
             return
-        lacking = [
-            name
-            for name in self._names(Role.SERVE)
-            if name != self._progress.trained_on and trained.model not in self.facts[name].models
-        ]
-        if not lacking:
+        targets = [name for name in self._names(Role.SERVE) if name != source]
+        if self._provision:
+            self._distribute_from_elsewhere(self._provision, trained.model, targets)
             return
-        if not self._progress.archive:
-            self._relay(trained.model, lacking)
-        script = train.write_model(self.settings, trained.model, self._progress.archive)
-        self._each(
-            Phase.DISTRIBUTE, lambda session: session.run(Phase.DISTRIBUTE, script)[0], lacking
-        )
+        for way in distributions(
+            self._events, self._fleet.sessions, self.facts, trained.model, source, targets
+        ):
+            self._each(Phase.DISTRIBUTE, way.work, way.hosts)
 
     def stage(self) -> Mapping[str, Health]:
         """Make the release whole on every serve host and prove it beside what is live."""
@@ -399,7 +408,7 @@ class Deployment:
             raise _too_early("the commit was not reviewed yet", "review()")
         if self._progress.installed is None:
             raise _too_early("nothing was installed yet", "install()")
-        if self.settings.train and self._progress.trained is None:
+        if self.settings.model_path and self._progress.trained is None:
             raise _too_early("nothing was trained yet", "train()")
         self.pass_gate()
         note = "" if service.proven_beside(self.settings) else "not started beside: one model a GPU"
@@ -478,7 +487,9 @@ class Deployment:
                 targets=targets_file(self.settings, session.host),
                 stand_by=service.stand_by(self.settings, session.host),
             )
-            session.run(Phase.FINISH, script, *image.prune(self.settings))
+            session.run(
+                Phase.FINISH, script, jobs.prune(self.settings), *image.prune(self.settings)
+            )
 
         self._rollout.confirm()
         self._finished = True
@@ -520,8 +531,9 @@ class Deployment:
             ("fetch", "review", "install") if settings.review else ("fetch", "install"),
             ("test",) if settings.test else (),
             (f"train on {names[Role.TRAIN][0]}",) if settings.train else (),
+            ("model",) if settings.model.source else (),
             ("evaluate",) if settings.gates else (),
-            ("distribute",) if settings.train else (),
+            ("distribute",) if settings.model_path else (),
             ("stage", spread.in_words(), watch, "finish"),
         ]
         return (
@@ -641,30 +653,45 @@ class Deployment:
             known = self.facts[session.host.name]
             pack = packs[known.have]
             if len(pack) > INLINE_PACK_BYTES:
-                transfer.send(Phase.FETCH, pack, {session: transfer.take_pack(str(known.root))})
+                transfer.send(Phase.FETCH, pack, session, fetch.take_pack(known))
                 pack = b""
             script = fetch.push(self.settings, pack, commit, stamp, known.current_revision)
             return fetch.read(session.run(Phase.FETCH, script)[0])
 
         return self._each(Phase.FETCH, work, self._deployed_names())
 
-    def _relay(self, model: str, names: Iterable[str]) -> None:
-        source = self._fleet.sessions[self._progress.trained_on]
-        targets = {
-            self._fleet.sessions[name]: transfer.take_model(str(self.facts[name].root), model)
-            for name in names
-        }
-        for name in names:
-            self._events.publish(
-                StepStarted(phase=Phase.DISTRIBUTE, host=name, text="receive the model")
-            )
-        outlet = transfer.send_model(str(self.facts[self._progress.trained_on].root), model)
-        try:
-            transfer.relay(Phase.DISTRIBUTE, source, outlet, targets)
-        except KeyboardInterrupt as error:
-            raise Interrupted(
-                "interrupted; nothing was switched", phase=Phase.DISTRIBUTE
-            ) from error
+    def _fetch_model(self) -> Trained | None:
+        """Let the first host that serves fetch the model; the others follow in `distribute`."""
+        provided = self._provision
+        if provided is None or provided.origin is None:
+            return None
+        name = [*self._names(Role.SERVE), *self._deployed_names()][0]
+
+        def work(session: Session) -> Trained:
+            return provided.first(session, self.facts[name], self.release)
+
+        self._progress.trained_on = name
+        fetched = self._each(Phase.MODEL, work, [name], note=self.settings.model.shown_source)[name]
+        self._progress.trained = fetched
+        self._progress.evaluation = None
+        for notice in fetched.notices:
+            self._notice(notice, host=name, level="warning")
+        return fetched
+
+    def _distribute_from_elsewhere(
+        self, provided: Provision, model: str, targets: Iterable[str]
+    ) -> None:
+        """Let every target fetch the model itself; one that was trained here is stored before."""
+
+        def put(session: Session) -> str:
+            return provided.put(session, self.facts[session.host.name], self.release, model)
+
+        def fetch(session: Session) -> str:
+            return provided.fetch(session, self.facts[session.host.name], self.release, model)
+
+        if provided.origin is None:
+            self._each(Phase.DISTRIBUTE, put, [self._progress.trained_on])
+        self._each(Phase.DISTRIBUTE, fetch, targets)
 
     def _staging(self, name: str) -> Staging:
         known = self.facts[name]
@@ -698,6 +725,7 @@ class Deployment:
         fetched = self._progress.fetched[name]
         installed = (self._progress.installed or {}).get(name)
         trained = self._progress.trained
+        origin = self._provision.origin if self._provision else None
         tested = self._progress.tested
         evaluation = self._progress.evaluation
         return {
@@ -716,7 +744,9 @@ class Deployment:
             "image": self._progress.image.record() if self._progress.image else None,
             "gpus": list(self.facts[name].gpus),
             "model": trained.model if trained else None,
+            "model_source": dict(origin.record) if origin else None,
             "metrics": dict(trained.metrics) if trained else None,
+            **(trained.record() if trained else {}),
             "gate": evaluation.record() if evaluation else None,
             "review": self._review_gate.record(),
             "tests": tested.record() if tested else None,
@@ -784,7 +814,10 @@ def judged(error: FleetError) -> AideployError:
     if error.phase == Phase.OPEN:
         # Nothing of the release has been seen yet.
         kind = HostNotReady
-    if any(isinstance(cause, Locked) for cause in error.causes):
+    elif error.phase in (Phase.MODEL, Phase.DISTRIBUTE) and "timeout" in codes:
+        # The line to the model's source is slow, not the release.
+        kind = HostNotReady
+    if any(isinstance(cause, Locked) for cause in error.causes) or codes & _LOCKED_CODES:
         kind = Locked
     elif any(isinstance(cause, HostNotReady) for cause in error.causes) or codes & _HOST_CODES:
         kind = HostNotReady

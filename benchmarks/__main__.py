@@ -15,14 +15,15 @@ from rich.console import Console
 
 import aideploy
 from aideploy.settings.values import duration
-from benchmarks import crowd, deploys, short, table
+from benchmarks import crowd, deploys, distribute, short, table
 from benchmarks.contenders import Aideploy
 from benchmarks.deploys import FAR, NEAR, Cell, Work
 from benchmarks.measuring import Table
 from benchmarks.scene import scene
 from tests.lab.needs import missing
 
-REAL_HOSTS = (*Work, "trivial", "rollback")
+IN_THE_SCENE = (*Work, "trivial", "rollback")
+REAL_HOSTS = (*IN_THE_SCENE, "distribute")
 EVERYTHING = (*REAL_HOSTS, "start", "crowd")
 # Fractions of a second, which other work on the machine disturbs: many, for they are cheap.
 START_ROUNDS = 15
@@ -55,6 +56,10 @@ def _measure(options: argparse.Namespace, folder: Path, console: Console) -> Ite
         return
     if lacking := missing():
         console.print(f"cannot run here: {', '.join(real)}; missing: {'; '.join(lacking)}")
+        return
+    if "distribute" in real:
+        yield distribute.measure(_made(folder / "distribute"), options.megabytes, rounds)
+    if real == ["distribute"]:
         return
     cells = list(_cells(options, real))
     most = max([cell.hosts for cell in cells] or [0])
@@ -94,6 +99,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--hosts", type=int, choices=(1, 10), help="only with so many hosts")
     parser.add_argument("--round-trip", type=_round_trip, help="only so far away: 0ms or 50ms")
     parser.add_argument("--rounds", type=int, help="how often each is measured")
+    parser.add_argument(
+        "--megabytes", type=int, default=128, help="of the model to distribute, 128 by default"
+    )
     parser.add_argument("--quick", action="store_true", help="one host, nearby, one round")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all numbers there too")
     return parser.parse_args()

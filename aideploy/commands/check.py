@@ -17,6 +17,7 @@ from aideploy.phases import facts as looking
 from aideploy.phases import gpu, image, readiness
 from aideploy.phases.facts import HostFacts
 from aideploy.phases.readiness import Problem
+from aideploy.provision import provision
 from aideploy.remote.script import Script
 from aideploy.remote.session import Session
 from aideploy.report.facts import Table, Text
@@ -123,6 +124,7 @@ def _here(settings: Settings) -> Iterator[Problem]:
         if settings.serve:
             resolve(settings.serve, os.environ, folder)
         token_of(settings, os.environ)
+        provision(settings, os.environ)
     except AideployError as error:
         yield Problem(HERE, f"{error.what}: {error.why}", error.next_step)
     try:

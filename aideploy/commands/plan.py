@@ -250,7 +250,8 @@ def _phases(
 
     everybody = tuple(host.name for host in settings.hosts)
     serve, trainer = of(Role.SERVE), of(Role.TRAIN)[:1]
-    receivers = tuple(name for name in serve if name not in trainer) if settings.train else ()
+    first = trainer if settings.train else serve[:1]
+    receivers = tuple(name for name in serve if name not in first) if settings.model_path else ()
     yield phase(Phase.OPEN, everybody, "connect, take the lock, look around")
     pulled = settings.app.source is Source.PULL
     yield phase(Phase.FETCH, coming, "from the repository" if pulled else "sent by this machine")
@@ -267,8 +268,10 @@ def _phases(
         trainer if settings.train else (),
         f"anew: {settings.train.command}" if settings.train else "there is no [train]",
     )
+    if settings.model.source:
+        yield phase(Phase.MODEL, first, f"from {settings.model.shown_source}, unless it is there")
     yield phase(Phase.EVALUATE, *_evaluating(settings, facts))
-    yield phase(Phase.DISTRIBUTE, receivers, "the model" if receivers else "nobody else needs it")
+    yield phase(Phase.DISTRIBUTE, receivers, _distributing(settings, receivers))
     if serve and settings.serve:
         yield phase(Phase.STAGE, serve, f"{_proof(settings, settings.serve)} beside what is live")
         spread = batches.course(settings, serve)
@@ -280,16 +283,26 @@ def _phases(
     yield phase(Phase.FINISH, everybody, f"keep {settings.app.keep_releases} good releases")
 
 
+def _distributing(settings: Settings, receivers: tuple[str, ...]) -> str:
+    if not receivers:
+        return "nobody else needs it"
+    if settings.model.source:
+        return "each fetches it from there"
+    if settings.model.store:
+        return f"through {settings.model.store}"
+    return "the model, verified where it is"
+
+
 def _evaluating(settings: Settings, facts: Mapping[str, HostFacts]) -> tuple[tuple[str, ...], str]:
-    if settings.train is None:
+    if settings.model_path is None:
         return (), "there is no model"
     if not settings.gates:
         return (), "there is no [[gate]]: deploy needs --no-gate"
     known = earlier(facts[host.name] for host in settings.with_role(Role.SERVE))
     count = f"by {len(settings.gates)} [[gate]]"
     if known is None:
-        trainer = settings.with_role(Role.TRAIN)[0]
-        return (trainer.name,), f"{count}, unopposed: nothing was good yet"
+        first = settings.with_role(Role.TRAIN if settings.train else Role.SERVE)[0]
+        return (first.name,), f"{count}, unopposed: nothing was good yet"
     return (known.host,), f"{count}, against {known.releases[0]}"
 
 

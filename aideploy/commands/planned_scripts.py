@@ -12,8 +12,21 @@ from typing import TYPE_CHECKING
 
 from aideploy.commands.asking import named
 from aideploy.events import Phase
+from aideploy.jobs import scripts as jobs
 from aideploy.monitoring.targets import targets_file
-from aideploy.phases import due, evaluate, fetch, image, install, service, test, train
+from aideploy.phases import (
+    distribute,
+    due,
+    evaluate,
+    fetch,
+    image,
+    install,
+    model,
+    service,
+    test,
+    train,
+)
+from aideploy.phases.distribute import Artifact
 from aideploy.phases.facts import HostFacts
 from aideploy.phases.journal import Entry, Verdict
 from aideploy.phases.planning import Coming
@@ -102,7 +115,7 @@ class _Planned:
         self._who = who
         self._revision = coming.fetched.commit
         self._release = f"{_STAMP}-{self._revision[:7]}"
-        self._model = _MODEL if settings.train else ""
+        self._model = _MODEL if settings.model_path else ""
 
     def scripts(self) -> Iterator[tuple[Phase, Script]]:
         settings, facts = self._settings, self._facts
@@ -117,11 +130,11 @@ class _Planned:
             yield Phase.TEST, test.script(settings, settings.test, self._release)
         if settings.train and leads:
             how = settings.train
-            yield Phase.TRAIN, train.script(settings, how, self._release, self._revision)
+            for script in train.scripts(settings, how, self._release, self._revision, self._who):
+                yield Phase.TRAIN, script
         if self._earlier and self._earlier.host == self._host.name:
             yield Phase.EVALUATE, evaluate.script(self._earlier)
-        if settings.train and not leads and Role.SERVE in self._host.roles:
-            yield Phase.DISTRIBUTE, train.write_model(settings, self._model, "<the model>")
+        yield from self._distributing(leads=leads)
         if settings.serve and Role.SERVE in self._host.roles:
             yield from self._serving(settings.serve)
         keep = service.kept(facts, self._release, settings.app.keep_releases)
@@ -136,6 +149,30 @@ class _Planned:
                 stand_by=service.stand_by(settings, self._host),
             ),
         )
+        yield Phase.FINISH, jobs.prune(settings)
+
+    def _distributing(self, *, leads: bool) -> Iterator[tuple[Phase, Script]]:
+        """Yield how the model gets to this host, as far as that is known before it is made."""
+        settings, facts = self._settings, self._facts
+        table = settings.model
+        # Values are masked, so that none is needed here.
+        secrets = dict.fromkeys(table.variables, "")
+        serves = Role.SERVE in self._host.roles
+        if table.source and serves:
+            origin = model.Origin(table.source, table.source.endswith("/"), "<of the source>")
+            first = settings.with_role(Role.SERVE)[0].name == self._host.name
+            metrics = (table.metrics or "") if first else ""
+            script = model.fetch(facts, self._release, origin, table, secrets, metrics=metrics)
+            yield Phase.MODEL if first else Phase.DISTRIBUTE, script
+        elif settings.train and table.store and leads:
+            script = model.store(facts, self._release, self._model, table, secrets)
+            yield Phase.DISTRIBUTE, script
+        elif settings.train and table.store and serves:
+            origin = model.in_store(table.store, self._model)
+            yield Phase.DISTRIBUTE, model.fetch(facts, self._release, origin, table, secrets)
+        elif settings.train and serves and not leads:
+            artifact = Artifact(archive="<the model>")
+            yield Phase.DISTRIBUTE, distribute.write_model(facts, self._model, artifact)
 
     def _fetch(self) -> Script:
         live = self._facts.current_revision

@@ -15,6 +15,7 @@ from aideploy.remote.script import Script
 from aideploy.settings.values import git_ref
 
 if TYPE_CHECKING:
+    from aideploy.phases.facts import HostFacts
     from aideploy.settings import Settings
 
 
@@ -84,6 +85,11 @@ def push(settings: Settings, pack: bytes, commit: str, stamp: str, live: str) ->
         commit: the full hash of the commit to unpack.
     """
     return _script(settings, "push", base64.b64encode(pack).decode(), commit, stamp, live)
+
+
+def take_pack(facts: HostFacts) -> Script:
+    """Return the script that takes a git pack, too large for `push`, on its standard input."""
+    return Script("take_pack", (str(facts.root),))
 
 
 def _script(

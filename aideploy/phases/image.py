@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from aideploy.errors import PhaseFailed
@@ -51,9 +52,14 @@ def look(settings: Settings, serve: Serve, release: str, image: str) -> Script:
     return _script("image_look", settings, serve, release, image)
 
 
-def send(serve: Serve, image: str) -> Script:
-    """Return the script that writes an image to its standard output."""
-    return Script("send_image", (serve.runtime, image))
+def save(settings: Settings, serve: Serve, release: str, image: str) -> Script:
+    """Return the script that lays an image ready for `send`, and emits its `size`."""
+    return _script("image_save", settings, serve, release, image)
+
+
+def send(root: PurePosixPath) -> Script:
+    """Return the script that writes that image to its standard output; root is the app's folder."""
+    return Script("send_image", (str(root),))
 
 
 def take(serve: Serve) -> Script:

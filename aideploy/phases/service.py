@@ -94,7 +94,7 @@ def stage(settings: Settings, host: Host, facts: HostFacts, staging: Staging) ->
             settings.app.name,
             staging.release,
             staging.model,
-            str(settings.train.outputs) if settings.train else "",
+            str(settings.model_path or ""),
             Secret(staging.environment),
             staging.serve,
             json.dumps(staging.record, indent=2, sort_keys=True) + "\n",

@@ -1,23 +1,23 @@
-"""The train phase: the model of the release, kept under the hash of its content.
+"""The train phase: the model of the release, trained by a job or found where it was trained before.
 
 Pure: which scripts to run and what their answers mean.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from aideploy.gates.metrics import NoMetrics, kept, parse
+from aideploy.jobs import scripts as jobs
+from aideploy.jobs.job import Job, read_job
 from aideploy.remote.result import Result
-from aideploy.remote.script import Script, Secret
+from aideploy.remote.script import Script
 
 if TYPE_CHECKING:
     from aideploy.settings import Settings
     from aideploy.settings.train import Train
-
-INLINE_BYTES = 4 * 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,8 @@ class Trained:
         metrics: what the training wrote of itself; empty when it wrote nothing that is JSON.
         metrics_text: the same as it was written, for the gate; None when it wrote nothing.
         notices: what a person should know.
+        job: that trained it; None where the model comes from elsewhere.
+        reused: whether it was trained before, from the same inputs.
     """
 
     model: str
@@ -37,6 +39,8 @@ class Trained:
     metrics: Mapping[str, Any] = field(default_factory=dict)
     notices: tuple[str, ...] = ()
     metrics_text: bytes | None = None
+    job: Job | None = None
+    reused: bool = False
 
     def __str__(self) -> str:
         numbers = [
@@ -44,64 +48,81 @@ class Trained:
             for name, value in self.metrics.items()
             if isinstance(value, float)
         ]
-        return " ".join([f"model {self.model[:7]}", *numbers[:3]])
+        before = ["trained before"] if self.reused else []
+        return " ".join([f"model {self.model[:7]}", *numbers[:3], *before])
+
+    @property
+    def why_reused(self) -> str:
+        """Why nothing was trained, in words; empty where something was."""
+        if not self.reused or self.job is None:
+            return ""
+        when = f" of {self.job.ended:%Y-%m-%d %H:%M} UTC" if self.job.ended else ""
+        data = "" if self.job.data_version else " ([train] data_version would tell new data)"
+        return f"trained before: job {self.job.short}{when}, inputs unchanged{data}"
+
+    def record(self) -> Mapping[str, Any]:
+        """Return what release.json says of the training."""
+        if self.job is None:
+            return {}
+        return {
+            "job": self.job.id,
+            "trained_from": self.job.revision,
+            "trained_at": self.job.ended.isoformat() if self.job.ended else None,
+            "trained_seconds": self.job.seconds,
+            "inputs": self.job.inputs,
+            "data_version": self.job.data_version or None,
+        }
 
 
-def script(settings: Settings, train: Train, release: str, revision: str) -> Script:
-    """Return the script that trains.
+def scripts(
+    settings: Settings, train: Train, release: str, revision: str, who: str
+) -> tuple[Script, ...]:
+    """Return the scripts that train, in turn and in one round trip; `read` reads their results.
+
+    The job lives on without them: they begin it or find it, follow it, and keep its model.
 
     Args:
         settings: of the environment.
         train: how to train.
         release: the id of the release.
         revision: the full commit, given to the training as $REVISION.
+        who: user@machine of whoever deploys.
     """
-    return Script(
-        "train",
-        (
-            str(settings.app.deploy_to),
-            release,
-            train.command,
-            str(train.outputs),
-            str(train.metrics),
-            revision,
-            *(Secret(f"{name}={value}") for name, value in train.environment.items()),
-        ),
-        libraries=("release",),
-        limit=train.timeout,
+    return (
+        jobs.submit(settings, train, release, revision, who),
+        jobs.follow(settings, release=release),
+        jobs.keep(settings, train, release),
     )
 
 
-def read_model(settings: Settings, train: Train, release: str) -> Script:
-    """Return the script that hands over the model, if it has at most `INLINE_BYTES`."""
-    return Script(
-        "read_model", (str(settings.app.deploy_to), release, str(train.outputs), str(INLINE_BYTES))
-    )
-
-
-def write_model(settings: Settings, model: str, archive: str) -> Script:
-    """Return the script that puts the model on a host and verifies it.
+def read(host: str, results: Sequence[Result]) -> Trained:
+    """Make a typed answer of what the scripts emitted.
 
     Args:
-        settings: of the environment.
-        model: the sha256 over its files.
-        archive: a compressed tar as base64; empty when the files came over another channel.
+        host: the name of the host.
+        results: of `scripts`, in their order.
     """
-    return Script(
-        "write_model", (str(settings.app.deploy_to), model, archive), libraries=("release",)
+    submitted, followed, kept_model = results
+    return replace(
+        read_kept(kept_model),
+        job=read_job(host, followed),
+        reused=submitted.text("reused") == "yes",
     )
 
 
-def read(result: Result) -> Trained:
-    """Make a typed answer of what the training's script emitted."""
-    model, size = result.text("model"), result.number("bytes")
+def read_kept(result: Result) -> Trained:
+    """Make a typed answer of what a script emitted that put a model among the models."""
     text = result.data("metrics") if result.all("metrics") else None
+    metrics, notices = _metrics(text)
+    return Trained(result.text("model"), result.number("bytes"), metrics, notices, text)
+
+
+def _metrics(text: bytes | None) -> tuple[Mapping[str, Any], tuple[str, ...]]:
+    """Return the metrics that can be kept, and what a person should know of the others."""
     if not text:
-        return Trained(model, size, metrics_text=text)
+        return {}, ()
     try:
         metrics, lost = kept(parse(text))
     except NoMetrics as error:
-        notices: tuple[str, ...] = (f"the metrics are not kept: the file {error}",)
-        return Trained(model, size, notices=notices, metrics_text=text)
-    notices = tuple(f"the metric {name} is not kept: it is no finite number" for name in lost)
-    return Trained(model, size, metrics, notices, text)
+        return {}, (f"the metrics are not kept: the file {error}",)
+    return metrics, tuple(f"the metric {name} is not kept: it is no finite number" for name in lost)

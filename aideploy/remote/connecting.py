@@ -31,6 +31,9 @@ KEEPALIVE_SECONDS = 5
 SILENCE_SECONDS = 30
 _UNACKNOWLEDGED_MILLISECONDS = 15_000
 _POLL_SECONDS = 2.0
+# Encrypts and authenticates in one pass of the processor's own instructions: large models travel
+# with it at the speed of OpenSSH, and with Paramiko's first choice at two thirds of it.
+_FAST_CIPHERS = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com")
 
 # What goes wrong is told once, in our own words; Paramiko would add a traceback.
 logging.getLogger("paramiko").setLevel(logging.CRITICAL)
@@ -142,7 +145,12 @@ def _transport(sock: Any, **options: Any) -> paramiko.Transport:
             sock.setsockopt(
                 socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _UNACKNOWLEDGED_MILLISECONDS
             )
-    return paramiko.Transport(sock, **options)
+    transport = paramiko.Transport(sock, **options)
+    choice = transport.get_security_options()
+    # What a user has disabled is not among them.
+    fast = tuple(cipher for cipher in _FAST_CIPHERS if cipher in choice.ciphers)
+    choice.ciphers = (*fast, *(cipher for cipher in choice.ciphers if cipher not in fast))
+    return transport
 
 
 def _trust_known_hosts_only(connection: fabric.Connection, own_file: Path | None) -> None:

@@ -264,7 +264,7 @@ class Fleet:
 
         try:
             if stop.is_set():
-                raise _cancelled(session, phase)
+                raise cancellation(session, phase)
             result = work(session)
         except AideployError as error:
             cancelled = isinstance(error, ScriptFailed) and error.code == "cancelled"
@@ -307,5 +307,6 @@ class Fleet:
         return outcomes.results
 
 
-def _cancelled(session: Session, phase: Phase) -> ScriptFailed:
+def cancellation(session: Session, phase: Phase) -> ScriptFailed:
+    """Return the error of a host whose work ended because of another host, or of Ctrl-C."""
     return ScriptFailed("cancelled", Result("", ()), host=session.host.name, phase=phase)

@@ -49,6 +49,8 @@ class Result:
 
 # ENOSPC in the words of the C library.
 _NO_SPACE = "No space left on device"
+# The table that has a phase's time limit, where its name is another one.
+_TABLE_OF = {"distribute": "model"}
 _SAID_WELL = ("cancelled", "timeout", "no-space")
 
 
@@ -66,7 +68,11 @@ class ScriptFailed(AideployError):
         super().__init__(
             what,
             next_step=next_step
-            or (f"see why, or raise timeout in [{phase}]" if code == "timeout" else ""),
+            or (
+                f"see why, or raise timeout in [{_TABLE_OF.get(phase, phase)}]"
+                if code == "timeout"
+                else ""
+            ),
             host=host,
             phase=phase,
             tail=tail,

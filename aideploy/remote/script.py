@@ -63,6 +63,10 @@ class Script:
         arguments = f"set -- {shlex.join(values)}"
         return "\n".join([*map(source, self.libraries), arguments, source(self.name)])
 
+    def standalone_text(self) -> str:
+        """Return a whole program for the host to keep: libraries and `bare_text`, no marks."""
+        return "\n".join(["#!/usr/bin/env bash", *map(source, self.libraries), self.bare_text()])
+
     def shown(self) -> str:
         """Return the same text without the prelude and with secrets masked, for people."""
         return "\n".join([self.shown_arguments(), source(self.name)])

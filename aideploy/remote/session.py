@@ -148,6 +148,11 @@ class Session:
         self._cancelled.set()
         self._whisper(b"cancel\n")
 
+    @property
+    def is_cancelled(self) -> bool:
+        """Whether it was told to end what runs."""
+        return self._cancelled.is_set()
+
     def resume(self) -> None:
         """Let the session run scripts again after a `cancel`."""
         self._cancelled.clear()
@@ -291,10 +296,10 @@ class Session:
             return data
         if not self._stream.started:
             raise self._no_shell(channel)
-        raise self._lost(phase, _last_words(channel) or "the host closed the connection")
+        raise self._lost(phase, last_words(channel) or "the host closed the connection")
 
     def _no_shell(self, channel: paramiko.Channel) -> HostNotReady:
-        said = "\n".join(filter(None, (_last_words(channel), self._stream.before_start)))
+        said = "\n".join(filter(None, (last_words(channel), self._stream.before_start)))
         return HostNotReady(
             f"{self.host.name}: no session could be started there",
             why=said or "the login shell ended without a word",
@@ -336,7 +341,8 @@ class Session:
         )
 
 
-def _last_words(channel: paramiko.Channel) -> str:
+def last_words(channel: paramiko.Channel) -> str:
+    """Return what the program on a channel wrote to its standard error, as far as it is here."""
     words = b""
     while channel.recv_stderr_ready():
         words += channel.recv_stderr(_READ_BYTES)

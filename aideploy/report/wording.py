@@ -17,6 +17,18 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600}h {whole % 3600 // 60:02d}m"
 
 
+def bytes_count(number: int) -> str:
+    """Bytes in the unit that a person would use: `512 B`, `3.4 MB`, `1.1 GB` (powers of 1000)."""
+    if number < 1000:
+        return f"{number} B"
+    amount, unit = float(number), "B"
+    for larger in ("kB", "MB", "GB", "TB"):
+        if amount < 999.5:
+            break
+        amount, unit = amount / 1000, larger
+    return f"{amount:.1f} {unit}" if amount < 99.5 else f"{amount:.0f} {unit}"
+
+
 def host_count(number: int) -> str:
     """`1 host`, `3 hosts`."""
     return "1 host" if number == 1 else f"{number} hosts"

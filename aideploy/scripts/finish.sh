@@ -47,7 +47,15 @@ while IFS= read -r target; do used[$target]=1; done < <(
   find "$root/releases" -mindepth 2 -maxdepth 6 -type l \( -lname '*/venvs/*' -o -lname '*/models/*' \) |
     while IFS= read -r link; do readlink -f -- "$link"; done | sed -E "s#^($root/(venvs|models)/[^/]+).*#\1#" | sort -u
 )
+# A training that goes on needs its environment, whatever releases there are.
+for link in "$root"/jobs/*/work/.venv; do
+  if [ -L "$link" ]; then used[$(readlink -f -- "$link")]=1; fi
+done
 for place in "$root"/venvs/* "$root"/models/* "$root"/models/.incoming-*; do
   if [ -d "$place" ] && [ -z "${used[$place]-}" ]; then rm -rf -- "$place"; fi
+done
+# What is known of where a model came from goes with it.
+for known in "$root"/models/.from-*; do
+  [ ! -f "$known" ] || [ -d "$root/models/$(<"$known")" ] || rm -f -- "$known"
 done
 emit pruned "$gone"

@@ -263,7 +263,7 @@ class Proof:
 
 
 def alive(pid: str) -> bool:
-    return pid in ("", "0") or os.path.exists(f"/proc/{pid}")  # noqa: PTH110
+    return pid in ("", "0") or os.path.exists(f"/proc/{pid}")
 
 
 def memory(pid: str) -> int | None:
@@ -272,7 +272,7 @@ def memory(pid: str) -> int | None:
     A page that several of them share counts for each. None where /proc does not tell.
     """
     children: dict[str, list[str]] = {}
-    for name in os.listdir("/proc"):  # noqa: PTH208
+    for name in os.listdir("/proc"):
         if name.isdigit():
             parent = of_process(name, "PPid")
             children.setdefault(parent, []).append(name)
@@ -289,7 +289,7 @@ def memory(pid: str) -> int | None:
 def of_process(pid: str, key: str) -> str:
     """Return what /proc says of a process under this key; nothing when it is gone or hidden."""
     try:
-        with open(f"/proc/{pid}/status", encoding="utf-8", errors="replace") as file:  # noqa: PTH123
+        with open(f"/proc/{pid}/status", encoding="utf-8", errors="replace") as file:
             found = re.search(rf"^{key}:\s*(.*)$", file.read(), re.MULTILINE)
     except OSError:
         return ""
@@ -359,7 +359,7 @@ def recorded(request: dict[str, Any], line: Line, rules: Rules) -> dict[str, Any
 
 
 def content_of(file: str) -> bytes:
-    with open(file, "rb") as opened:  # noqa: PTH123
+    with open(file, "rb") as opened:
         return opened.read(MOST_BYTES + 1)
 
 

@@ -90,7 +90,7 @@ def apps() -> list[App]:
 
 def content(path: str) -> str:
     try:
-        with open(path, encoding="utf-8", errors="replace") as file:  # noqa: PTH123
+        with open(path, encoding="utf-8", errors="replace") as file:
             return file.read()
     except OSError:
         return ""
@@ -141,7 +141,7 @@ def wait(before: Before, seconds: float) -> tuple[bool, str]:
     """Return whether the memory of the service became free in time, and that in words."""
     earlier = [App(*app) for app in before.apps]
     # Those of a container may be nobody's children: whoever ended with the service was its.
-    gone = {app.pid for app in earlier if not os.path.exists(f"/proc/{app.pid}")}  # noqa: PTH110
+    gone = {app.pid for app in earlier if not os.path.exists(f"/proc/{app.pid}")}
     mine = gone.union(before.mine)
     if not mine:
         return True, "nothing of the service was on a GPU"
@@ -201,14 +201,14 @@ def room(root: str, app: str) -> Iterator[str]:
 
 def folders(path: str) -> list[str]:
     try:
-        return os.listdir(path)  # noqa: PTH208
+        return os.listdir(path)
     except OSError:
         return []
 
 
 def is_live(root: str, slot: str) -> bool:
     try:
-        return os.path.samefile(f"{root}/slots/{slot}/release", f"{root}/current")  # noqa: PTH121
+        return os.path.samefile(f"{root}/slots/{slot}/release", f"{root}/current")
     except OSError:
         return False
 

@@ -12,6 +12,8 @@ for release in "$root"/releases/*; do
   kept[$release]=1
 done
 
+# What a deploy that died left on its way to other hosts.
+rm -f -- "$root/image.tar"
 names=$("$runtime" images --format '{{.Repository}}:{{.Tag}}' "$own" 2>/dev/null || true)
 while IFS= read -r name; do
   # What else matches is not ours, such as <none>.

@@ -137,12 +137,12 @@ def ask_command(request: dict[str, Any]) -> str | None:
 
 
 def alive(pid: str) -> bool:
-    return not pid or os.path.exists(f"/proc/{pid}")  # noqa: PTH110
+    return not pid or os.path.exists(f"/proc/{pid}")
 
 
 def is_wanted(request: dict[str, Any]) -> bool:
     """Return whether somebody left the file that the watching ends for."""
-    return bool(request.get("until")) and os.path.exists(request["until"])  # noqa: PTH110
+    return bool(request.get("until")) and os.path.exists(request["until"])
 
 
 def rest(seconds: float, request: dict[str, Any]) -> None:

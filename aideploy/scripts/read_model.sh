@@ -1,11 +1,17 @@
 # shellcheck shell=bash
-# Hand the release's model to the controller, when it is small enough to travel on the session.
+# Say what a model of this host is made of; hand it over at once when it is small enough to travel on the session.
 #
-#   read_model.sh ROOT RELEASE OUTPUTS MOST_BYTES
+#   read_model.sh ROOT MODEL PYTHON PROGRAM MOST_BYTES
+#
+# PROGRAM is models.py. Emits `archive` (a compressed tar) or, of a larger model, `contents` and `bytes`.
 
-root=$(expand "$1") release=$2 outputs=$3 most=$4
-place=$(readlink -f -- "$root/releases/$release/$outputs")
-[ -d "$place" ] || place=$(dirname -- "$place")
-if (($(du -sb -- "$place" | cut -f 1) <= most)); then
+root=$(expand "$1") model=$2 python=$3 program=$4 most=$5
+place=$root/models/$model
+size=$(du -sb -- "$place" | cut -f 1)
+if ((size <= most)); then
   tar -C "$place" --exclude=./.complete -czf - . | emit_file archive
+else
+  step "read the model"
+  emit bytes "$size"
+  "$python" -c "$program" contents "$place" | emit_file contents
 fi

@@ -39,10 +39,44 @@ link_model() {
 }
 
 # model_id FOLDER: the sha256 over the names and checksums of all files below it, so that the same
-# files have the same id on every host.
+# files have the same id on every host. models.py computes the same.
 model_id() {
-  (cd -- "$1" && find . -type f ! -name .complete ! -name .file -print0 | LC_ALL=C sort -z |
-    xargs -0 -r sha256sum -- | sha256sum | cut -d ' ' -f 1)
+  model_manifest "$1" | sha256sum | cut -d ' ' -f 1
+}
+
+# model_manifest FOLDER: the checksum and the name of every file below it, but for what we keep beside them.
+model_manifest() {
+  (cd -- "$1" && find . -type f ! -path ./.complete ! -path ./.file ! -path ./.contents ! -path ./.arrived -print0 |
+    LC_ALL=C sort -z | xargs -0 -r sha256sum --)
+}
+
+# publish_model FOLDER MODEL: what lies in FOLDER is verified and becomes models/MODEL, by one rename. From then on
+# its files are not written to any more.
+publish_model() {
+  local target=$root/models/$2 old=$root/models/.incoming-$2.old
+  # Its name comes from another host, and a release gets a link to it.
+  if [ -f "$1/.file" ] && ! { [[ $(<"$1/.file") != */* ]] && [ -f "$1/$(<"$1/.file")" ]; }; then
+    fail damaged "the single file of the model is none of its files" "run the same command again"
+  fi
+  rm -f -- "$1/.arrived" "$1/.contents"
+  chmod -R u+rwX,go+rX,go-w -- "$1"
+  find "$1" -type f -exec chmod a-w -- {} +
+  sync -f "$1" 2>/dev/null || sync
+  : >"$1/.complete"
+  rm -rf -- "$old"
+  # A damaged one, or half of one, may be what a service reads now: it is gone for an instant, not for a while.
+  [ ! -e "$target" ] || mv -T -- "$target" "$old"
+  mv -T -- "$1" "$target"
+  rm -rf -- "$old"
+}
+
+# require_room FOLDER BYTES: end here when so many bytes would not leave the host some room to live.
+require_room() {
+  local free reserve=$((100 * 1024 * 1024))
+  read -r _ _ _ free _ < <(df -Pk -- "$1" | tail -n 1)
+  (($2 + reserve <= free * 1024)) || fail no-space \
+    "the model needs $(($2 / 1024 / 1024)) MB more and 100 MB to spare, $((free / 1024)) MB are free at $1" \
+    "make room on the disk of the host; nothing was sent"
 }
 
 # prove SLOT PYTHON PROGRAM REQUEST WHAT VERB: the service is started or restarted and has to become well.

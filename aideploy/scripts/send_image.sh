@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# Write an image to standard output, on a channel of its own.
+# Write the image that image_save.sh laid ready to standard output, on a channel of its own, and remove it.
 #
-#   send_image.sh RUNTIME IMAGE
-[ -d "${XDG_RUNTIME_DIR-}" ] || export XDG_RUNTIME_DIR=/run/user/$EUID
-exec "$1" save "$2"
+#   send_image.sh ROOT
+trap 'rm -f -- "$1/image.tar"' EXIT
+cat -- "$1/image.tar"

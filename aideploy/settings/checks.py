@@ -21,6 +21,7 @@ from aideploy.settings.problems import Problem
 from aideploy.settings.review import Review
 from aideploy.settings.rollout import Rollout
 from aideploy.settings.serve import Manager, Serve, Strategy
+from aideploy.settings.source import Model
 from aideploy.settings.ssh import Ssh
 from aideploy.settings.train import ProjectTests, Train
 
@@ -46,6 +47,7 @@ class Tables:
     install: Install | None
     test: ProjectTests | None
     train: Train | None
+    model: Model | None
     gates: tuple[Gate, ...]
     serve: Serve | None
     health: Health | None
@@ -67,6 +69,8 @@ def mismatches(tables: Tables) -> Iterator[Problem]:
         yield from _confirm(tables.rollout)
     if tables.install:
         yield from _lock_file_needs_uv(tables.install)
+    if tables.model:
+        yield from _model(tables.model, tables)
     yield from _gates(tables)
     if tables.golden and tables.serve is None and "serve" not in tables.refused:
         yield Problem(
@@ -79,7 +83,7 @@ def mismatches(tables: Tables) -> Iterator[Problem]:
         yield from _ports(tables.serve)
         yield from _manager(tables.serve)
         yield from _variables(tables.serve)
-        yield from _sources_of_nothing(tables.serve, tables.review)
+        yield from _sources_of_nothing(tables.serve, tables)
         yield from _linked(tables.serve)
 
 
@@ -127,8 +131,31 @@ def _lock_file_needs_uv(install: Install) -> Iterator[Problem]:
         yield Problem(("install", "requirements"), text)
 
 
+def _model(model: Model, tables: Tables) -> Iterator[Problem]:
+    trains = tables.train is not None or "train" in tables.refused
+    if model.source and trains:
+        text = "there is a [train] too, expected one of the two: where does the model come from?"
+        yield Problem(("model", "source"), text)
+    if model.source and model.store:
+        yield Problem(("model", "store"), "found a source too; a store keeps what [train] makes")
+    elif model.store and not trains:
+        yield Problem(("model", "store"), "there is no [train] whose models it could keep")
+    if model.source and not model.registered and model.sha256 is None:
+        text = f"missing; expected the sha256 of what lies at {model.shown_source}"
+        yield Problem(("model", "sha256"), text)
+    if model.registered and model.tracking_uri is None:
+        yield Problem(("model", "tracking_uri"), f"missing; expected where {model.source} is known")
+    for key in ("sha256", "metrics", "tracking_uri"):
+        if getattr(model, key) is not None and not model.source:
+            yield Problem(("model", key), "found no source that it would belong to")
+    if model.tracking_uri and model.source and not model.registered:
+        text = "belongs to a source that begins with models:/"
+        yield Problem(("model", "tracking_uri"), text)
+
+
 def _gates(tables: Tables) -> Iterator[Problem]:
-    if tables.gates and tables.train is None and "train" not in tables.refused:
+    has_model = tables.train is not None or bool(tables.model and tables.model.source)
+    if tables.gates and not has_model and not {"train", "model"} & tables.refused:
         yield Problem(("gate",), "there is no [train] whose metrics could be judged; expected one")
     first: dict[tuple[str, str | None], int] = {}
     for index, gate in enumerate(tables.gates):
@@ -212,8 +239,8 @@ def _variables(serve: Serve) -> Iterator[Problem]:
             yield Problem(("serve", "secrets", index), text)
 
 
-def _sources_of_nothing(serve: Serve, review: Review | None) -> Iterator[Problem]:
-    if serve.secrets or review:
+def _sources_of_nothing(serve: Serve, tables: Tables) -> Iterator[Problem]:
+    if serve.secrets or tables.review or (tables.model and tables.model.variables):
         return
     for source in ("secrets_file", "secrets_command"):
         if getattr(serve, source) is not None:

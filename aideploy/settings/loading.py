@@ -30,6 +30,7 @@ from aideploy.settings.problems import Problem, found_at, hint, problems_of, wri
 from aideploy.settings.review import Review
 from aideploy.settings.rollout import Rollout
 from aideploy.settings.serve import Manager, Serve
+from aideploy.settings.source import Model
 from aideploy.settings.ssh import Ssh
 from aideploy.settings.table import Table
 from aideploy.settings.train import ProjectTests, Train
@@ -41,6 +42,7 @@ TABLES: Mapping[str, type[Table]] = {
     "install": Install,
     "test": ProjectTests,
     "train": Train,
+    "model": Model,
     "serve": Serve,
     "health": Health,
     "golden": Golden,
@@ -202,6 +204,7 @@ class _Reading:
             install=self._read("install", Install),
             test=self._read("test", ProjectTests),
             train=self._read("train", Train),
+            model=self._read("model", Model),
             gates=self._read_list("gate", Gate),
             serve=self._read("serve", Serve),
             health=self._read("health", Health),
@@ -284,7 +287,7 @@ def _merged(shared: object, own: object) -> object:
 def _settings(path: Path, environment: str, tables: Tables) -> Settings:
     """Put the tables of an environment without mistakes together."""
     app, ssh, serve = tables.app, tables.ssh, tables.serve
-    assert app and ssh and tables.install and tables.health
+    assert app and ssh and tables.install and tables.model and tables.health
     assert tables.rollout and tables.monitoring
     if serve and serve.manager is Manager.SYSTEMD and serve.user is None:
         serve = serve.model_copy(update={"user": app.name})
@@ -299,6 +302,7 @@ def _settings(path: Path, environment: str, tables: Tables) -> Settings:
         install=tables.install,
         test=tables.test,
         train=tables.train,
+        model=tables.model,
         gates=tables.gates,
         serve=serve,
         health=tables.health,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from aideploy.errors import UsageError
 from aideploy.settings.app import App
@@ -21,6 +21,7 @@ from aideploy.settings.problems import hint
 from aideploy.settings.review import Review
 from aideploy.settings.rollout import Rollout
 from aideploy.settings.serve import Serve
+from aideploy.settings.source import Model
 from aideploy.settings.ssh import Ssh
 from aideploy.settings.train import ProjectTests, Train
 
@@ -45,6 +46,7 @@ class Settings:
     install: Install
     test: ProjectTests | None
     train: Train | None
+    model: Model
     gates: tuple[Gate, ...]
     serve: Serve | None
     health: Health
@@ -52,6 +54,20 @@ class Settings:
     rollout: Rollout
     monitoring: Monitoring
     review: Review | None
+
+    @property
+    def model_path(self) -> PurePosixPath | None:
+        """Where a release finds its model; None for an app that has none."""
+        if self.train is not None:
+            return self.train.outputs
+        return self.model.path if self.model.source else None
+
+    @property
+    def metrics_file(self) -> str:
+        """What the metrics of the model are read from."""
+        if self.train is not None:
+            return str(self.train.metrics)
+        return (self.model.metrics or "the metrics of its run").partition("?")[0]
 
     def with_role(self, role: Role) -> tuple[Host, ...]:
         """The hosts that have this role, in the order of the file."""

@@ -31,6 +31,8 @@ _PRIVATE = frozenset(
         "secrets_command",
     }
 )
+# Keys of [model] that are URLs; [app] source is none.
+_PRIVATE_OF_MODEL = frozenset({"metrics", "source", "store", "tracking_uri"})
 _EXPECTED = {
     "string_type": "a text in quotes",
     "path_type": "a text in quotes",
@@ -79,6 +81,11 @@ def problems_of(model: type[Table], table: Path, error: ValidationError) -> Iter
 
 def _unknown(model: type[Table], table: Path, path: Path, value: object) -> Problem:
     key = str(path[-1])
+    for name in path[len(table) : -1]:
+        # A table within the table.
+        inner = model.model_fields[str(name)].annotation
+        if isinstance(inner, type) and issubclass(inner, Table):
+            model = inner
     return Problem(path, later_key(table, key) or f"unknown key; {hint(key, keys_of(model))}")
 
 
@@ -98,12 +105,17 @@ def hint(found: str, known: Iterable[str]) -> str:
 def found_at(path: Path, value: object) -> str:
     """Say what stands in the file; repeat it only where it cannot be a secret."""
     kind = _kind(value)
-    if isinstance(value, Mapping | list) or _PRIVATE.intersection(path):
+    if isinstance(value, Mapping | list) or _is_private(path):
         return kind
     shown = repr(value) if isinstance(value, str) else str(value).lower()
     if len(shown) > _LONGEST_ECHO:
         shown = f"{shown[:_LONGEST_ECHO]}…"
     return f"{shown} ({kind})"
+
+
+def _is_private(path: Path) -> bool:
+    in_model = "model" in path and bool(_PRIVATE_OF_MODEL.intersection(path))
+    return in_model or bool(_PRIVATE.intersection(path))
 
 
 def written(path: Path) -> str:

@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
+from typing import Annotated
+
 from pydantic import Field
 
 from aideploy.settings.table import Table, default
-from aideploy.settings.values import Command, Environment, ProjectPath, Timeout
+from aideploy.settings.values import (
+    Command,
+    Environment,
+    FilePattern,
+    ProjectPath,
+    Size,
+    Timeout,
+    Whole,
+)
 
 
 class ProjectTests(Table):
@@ -18,11 +29,36 @@ class ProjectTests(Table):
     """How long the tests may take."""
 
 
+class Engine(StrEnum):
+    """Who keeps a training job running."""
+
+    LOCAL = "local"
+
+
+class Resources(Table):
+    """What a training job may use of its host."""
+
+    cpus: Annotated[Whole, Field(ge=1)] | None = None
+    """How many processors the training may use."""
+
+    memory: Size | None = None
+    """The memory that the training may use; more ends it."""
+
+    gpus: Annotated[Whole, Field(ge=0)] = 0
+    """How many GPUs the training needs; it gets those with the most free memory."""
+
+
 class Train(Table):
     """How the model of a release is made."""
 
     command: Command
     """The command that trains the model."""
+
+    inputs: tuple[FilePattern, ...] = ()
+    """The files that the model depends on; by default all files of the commit."""
+
+    data_version: Command | None = None
+    """A command that prints the version of the data; another version means to train again."""
 
     outputs: ProjectPath = default("model")
     """The file or folder that the command writes the model to."""
@@ -35,3 +71,9 @@ class Train(Table):
 
     environment: Environment = Field(default_factory=dict, repr=False)
     """Environment variables while training."""
+
+    engine: Engine = Engine.LOCAL
+    """Who keeps the training running: "local" is the train host itself."""
+
+    resources: Resources = Field(default_factory=Resources)
+    """Limits of the training: cpus, memory, gpus."""

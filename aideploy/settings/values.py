@@ -399,6 +399,14 @@ HostFolder = Annotated[
     ),
 ]
 ProjectPath = Annotated[PurePosixPath, Matches(rf"{_RELATIVE}/?", _RELATIVE_EXPECTED)]
+# For git's own matching, as ":(glob)PATTERN": what would be another kind of pattern is refused.
+FilePattern = Annotated[
+    str,
+    Matches(
+        r"(?![-:/])(?!(?:.*/)?\.\.(?:/|$))[^\x00-\x1f\x7f\\]+",
+        'files inside the project, as "train.py", "src/" or "data/**/*.csv"',
+    ),
+]
 LinkedPath = Annotated[
     Linked,
     PlainValidator(_linked, json_schema_input_type=str),

@@ -80,6 +80,9 @@ def test_ctrl_c_leaves_nothing_behind_and_says_how_each_host_is(
     switched = phase in ("switch", "watch")
     assert "interrupted; " in finished.last_words
     assert ("back on 2" if switched else "(untouched)") in finished.last_words
+    if phase == "train":
+        assert " goes on on h1" in finished.last_words
+        project.end_trainings()
     for host in project.hosts:
         assert project.processes(host) == []
         assert not project.is_locked(host)
@@ -148,13 +151,15 @@ def test_a_controller_that_falls_silent_loses_its_locks_and_its_release(
 def test_a_silent_controller_loses_its_lock_even_while_a_program_floods_the_line(
     project: Project,
 ) -> None:
-    project.commit(trains_for=100, floods=True)
+    project.configure(tables='[test]\ncommand = "echo testing; yes"')
+    project.commit()
     command = project.start("deploy")
-    command.wait_for("h1 . training")
+    command.wait_for("h1 . testing")
     command.process.send_signal(signal.SIGSTOP)
-    trainer, *_ = project.hosts
+    tester, *_ = project.hosts
     try:
-        assert eventually(lambda: not project.is_locked(trainer), within=FREED_WITHIN_SECONDS + 5)
-        assert project.processes(trainer) == []
+        assert eventually(lambda: not project.is_locked(tester), within=FREED_WITHIN_SECONDS + 5)
+        assert project.processes(tester) == []
     finally:
         command.kill()
+        project.configure(tables="")

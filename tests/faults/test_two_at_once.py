@@ -31,11 +31,13 @@ def test_the_second_is_told_who_holds_the_lock_and_since_when(project: Project) 
 
 
 def test_a_first_that_is_killed_lets_the_second_in(project: Project) -> None:
-    project.commit(trains_for=60)
+    project.slow_git(project.hosts[0], seconds=60)
+    project.commit()
     first = project.start("deploy")
-    first.wait_for_phase("train")
+    first.wait_for_phase("fetch")
     second = project.start("deploy", "--wait-lock")
     second.wait_for("h[123]: waiting: ")
+    project.slow_git(project.hosts[0], seconds=0)
     revision = project.commit()
 
     first.kill()

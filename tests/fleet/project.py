@@ -48,6 +48,7 @@ environment = {{ PIP_NO_INDEX = "1" }}
 [train]
 command = "{train}"
 environment = {train_environment}
+{train_table}
 [[gate]]
 metric = "auc"
 min = 0.55
@@ -204,10 +205,11 @@ class Project:
             "command": command,
             "train": train,
             "train_environment": train_environment,
+            "train_table": "",
             "more": more,
         }
         self.configure()
-        (folder / "fabfile.py").write_text("from aideploy.tasks import *\n")
+        (folder / "fabfile.py").write_text("from aideploy import namespace\n\nns = namespace()\n")
         git("init", "--quiet", "--bare", "--initial-branch=main", str(self.bare))
         git("init", "--quiet", "--initial-branch=main", str(self.source))
         git("-C", str(self.source), "remote", "add", "origin", str(self.bare))
@@ -264,6 +266,14 @@ class Project:
         self.fab("setup")
         for host in self.hosts:
             host.grant(Sudo.NONE)
+
+    def end_trainings(self) -> None:
+        """No test has to wait for a training that the one before left running."""
+        unfinished = f"cd {self.root}/jobs && ls -d */started | while IFS=/ read -r job _; do" + (
+            " [ -e $job/status.json ] || echo $job; done"
+        )
+        if any(host.exec(unfinished, check=False).stdout for host in self.hosts):
+            self.fab("train.cancel")
 
     def slow_git(self, host: Host, seconds: int) -> None:
         """Let every fetch on a host take so much longer."""

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from benchmarks import distribute
 from benchmarks.contenders import Contender
 from benchmarks.deploys import contenders
 from benchmarks.scene import Scene, Tool, scene
@@ -46,6 +48,13 @@ def test_every_contender_puts_the_same_revision_and_model_live(stage: Scene) -> 
         assert verdicts.stdout == "1\n", contender.name
         answers.append(answer["model"])
     assert len(set(answers)) == 1
+
+
+def test_a_model_is_distributed_whole_by_both_that_are_compared(tmp_path: Path) -> None:
+    # It compares the files of all hosts itself.
+    table = distribute.measure(tmp_path, megabytes=8, rounds=1, serving=1)
+    assert [row.who for row in table.rows] == ["ssh | tee | ssh", "aideploy"]
+    assert all(seconds > 0 for row in table.rows for seconds in row.rounds)
 
 
 def test_a_contender_that_fails_is_not_counted_as_fast(stage: Scene) -> None:

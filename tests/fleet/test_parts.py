@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -57,23 +59,77 @@ def test_each_host_does_its_part_and_a_large_model_reaches_those_that_serve(
     assert {cost.channels for cost in served.costs().values()} == {1}
 
 
-def test_a_model_that_is_cut_off_on_its_way_is_never_served(served: Project, lab: Lab) -> None:
+def test_a_model_that_is_cut_off_on_its_way_is_never_served_and_not_sent_twice(
+    served: Project, lab: Lab
+) -> None:
     before = served.deploy()
     served.commit(model_megabytes=200)
     command = served.start("deploy")
-    command.wait_for("distribute +h2 +… receive")
     serve = lab.hosts[1]
-    folder = f"{served.root}/models"
-    assert eventually(lambda: "incoming" in serve.exec(f"ls -A {folder}").stdout)
-    serve.exec("pkill -u deploy -x tar")
+    incoming = f"{served.root}/models/.incoming-*"
+    arrived = f"cat {incoming}/model | wc -c"
+    assert eventually(
+        lambda: int(serve.exec(arrived, check=False).stdout or 0) > 50_000_000, within=60
+    )
+    serve.exec("pkill -u deploy --full 'receive /srv/parted'")
     finished = command.finish()
 
     assert finished.status == ExitStatus.NOT_READY, finished.output
     assert "the transfer with h2 broke off" in finished.last_words
     assert served.all_serve() == {before}
-    served.fab("deploy")
+    assert int(serve.exec(arrived).stdout) > 50_000_000
+
+    finished = served.fab("deploy")
+    begun = re.search(r"distribute +h2 +… receive the model: (\d+) % of 210 MB", finished.output)
+    assert begun and int(begun[1]) > 20, finished.output
     assert len(served.all_serve() - {before}) == 1
-    assert "incoming" not in serve.exec(f"ls -A {folder}").stdout
+    assert serve.exec(f"ls -d {incoming}", check=False).stdout == ""
+
+
+@pytest.mark.slow
+def test_a_host_that_falls_silent_while_it_receives_stops_the_deploy_and_not_for_long(
+    served: Project, lab: Lab
+) -> None:
+    before = served.deploy()
+    served.commit(model_megabytes=400)
+    command = served.start("deploy")
+    _, silent, other = lab.hosts
+    arrived = f"cat {served.root}/models/.incoming-*/model | wc -c"
+    assert eventually(
+        lambda: int(silent.exec(arrived, check=False).stdout or 0) > 20_000_000, within=60
+    )
+    silent.drop()
+    began = time.monotonic()
+    try:
+        finished = command.finish(within=90)
+    finally:
+        silent.undrop()
+    assert time.monotonic() - began < 60
+    assert finished.status == ExitStatus.NOT_READY, finished.output
+    assert "distribute on h2" in finished.last_words
+    assert "h3" not in finished.last_words.split("\n")[0]
+    assert served.all_serve() == {before}
+    # The other one keeps what it has.
+    assert int(other.exec(arrived).stdout) > 20_000_000
+    assert eventually(lambda: not served.is_locked(silent), within=40)
+    served.fab("deploy")
+
+
+def test_a_model_with_a_flipped_byte_is_replaced_before_it_is_served_again(
+    served: Project, lab: Lab
+) -> None:
+    served.deploy(model_megabytes=5)
+    serve = lab.hosts[1]
+    model = f"{served.root}/current/model/model"
+    whole = serve.exec(f"sha256sum < {model}").stdout
+    serve.exec(f"printf X | dd of={model} bs=1 seek=1000000 conv=notrunc")
+    assert serve.exec(f"sha256sum < {model}").stdout != whole
+
+    finished = served.fab("deploy")
+
+    assert "h2: the model here is damaged and is replaced" in finished.output
+    assert serve.exec(f"sha256sum < {model}").stdout == whole
+    assert "h3: the model" not in finished.output
 
 
 @pytest.mark.parametrize("megabytes", [0, 6])

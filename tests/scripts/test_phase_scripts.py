@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import os
 import socket
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import pytest
 
+from aideploy.phases import distribute
+from aideploy.phases.facts import HostFacts
 from aideploy.phases.golden import proof
 from aideploy.phases.health import program
 from aideploy.phases.journal import Entry, Journal, Verdict
@@ -247,76 +250,25 @@ def test_a_missing_requirements_file_is_named(root: Path) -> None:
     assert "requirements.txt" in done.result.text("fail.message")
 
 
-# -- train -------------------------------------------------------------------------------------
-
-
-def train(root: Path, command: str, *variables: str, outputs: str = "model") -> Ran:
-    place = root / "releases" / "20260101T000000Z-aaaaaaa"
-    if not place.exists():
-        release(root)
-    words = (str(root), place.name, command, outputs, "metrics.json", "abc", *variables)
-    return run(Script("train", words, libraries=("release",)))
-
-
-def test_a_model_is_kept_under_the_hash_of_its_content(root: Path) -> None:
-    done = train(
-        root, "mkdir -p model/a; echo w > model/a/weights; echo '{\"auc\": 0.5}' > metrics.json"
-    )
-    model = done.result.text("model")
-    assert (root / "models" / model / "a/weights").read_text() == "w\n"
-    assert (root / "releases/20260101T000000Z-aaaaaaa/model").resolve() == root / "models" / model
-    assert json.loads(done.result.data("metrics")) == {"auc": 0.5}
-    assert train(root, "mkdir -p model/a; echo w > model/a/weights").result.text("model") == model
-
-
-def test_a_model_may_be_a_single_file(root: Path) -> None:
-    done = train(root, "echo w > weights.bin", outputs="weights.bin")
-    place = root / "releases/20260101T000000Z-aaaaaaa/weights.bin"
-    assert place.read_text() == "w\n"
-    assert place.resolve().parent.name == done.result.text("model")
-
-
-def test_a_model_that_lies_in_the_repository_is_not_taken_for_a_trained_one(root: Path) -> None:
-    place = release(root)
-    (place / "model").mkdir()
-    (place / "model/old").write_text("old")
-    assert train(root, "true").code == "no-model"
-
-
-@pytest.mark.parametrize(
-    "command",
-    ["mkdir model", "mkdir model; : > model/empty", "mkdir model; ln -s /etc/passwd model/x"],
-)
-def test_a_model_that_is_empty_or_points_elsewhere_is_refused(root: Path, command: str) -> None:
-    assert train(root, command).code == "no-model"
-    assert not list((root / "models").glob("*/.complete"))
-
-
-def test_a_training_that_fails_says_how(root: Path) -> None:
-    done = train(root, "echo no data >&2; exit 3")
-    assert done.code == "training-failed"
-    assert "3" in done.result.text("fail.message")
-    assert "no data" in done.lines
-
-
-def test_the_training_gets_its_environment_as_it_is(root: Path) -> None:
-    value = "a 'b' \"c\" $HOME `id` \\ ü"
-    done = train(
-        root, 'mkdir model; printf %s "$NASTY" > model/value; echo "$REVISION"', f"NASTY={value}"
-    )
-    assert (root / "models" / done.result.text("model") / "value").read_text() == value
-    assert "abc" in done.lines
+# -- models ------------------------------------------------------------------------------------
 
 
 def test_a_model_that_arrives_damaged_is_refused(root: Path, tmp_path: Path) -> None:
-    model = train(root, "mkdir model; echo w > model/weights").result.text("model")
-    reader = Script("read_model", (str(root), "20260101T000000Z-aaaaaaa", "model", "100000"))
-    archive = run(reader, environment={}).result.text("archive")
+    folder = tmp_path / "made"
+    folder.mkdir()
+    (folder / "weights").write_text("w\n")
+    sums = subprocess.check_output(["sha256sum", "./weights"], cwd=folder)
+    model = hashlib.sha256(sums).hexdigest()
+    folder.rename(root / "models" / model)
+    (root / "models" / model / ".complete").touch()
+    sender = HostFacts("a", PurePosixPath(root), python=sys.executable)
+    artifact = distribute.artifact(run(distribute.read_model(sender, model)).result)
     other = tmp_path / "other"
     (other / "models").mkdir(parents=True)
 
     def write(name: str) -> Ran:
-        return run(Script("write_model", (str(other), name, archive), libraries=("release",)))
+        facts = HostFacts("b", PurePosixPath(other), python=sys.executable)
+        return run(distribute.write_model(facts, name, artifact))
 
     assert write("0" * 64).code == "damaged"
     assert not list((other / "models").iterdir())

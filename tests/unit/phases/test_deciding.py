@@ -150,6 +150,14 @@ def failed(code: str, phase: Phase) -> FleetError:
         ("no-space", Phase.TRAIN, ExitStatus.NOT_READY),
         ("not-installable", Phase.INSTALL, ExitStatus.ROLLED_BACK),
         ("training-failed", Phase.TRAIN, ExitStatus.ROLLED_BACK),
+        ("out-of-memory", Phase.TRAIN, ExitStatus.ROLLED_BACK),
+        ("job-lost", Phase.TRAIN, ExitStatus.NOT_READY),
+        ("job-busy", Phase.TRAIN, ExitStatus.LOCKED),
+        ("no-inputs", Phase.TRAIN, ExitStatus.USAGE),
+        ("timeout", Phase.MODEL, ExitStatus.NOT_READY),
+        ("model-refused", Phase.MODEL, ExitStatus.REFUSED),
+        ("no-source", Phase.MODEL, ExitStatus.USAGE),
+        ("source-down", Phase.DISTRIBUTE, ExitStatus.NOT_READY),
         ("unhealthy", Phase.STAGE, ExitStatus.REFUSED),
         ("golden", Phase.STAGE, ExitStatus.REFUSED),
         ("bad-golden", Phase.INSTALL, ExitStatus.USAGE),
@@ -192,4 +200,5 @@ def test_the_probe_is_asked_for_the_revision_that_was_deployed() -> None:
 @pytest.mark.parametrize("text", ["", "not json", "[1, 2]", "NaN"])
 def test_metrics_that_are_no_table_are_no_metrics(text: str) -> None:
     said = (("model", "m1"), ("metrics", base64.b64encode(text.encode()).decode()))
-    assert train.read(Result("train", said)).metrics == {}
+    results = (Result("job_submit"), Result("job_follow"), Result("job_keep", said))
+    assert train.read("h1", results).metrics == {}

@@ -1,0 +1,143 @@
+"""Which scripts look after training jobs, and with which arguments. Pure."""
+
+from __future__ import annotations
+
+import json
+import math
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from aideploy.remote.script import Argument, Script, Secret
+
+if TYPE_CHECKING:
+    from aideploy.settings import Settings
+    from aideploy.settings.train import Train
+
+# A job may be another engine's than the one of the settings: all of them are known everywhere.
+_ENGINES = ("engine_local",)
+_JOBS = ("job_base", "jobs", *_ENGINES)
+
+
+def submit(settings: Settings, train: Train, release: str, revision: str, who: str) -> Script:
+    """Return the script that finds the job with these inputs, or begins it.
+
+    Args:
+        settings: of the environment.
+        train: how to train.
+        release: the id of the release, whose environment is used.
+        revision: the full commit.
+        who: user@machine of whoever asks for it.
+    """
+    spec = {
+        "app": settings.app.name,
+        "revision": revision,
+        "release": release,
+        "who": who,
+        "submitted": datetime.now(UTC).isoformat(timespec="seconds"),
+        "engine": train.engine,
+        "command": train.command,
+        "outputs": str(train.outputs),
+        "metrics": str(train.metrics),
+        "variables": sorted(train.environment),
+        "timeout": train.timeout.total_seconds(),
+        "resources": train.resources.model_dump(),
+    }
+    limits = train.resources
+    variables: list[Argument] = [
+        Secret(f"{name}={value}") for name, value in train.environment.items()
+    ]
+    return Script(
+        "job_submit",
+        (
+            str(settings.app.deploy_to),
+            settings.app.name,
+            release,
+            revision,
+            str(settings.app.subdirectory or ""),
+            train.engine,
+            json.dumps(spec),
+            _run(train, release, revision).standalone_text(),
+            train.command,
+            str(train.outputs),
+            str(train.metrics),
+            train.data_version or "",
+            str(limits.memory or 0),
+            str(limits.cpus or 0),
+            str(limits.gpus),
+            str(len(train.inputs)),
+            *train.inputs,
+            *variables,
+        ),
+        libraries=("release", "commits", *_JOBS, "job_key"),
+    )
+
+
+def _run(train: Train, release: str, revision: str) -> Script:
+    """Return what runs the training, on its own, when nobody is connected."""
+    limits = train.resources
+    return Script(
+        "job_run",
+        (
+            train.command,
+            str(train.outputs),
+            str(train.metrics),
+            str(math.ceil(train.timeout.total_seconds())),
+            str(limits.memory or 0),
+            str(limits.cpus or 0),
+            str(limits.gpus),
+            revision,
+            release,
+        ),
+        libraries=("release", "job_base"),
+    )
+
+
+def follow(settings: Settings, *, release: str = "", job: str = "") -> Script:
+    """Return the script that shows a job's log until its end; it fails where the job failed.
+
+    Args:
+        settings: of the environment.
+        release: whose job is meant.
+        job: the id of the job that is meant, where it is not a release's.
+    """
+    return Script("job_follow", (str(settings.app.deploy_to), release, job), libraries=_JOBS)
+
+
+def keep(settings: Settings, train: Train, release: str) -> Script:
+    """Return the script that puts the model of a release's job among the models."""
+    return Script(
+        "job_keep",
+        (str(settings.app.deploy_to), release, str(train.outputs)),
+        libraries=("release", *_JOBS),
+    )
+
+
+def list_all(settings: Settings) -> Script:
+    """Return the script that tells of every job."""
+    return Script("job_list", (str(settings.app.deploy_to),), libraries=_JOBS)
+
+
+def log(settings: Settings, job: str, attempt: int | None, lines: int) -> Script:
+    """Return the script that reads the end of a job's log.
+
+    Args:
+        settings: of the environment.
+        job: its id.
+        attempt: the number of an attempt; None for the last.
+        lines: at most so many.
+    """
+    number = "" if attempt is None else str(attempt)
+    return Script(
+        "job_log", (str(settings.app.deploy_to), job, number, str(lines)), libraries=_JOBS
+    )
+
+
+def cancel(settings: Settings, job: str, who: str) -> Script:
+    """Return the script that ends a job."""
+    return Script("job_cancel", (str(settings.app.deploy_to), job, who), libraries=_JOBS)
+
+
+def prune(settings: Settings) -> Script:
+    """Return the script that deletes old jobs."""
+    keep = str(settings.app.keep_releases)
+    return Script("job_prune", (str(settings.app.deploy_to), keep), libraries=_JOBS)

@@ -1,0 +1,23 @@
+# shellcheck shell=bash
+# End a job: it is asked, then it has to. What it was is kept: its log, and who ended it.
+#
+#   job_cancel.sh ROOT ID WHO
+
+root=$(readlink -f -- "$(expand "$1")") who=$3
+require_job "$2"
+job_state "$job"
+emit before "$state"
+case $state in
+  RUNNING | PENDING)
+    step "end job $(short "$2")"
+    printf '%s\n' "$who" >"$job/cancel" || fail no-space "cannot write below $job" "make room on the disk of the host"
+    for ((tries = 0; tries < 250; tries++)); do
+      if [ -e "$job/status.json" ] || [ ! -e "$job/started" ]; then break; fi
+      sleep 0.1
+    done
+    engine cancel "$job"
+    job_state "$job"
+    ;;
+  LOST) engine cancel "$job" ;;
+esac
+emit state "$state"

@@ -1,0 +1,154 @@
+"""The collection `train`: training as a job that lives on when nobody is connected."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from fabric import task
+from invoke.context import Context
+
+from aideploy.errors import AideployError
+from aideploy.tasks.common import options, read_settings, whole_number
+from aideploy.tasks.looking import show_facts
+
+if TYPE_CHECKING:
+    from aideploy.report.choose import Shown
+    from aideploy.running import Run
+
+_JOB = "the beginning of the job's id (default: the one that runs, or else the newest)"
+
+
+@task(
+    auto_shortflags=False,
+    help=options(
+        revision="the branch, tag or commit to train (default: [app] branch)",
+        wait_lock="wait for a lock that somebody else holds",
+    ),
+)
+def submit(
+    c: Context,
+    revision: str | None = None,
+    env: str | None = None,
+    config: str | None = None,
+    only: str | None = None,
+    wait_lock: bool = False,
+    json: bool = False,
+) -> None:
+    """Begin to train a revision, and do not wait for the end.
+
+    Takes part in nothing else: what users are served does not change. A later deploy of the same
+    revision waits for the job, or uses its model.
+    """
+    from aideploy.commands import training
+
+    with _command(c, "submit", env=env, config=config, only=only, json=json) as run:
+        training.submit(run, revision, wait_lock=wait_lock)
+
+
+@task(auto_shortflags=False, help=options(job=_JOB))
+def attach(
+    c: Context,
+    job: str | None = None,
+    env: str | None = None,
+    config: str | None = None,
+    only: str | None = None,
+    json: bool = False,
+) -> None:
+    """Show a job's log until the job ends, and end as it does.
+
+    Ctrl-C ends the watching, not the job.
+    """
+    from aideploy.commands import training
+
+    with _command(c, "attach", env=env, config=config, only=only, json=json) as run:
+        training.attach(run, job)
+
+
+@task(auto_shortflags=False, help=options())
+def status(
+    c: Context,
+    env: str | None = None,
+    config: str | None = None,
+    only: str | None = None,
+    json: bool = False,
+) -> None:
+    """Show the training jobs and how they are."""
+    from aideploy.commands import training
+    from aideploy.report.choose import Shown
+
+    with _command(c, "status", env=env, config=config, only=only, shown=Shown.NOTHING) as run:
+        show_facts(training.status(run), json=json)
+
+
+@task(
+    auto_shortflags=False,
+    help=options(
+        job=_JOB,
+        lines="show at most so many lines (100)",
+        attempt="the log of an earlier attempt, by its number (default: the last)",
+    ),
+)
+def logs(
+    c: Context,
+    job: str | None = None,
+    lines: str = "100",
+    attempt: str | None = None,
+    env: str | None = None,
+    config: str | None = None,
+    only: str | None = None,
+    json: bool = False,
+) -> None:
+    """Show what a job wrote last."""
+    from aideploy.commands import training
+    from aideploy.report.choose import Shown
+
+    with _command(c, "logs", env=env, config=config, only=only, shown=Shown.NOTHING) as run:
+        count = whole_number("--lines", lines, most=training.MOST_LINES)
+        number = whole_number("--attempt", attempt, most=10_000) if attempt is not None else None
+        show_facts(training.log(run, job, number, count), json=json)
+
+
+@task(
+    auto_shortflags=False,
+    help=options(job="the beginning of the job's id (default: the one that runs)"),
+)
+def cancel(
+    c: Context,
+    job: str | None = None,
+    env: str | None = None,
+    config: str | None = None,
+    only: str | None = None,
+    json: bool = False,
+) -> None:
+    """End a job. Its log stays; no model is kept."""
+    from aideploy.commands import training
+
+    with _command(c, "cancel", env=env, config=config, only=only, json=json) as run:
+        training.cancel(run, job)
+
+
+@contextmanager
+def _command(
+    c: Context,
+    name: str,
+    *,
+    env: str | None,
+    config: str | None,
+    only: str | None,
+    json: bool = False,
+    shown: Shown | None = None,
+) -> Iterator[Run]:
+    """Run the body as one command, on the train hosts alone."""
+    from aideploy.commands.training import training_only
+    from aideploy.running import complain, running
+
+    task_name = f"train.{name}"
+    settings = read_settings(c, task_name, env=env, config=config, only=only)
+    try:
+        settings = training_only(settings)
+    except AideployError as error:
+        raise complain(error) from None
+    with running(task_name, settings, config=c.config, json=json, shown=shown) as run:
+        yield run
