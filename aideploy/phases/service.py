@@ -15,7 +15,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from aideploy.errors import UsageError
-from aideploy.phases import golden, health
+from aideploy.phases import golden, gpu, health
 from aideploy.phases.facts import HostFacts
 from aideploy.phases.journal import Entry, Verdict
 from aideploy.remote.result import Result
@@ -156,6 +156,7 @@ def switch(
             ),
             stop_seconds(serve),
             _stop_old_job(settings, facts),
+            *gpu.waiting(serve),
         ),
         libraries=("due", *_libraries(serve)),
     )
