@@ -151,6 +151,7 @@ def test_a_container_is_deployed_refused_and_rolled_back_by_its_digest(
     assert project.all_serve() == {good}
 
 
+@pytest.mark.slow
 def test_what_a_dockerfile_builds_is_the_same_image_on_every_host(lab: Lab, tmp_path: Path) -> None:
     first, second = lab.hosts
     publish(first, "base", version="1")
