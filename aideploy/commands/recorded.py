@@ -12,10 +12,10 @@ from difflib import get_close_matches
 from pathlib import PurePosixPath
 
 from aideploy.commands.asking import Absent, ask_for_facts, missing, of_serving
-from aideploy.commands.rollback import previous
 from aideploy.errors import UsageError
 from aideploy.events import Phase
 from aideploy.phases.facts import ALL_LINES, HostFacts, release_time
+from aideploy.phases.rollback import previous
 from aideploy.records.record import Record, read_record
 from aideploy.remote.script import Script
 from aideploy.remote.session import Session

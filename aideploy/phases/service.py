@@ -15,7 +15,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from aideploy.errors import UsageError
-from aideploy.phases import golden, health
+from aideploy.phases import golden, gpu, health
 from aideploy.phases.facts import HostFacts
 from aideploy.phases.journal import Entry, Verdict
 from aideploy.remote.result import Result
@@ -108,7 +108,7 @@ def stage(settings: Settings, host: Host, facts: HostFacts, staging: Staging) ->
             _stop_old_job(settings, facts),
             *(f"{item.path}/" if item.directory else str(item.path) for item in serve.linked),
         ),
-        libraries=("due", *_libraries(serve)),
+        libraries=("due", "manifest", *_libraries(serve)),
     )
 
 
@@ -156,6 +156,7 @@ def switch(
             ),
             stop_seconds(serve),
             _stop_old_job(settings, facts),
+            *gpu.waiting(serve),
         ),
         libraries=("due", *_libraries(serve)),
     )

@@ -116,6 +116,7 @@ def _facts(record: Record) -> dict[str, str]:
         "system": record.system,
         "GPUs": "; ".join(record.gpus),
         "GPU driver": record.driver,
+        "image": _in_words(record.image or {}),
         "serve command": serve.command,
         "strategy": serve.strategy,
         "service manager": serve.manager,

@@ -32,6 +32,8 @@ def _rows(record: Record) -> Iterator[tuple[str, str]]:
     yield "model", joined(record.model or "", size)
     source = record.model_source or {}
     yield "from", joined(*(f"{name} {value}" for name, value in source.items()))
+    image = record.image or {}
+    yield "image", joined(*(f"{name} {value}" for name, value in image.items()))
     if record.training:
         yield from _training(record.training)
     numbers = [

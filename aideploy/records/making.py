@@ -38,6 +38,7 @@ def made(
     at: datetime,
     who: str,
     installed: Installed | None = None,
+    image: Mapping[str, str] | None = None,
     trained: Trained | None = None,
     model_source: Mapping[str, str] | None = None,
     tested: RanTests | None = None,
@@ -52,6 +53,7 @@ def made(
         release: its id.
         at: now.
         who: user@machine of whoever deploys.
+        image: the container image that serves it, where one does.
         model_source: where the model came from, when this deploy did not train it.
         trained, tested, evaluation, review: of the release; None where there was none.
     """
@@ -75,6 +77,7 @@ def made(
         system=facts.system or None,
         gpus=tuple(_lasting(gpu) for gpu in facts.gpus),
         driver=next(iter(_columns(gpu)[_DRIVER] for gpu in facts.gpus if _has_driver(gpu)), None),
+        image=dict(image) if image else None,
         model=trained.model if trained else None,
         model_size=trained.size if trained else None,
         model_source=_without_passwords(model_source) if model_source else None,
@@ -135,7 +138,7 @@ def _gate(evaluation: Evaluation | None) -> Gate | None:
 
 def _serving(serve: Serve) -> Serving:
     return Serving(
-        command=serve.command,
+        command=serve.command or "",
         strategy=serve.strategy.value,
         manager=serve.manager.value,
         environment=tuple(sorted(serve.environment)),

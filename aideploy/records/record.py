@@ -135,6 +135,7 @@ class Record(_Part):
         interpreter, dependencies, packages: the environment: path and version, its hash, and the
             version of every package in it.
         system, gpus, driver: the host's operating system, GPUs, and the driver of these.
+        image: the container image that serves it: its id, and where it came from.
         model, model_size, model_source: the sha256 over its files, its bytes, and where it came
             from when it was not trained by this deploy.
         training, metrics: how it was made, and what the training said of it.
@@ -163,6 +164,7 @@ class Record(_Part):
     system: str | None = None
     gpus: tuple[str, ...] = ()
     driver: str | None = None
+    image: Values | None = None
     model: str | None = None
     model_size: int | None = None
     model_source: Values | None = None

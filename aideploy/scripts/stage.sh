@@ -34,6 +34,7 @@ done
 mkdir -p -- "$place/.aideploy"
 printf '%s' "$environment" | replace_file "$place/.aideploy/env" 640
 printf '%s' "$serve" | replace_file "$place/.aideploy/serve" 755
+write_manifest "$release"
 
 if [ "$prove" = yes ]; then
   step "prove the release beside what is live"

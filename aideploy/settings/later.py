@@ -10,13 +10,12 @@ from aideploy.settings.positions import Path
 
 _TABLES = frozenset({"analysis", "hooks", "notify"})
 _KEYS = {
-    "serve": frozenset({"dockerfile", "image"}),
     "rollout": frozenset({"on_inconclusive", "weights"}),
     "monitoring": frozenset(
         {"alertmanager", "exporters", "grafana", "prometheus", "runbook_url", "slo"}
     ),
 }
-_VALUES: dict[Path, frozenset[str]] = {("train", "engine"): frozenset({"slurm", "ray", "torchrun"})}
+_VALUES: dict[Path, frozenset[str]] = {("train", "engine"): frozenset({"torchrun"})}
 
 
 def later_table(name: str) -> str:
