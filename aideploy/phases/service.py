@@ -108,7 +108,7 @@ def stage(settings: Settings, host: Host, facts: HostFacts, staging: Staging) ->
             _stop_old_job(settings, facts),
             *(f"{item.path}/" if item.directory else str(item.path) for item in serve.linked),
         ),
-        libraries=("due", *_libraries(serve)),
+        libraries=("due", "manifest", *_libraries(serve)),
     )
 
 
