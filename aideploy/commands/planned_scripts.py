@@ -14,7 +14,19 @@ from aideploy.commands.asking import named
 from aideploy.events import Phase
 from aideploy.jobs import scripts as jobs
 from aideploy.monitoring.targets import targets_file
-from aideploy.phases import distribute, due, evaluate, fetch, install, model, service, test, train
+from aideploy.phases import (
+    batches,
+    distribute,
+    due,
+    evaluate,
+    fetch,
+    install,
+    model,
+    service,
+    share,
+    test,
+    train,
+)
 from aideploy.phases.distribute import Artifact
 from aideploy.phases.facts import HostFacts
 from aideploy.phases.journal import Entry, Verdict
@@ -171,6 +183,9 @@ class _Planned:
         target = Target(self._release, self._revision, self._model)
         yield Phase.STAGE, service.stage(settings, host, facts, self._staging(serve))
         entries = (self._entry(Verdict.LIVE),)
+        spread = batches.course(settings, [one.name for one in settings.with_role(Role.SERVE)])
+        for weight in spread.weights if share.sharing(spread, {host.name: facts}) else ():
+            yield Phase.SWITCH, share.give(settings, facts, target, weight)
         yield Phase.SWITCH, service.switch(settings, host, facts, target, Direction.ON, entries)
         yield Phase.REVERT, self._left_on_the_host()
         bake = settings.rollout.bake

@@ -15,12 +15,13 @@ SLOT, HOST = os.environ["SLOT"], socket.gethostname()
 BEGAN = time.monotonic()
 
 
-def is_ill() -> bool:
-    """On these hosts, once live, after so many seconds."""
+def is_ill(path: str) -> bool:
+    """On these hosts, once live, after so many seconds; at every path, or at one."""
     where = BEHAVIOUR.get("ill_when_live_on", [])
     return (
         SLOT != "staged"
         and (HOST in where or "all" in where)
+        and path == BEHAVIOUR.get("ill_at", path)
         and time.monotonic() - BEGAN >= BEHAVIOUR.get("ill_after", 0)
     )
 
@@ -29,7 +30,7 @@ class Answer(http.server.BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         if self.path == "/slow":
             time.sleep(12)
-        self.send_response(500 if is_ill() else 200)
+        self.send_response(500 if is_ill(self.path) else 200)
         self.end_headers()
         model = Path(os.environ["MODEL_DIR"], "model").stat().st_size
         identity = {"revision": os.environ["REVISION"], "pid": os.getpid(), "model": model}
