@@ -1,11 +1,13 @@
 # make demo     the whole story on three small hosts that live in this machine; needs no root
 # make test     the linters, then every test that this machine can run
-# make faults   the long matrices of faults on real hosts, of which make test runs one case each
+# make faults   the fault bench and all other long tests, hours on real hosts; make test runs a part.
+#               Its tables go to fault-tables.md, or to another file: make faults TABLES=FILE
 # make lint     the linters alone
 # make bench    the benchmarks
 # make clean    remove what the other targets made
 
 PYTHON ?= python3
+TABLES ?= fault-tables.md
 BIN := .venv/bin
 READY := .venv/ready
 DEMO_READY := .venv/demo-ready
@@ -22,7 +24,7 @@ test: lint
 	$(BIN)/python -m pytest -n 4 --dist loadfile
 
 faults: $(READY)
-	$(BIN)/python -m pytest -m slow
+	AIDEPLOY_FAULT_TABLES=$(TABLES) $(BIN)/python -m pytest -m "slow or bench"
 
 lint: $(READY)
 	$(BIN)/ruff check

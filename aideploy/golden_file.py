@@ -6,11 +6,10 @@ decided by `scripts/golden_file.py`, which the hosts run, too.
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from aideploy.errors import AideployError, SettingsError, UsageError
+from aideploy.errors import SettingsError, UsageError
 from aideploy.repository import Repository
 from aideploy.scripts.golden_file import MOST_BYTES, Line, read
 from aideploy.settings.app import Source
@@ -74,28 +73,6 @@ def lines_of(path: Path) -> list[Line]:
             f"{path} cannot be read", why=error.strerror or str(error), next_step="check the path"
         ) from None
     return _checked(content, str(path))
-
-
-def replace(path: Path, text: str) -> None:
-    """Put the text there in one step: whoever reads it meanwhile finds the old file or the new one.
-
-    Raises:
-        AideployError: it cannot be written; the old file is as it was.
-    """
-    path = path.resolve()
-    new = path.with_name(f".{path.name}.{os.getpid()}.new")
-    try:
-        with new.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        if path.exists():
-            new.chmod(path.stat().st_mode & 0o777)
-        new.replace(path)
-    except OSError as error:
-        raise AideployError(f"{path} cannot be written", why=error.strerror or str(error)) from None
-    finally:
-        new.unlink(missing_ok=True)
 
 
 def _checked(content: bytes, name: str) -> list[Line]:

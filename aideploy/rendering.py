@@ -18,6 +18,7 @@ from typing import Any
 import jinja2
 
 from aideploy.errors import SettingsError
+from aideploy.report.markdown import code, number
 from aideploy.services.environment import environment_file
 
 
@@ -54,6 +55,8 @@ def render(template: str, values: Mapping[str, Any], *, folder: Path | None = No
         ssh_word=ssh_word,
         toml=toml,
         environment=environment_file,
+        markdown=code,
+        number=number,
     )
     try:
         return environment.get_template(template).render(values, managed=managed)

@@ -45,6 +45,9 @@ from aideploy.phases.service import Health, Staging, Target
 from aideploy.phases.tests_output import RanTests
 from aideploy.phases.train import Trained
 from aideploy.provision import Provision, provision
+from aideploy.records import card
+from aideploy.records.making import made
+from aideploy.records.record import Record
 from aideploy.remote import transfer
 from aideploy.remote.fleet import Fleet, FleetError
 from aideploy.remote.result import ScriptFailed
@@ -363,10 +366,12 @@ class Deployment:
 
         def work(session: Session) -> Health:
             name = session.host.name
-            script = service.stage(
-                self.settings, session.host, self.facts[name], self._staging(name)
+            known, record = self.facts[name], self._record(name)
+            scripts = (
+                *card.scripts(known, record, self.settings.path.parent),
+                service.stage(self.settings, session.host, known, self._staging(name, record)),
             )
-            return service.read_health(session.run(Phase.STAGE, script)[0])
+            return service.read_health(session.run(Phase.STAGE, *scripts)[-1])
 
         if not self._review_gate.is_open:
             raise _too_early("the commit was not reviewed yet", "review()")
@@ -655,7 +660,7 @@ class Deployment:
             self._each(Phase.DISTRIBUTE, put, [self._progress.trained_on])
         self._each(Phase.DISTRIBUTE, fetch, targets)
 
-    def _staging(self, name: str) -> Staging:
+    def _staging(self, name: str, record: Record) -> Staging:
         known = self.facts[name]
         files = release_files(
             self.settings,
@@ -671,7 +676,7 @@ class Deployment:
             model=self._model,
             environment=files.environment,
             serve=files.serve,
-            record=self._record(name),
+            record=record.document(),
             entry=replace(self._entry(Verdict.PREPARED), why=self._why_all_the_same),
         )
 
@@ -681,37 +686,23 @@ class Deployment:
         notes = (self._review_gate.note, journalled(self._progress.evaluation))
         return "; ".join(filter(None, notes))
 
-    def _record(self, name: str) -> dict[str, object]:
-        """Return what release.json says: where this release on this host came from."""
-        fetched = self._progress.fetched[name]
-        installed = self._progress.installed.get(name)
-        trained = self._progress.trained
+    def _record(self, name: str) -> Record:
+        progress = self._progress
         origin = self._provision.origin if self._provision else None
-        tested = self._progress.tested
-        evaluation = self._progress.evaluation
-        return {
-            "id": self.release,
-            "app": self.settings.app.name,
-            "environment": self.settings.environment,
-            "host": name,
-            "repository": str(self.settings.app.repository),
-            "revision": fetched.commit,
-            "subject": fetched.subject,
-            "author": fetched.author,
-            "prepared_at": datetime.now(UTC).isoformat(timespec="seconds"),
-            "who": self._who,
-            "interpreter": installed.interpreter if installed else None,
-            "dependencies": installed.hash if installed else None,
-            "gpus": list(self.facts[name].gpus),
-            "model": trained.model if trained else None,
-            "model_source": dict(origin.record) if origin else None,
-            "metrics": dict(trained.metrics) if trained else None,
-            **(trained.record() if trained else {}),
-            "gate": evaluation.record() if evaluation else None,
-            "review": self._review_gate.record(),
-            "tests": tested.record() if tested else None,
-            "replaces": self.facts[name].current,
-        }
+        return made(
+            self.settings,
+            self.facts[name],
+            progress.fetched[name],
+            release=self.release,
+            at=datetime.now(UTC),
+            who=self._who,
+            installed=progress.installed.get(name),
+            trained=progress.trained,
+            model_source=origin.record if origin else None,
+            tested=progress.tested,
+            evaluation=progress.evaluation,
+            review=self._review_gate.record(),
+        )
 
     def _entry(self, verdict: Verdict) -> Entry:
         return Entry(

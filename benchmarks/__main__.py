@@ -15,14 +15,14 @@ from rich.console import Console
 
 import aideploy
 from aideploy.settings.values import duration
-from benchmarks import crowd, deploys, distribute, short, table
+from benchmarks import crowd, deploys, distribute, short, table, under_load
 from benchmarks.contenders import Aideploy
 from benchmarks.deploys import FAR, NEAR, Cell, Work
 from benchmarks.measuring import Table
 from benchmarks.scene import scene
 from tests.lab.needs import missing
 
-IN_THE_SCENE = (*Work, "trivial", "rollback")
+IN_THE_SCENE = (*Work, "trivial", "rollback", "under-load")
 REAL_HOSTS = (*IN_THE_SCENE, "distribute")
 EVERYTHING = (*REAL_HOSTS, "start", "crowd")
 # Fractions of a second, which other work on the machine disturbs: many, for they are cheap.
@@ -65,6 +65,8 @@ def _measure(options: argparse.Namespace, folder: Path, console: Console) -> Ite
     most = max([cell.hosts for cell in cells] or [0])
     if "trivial" in real or "rollback" in real:
         most = max(most, options.hosts or (1 if options.quick else 10))
+    if "under-load" in real:
+        most = max(most, under_load.HOSTS)
     with scene(most, _made(folder / "scene")) as stage:
         those = deploys.contenders(stage)
         deploys.warm_up(stage, those)
@@ -74,6 +76,8 @@ def _measure(options: argparse.Namespace, folder: Path, console: Console) -> Ite
             yield short.measure_trivial(stage, rounds)
         if "rollback" in real:
             yield short.measure_rollback(stage, Aideploy(stage), rounds, options.round_trip or NEAR)
+        if "under-load" in real:
+            yield under_load.measure(stage, rounds)
 
 
 def _cells(options: argparse.Namespace, work: Sequence[str]) -> Iterator[Cell]:

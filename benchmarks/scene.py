@@ -41,10 +41,11 @@ class Tool(StrEnum):
 
 @dataclass(frozen=True)
 class App:
-    """A contender's own copy of the app. It is proven on port + 10000."""
+    """A contender's own copy of the app, proven on port + 10000; `serve` are lines of [serve]."""
 
     name: str
     port: int
+    serve: str = 'strategy = "recreate"'
 
     @property
     def root(self) -> PurePosixPath:
@@ -152,7 +153,7 @@ class Scene:
             [serve]
             command = "gunicorn app:app --bind $BIND:$PORT --workers 1 --threads 4"
             port = {app.port}
-            strategy = "recreate"
+            {app.serve}
             [health]
             json = {{ revision = "$REVISION" }}
             [rollout]

@@ -3,28 +3,29 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from aideploy.commands.asking import ask
+from aideploy.commands.asking import ask, of_serving
 from aideploy.errors import AideployError, HostNotReady
 from aideploy.events import Phase
 from aideploy.gates.reviewing import token_of
 from aideploy.gating import require_gate
 from aideploy.golden_file import check_before
+from aideploy.phases import condition, drift, readiness
 from aideploy.phases import facts as looking
-from aideploy.phases import readiness
+from aideploy.phases.drift import Drift, Kind
 from aideploy.phases.facts import HostFacts
 from aideploy.phases.readiness import Problem
 from aideploy.provision import provision
+from aideploy.remote.result import Result
 from aideploy.remote.script import Script
 from aideploy.remote.session import Session
 from aideploy.report.facts import Table, Text
 from aideploy.repository import Repository
 from aideploy.running import Run
-from aideploy.services.files import managed_files
-from aideploy.settings import Host, Settings
+from aideploy.settings import Host, Role, Settings
 from aideploy.settings.app import Source
 from aideploy.settings.secrets import resolve
 
@@ -39,12 +40,14 @@ class Checked:
         app, environment: of which.
         hosts: every host that was checked.
         problems: what is wrong, on a host or on this machine.
+        corrected: what is not as it should be, and a deploy brings back.
     """
 
     app: str
     environment: str
     hosts: tuple[str, ...]
     problems: tuple[Problem, ...]
+    corrected: tuple[Drift, ...]
 
     def shown(self) -> tuple[Table | Text, ...]:
         """Return the table: a line for each host that is ready, and for each problem."""
@@ -57,6 +60,9 @@ class Checked:
                 yield "✓", name, "ready", ""
             for problem in wrong:
                 yield "✗", name, problem.what, problem.next_step
+            for one in self.corrected:
+                if one.host == name:
+                    yield "!", name, one.what, "fab deploy corrects it"
 
 
 def check(run: Run) -> Checked:
@@ -66,9 +72,9 @@ def check(run: Run) -> Checked:
     """
     settings = run.settings
 
-    def scripts(host: Host) -> tuple[Script]:
-        files = [str(file.path) for file in managed_files(settings, host, user="")]
-        return (looking.script(settings, files),)
+    def scripts(host: Host) -> tuple[Script, Script]:
+        files = drift.asked_files(settings, host)
+        return looking.script(settings, files), condition.script(settings, host)
 
     results, absent = ask(run, scripts)
     facts = {name: looking.read(name, result[0]) for name, result in results.items()}
@@ -78,11 +84,17 @@ def check(run: Run) -> Checked:
         facts,
         stop_at_failure=False,
     )
+    drifts = tuple(_drifts(settings, facts, results))
     problems = (
         *_here(settings),
         *(Problem(one.host, f"{one.what}: {one.why}", one.next_step) for one in absent),
         *(Problem(name, error.what, error.next_step) for name, error in outcomes.errors.items()),
         *(problem for found in outcomes.results.values() for problem in found),
+        *(
+            Problem(one.host, one.what, one.next_step)
+            for one in drifts
+            if not one.corrected_by_deploy and one.kind is not Kind.CONFIGURATION
+        ),
     )
     if problems:
         places = tuple(dict.fromkeys(problem.host for problem in problems))
@@ -97,7 +109,21 @@ def check(run: Run) -> Checked:
         settings.environment,
         tuple(host.name for host in settings.hosts),
         problems,
+        tuple(one for one in drifts if one.corrected_by_deploy),
     )
+
+
+def _drifts(
+    settings: Settings, facts: Mapping[str, HostFacts], results: Mapping[str, Sequence[Result]]
+) -> Iterator[Drift]:
+    """Yield what is not as it should be on the hosts that answer."""
+    good = drift.last_good(of_serving(settings, facts))
+    for host in settings.hosts:
+        if host.name in facts:
+            now = condition.read(results[host.name][1])
+            known = facts[host.name]
+            wanted = good if Role.SERVE in host.roles else None
+            yield from drift.of_host(settings, host, known, now, wanted)
 
 
 def _looked(settings: Settings, session: Session, facts: HostFacts) -> tuple[Problem, ...]:

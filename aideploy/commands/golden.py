@@ -9,7 +9,7 @@ from typing import Any
 
 from aideploy.errors import UsageError
 from aideploy.events import HostState, Phase
-from aideploy.golden_file import lines_of, place, replace
+from aideploy.golden_file import lines_of, place
 from aideploy.phases import golden as asking
 from aideploy.phases.golden import Recorded
 from aideploy.remote.result import Result
@@ -19,6 +19,7 @@ from aideploy.scripts.golden_file import KEYS, MOST_LINES, Line
 from aideploy.services.manager import bind
 from aideploy.settings import Host, Role, Settings
 from aideploy.settings.golden import Golden
+from aideploy.writing import replace
 
 MOST_REQUESTS = MOST_LINES
 _SHOWN = 5

@@ -7,13 +7,16 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from aideploy.commands.asking import Absent, ask_for_facts, named
-from aideploy.phases.facts import JOURNAL_LINES
+from aideploy.phases.facts import ALL_LINES, JOURNAL_LINES
 from aideploy.phases.journal import Entry, Journal, Verdict
+from aideploy.records.live import period
 from aideploy.report.facts import Table, Text
 from aideploy.running import Run
 
+USUAL_EVENTS = 30
+MOST_EVENTS = 10_000
 # What one command writes to the journals of its hosts lies closer together than this.
-_TOGETHER = timedelta(hours=1)
+TOGETHER = timedelta(hours=1)
 
 
 @dataclass(frozen=True)
@@ -42,19 +45,38 @@ class History:
         """Return the table."""
         if not self.events:
             return (Text("", ("nothing has happened yet: fab deploy",)),)
-        columns = ("AT (UTC)", "VERDICT", "RELEASE", "BY", "WHY", "HOSTS")
-        return (Table(columns, tuple(map(self._row, self.events))),)
-
-    def _row(self, one: Event) -> tuple[str, ...]:
-        when = f"{one.at:%Y-%m-%d %H:%M:%S}"
-        return when, one.verdict, one.release, one.who, one.why, named(one.hosts, self.asked)
+        return (event_table(self.events, self.asked),)
 
 
-def history(run: Run, limit: int) -> History:
-    """Ask every host and return the last so many events."""
-    facts, absent = ask_for_facts(run, journal_lines=max(limit, JOURNAL_LINES))
+def event_table(events: Iterable[Event], asked: int) -> Table:
+    """Return the events as a table; `asked` hosts are all there are."""
+    columns = ("AT (UTC)", "VERDICT", "RELEASE", "BY", "WHY", "HOSTS")
+    return Table(columns, tuple(_row(one, asked) for one in events))
+
+
+def _row(one: Event, asked: int) -> tuple[str, ...]:
+    when = f"{one.at:%Y-%m-%d %H:%M:%S}"
+    return when, one.verdict, one.release, one.who, one.why, named(one.hosts, asked)
+
+
+def history(run: Run, limit: int, since: str | None = None) -> History:
+    """Ask every host and return the last so many events.
+
+    Args:
+        run: the command.
+        limit: how many.
+        since: leave out what was before this moment or day, as typed.
+
+    Raises:
+        UsageError: it is neither.
+    """
+    start = period("--since", since).start if since is not None else None
+    # How many lines of a journal are younger only who reads them knows.
+    lines = max(limit, JOURNAL_LINES) if start is None else ALL_LINES
+    facts, absent = ask_for_facts(run, journal_lines=lines)
     events = folded({name: known.journal for name, known in facts.items()})
-    return History(events[-limit:], absent, len(run.settings.hosts))
+    kept = tuple(one for one in events if start is None or one.at >= start)
+    return History(kept[-limit:], absent, len(run.settings.hosts))
 
 
 def folded(journals: Mapping[str, Journal]) -> tuple[Event, ...]:
@@ -65,7 +87,7 @@ def folded(journals: Mapping[str, Journal]) -> tuple[Event, ...]:
     for entry, host in sorted(entries, key=lambda pair: pair[0].at):
         key = _without_time(entry)
         group = latest.get(key)
-        if group is None or host in group[1] or entry.at - group[0].at > _TOGETHER:
+        if group is None or host in group[1] or entry.at - group[0].at > TOGETHER:
             group = latest[key] = (entry, [])
             groups.append(group)
         group[1].append(host)

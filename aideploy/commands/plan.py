@@ -7,11 +7,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from aideploy.commands import planned_scripts
-from aideploy.commands.asking import named
+from aideploy.commands.asking import named, of_serving
 from aideploy.errors import UsageError
 from aideploy.events import Phase
 from aideploy.gates.reviewing import place_of
-from aideploy.phases import batches, planning, service, share
+from aideploy.phases import batches, drift, planning, service, share
 from aideploy.phases import facts as looking
 from aideploy.phases.batches import Course
 from aideploy.phases.evaluate import earlier
@@ -85,6 +85,7 @@ class Plan:
         phases: in their order.
         hosts: those that would get it.
         scripts: what would run, as text; empty unless asked for.
+        behind: which hosts serve something else than the last good release, in sentences.
     """
 
     app: str
@@ -96,6 +97,7 @@ class Plan:
     phases: tuple[PlannedPhase, ...]
     hosts: tuple[HostPlan, ...]
     scripts: tuple[str, ...]
+    behind: tuple[str, ...]
 
     def shown(self) -> tuple[Table | Text, ...]:
         """Return what a person wants to know, the most important last."""
@@ -111,6 +113,7 @@ class Plan:
             *self._groups("new", {one.host: one.commits for one in self.hosts}),
             *self._groups("gone", {one.host: one.leaving for one in self.hosts}),
             *self._diffs(),
+            Text("all hosts get the new release, also those that are behind:", self.behind),
             Text("nothing was changed; next:", ("  fab deploy",)),
         )
 
@@ -202,7 +205,15 @@ def plan(run: Run, revision: str | None, *, scripts: bool = False) -> Plan:
             for name, (one, changes) in found.items()
         ),
         scripts=planned_scripts.shown(settings, facts, coming, wanted, run.who) if scripts else (),
+        behind=tuple(_behind(of_serving(settings, facts))),
     )
+
+
+def _behind(serving: Mapping[str, HostFacts]) -> Iterator[str]:
+    good = drift.last_good(serving)
+    for name, known in serving.items():
+        for one in drift.of_release(known, good):
+            yield f"  {name} {one.what}"
 
 
 def _scripts(

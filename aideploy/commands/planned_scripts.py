@@ -32,6 +32,7 @@ from aideploy.phases.facts import HostFacts
 from aideploy.phases.journal import Entry, Verdict
 from aideploy.phases.planning import Coming
 from aideploy.phases.service import Direction, Staging, Target
+from aideploy.records import card
 from aideploy.remote.script import Script, source
 from aideploy.services.release import release_files
 from aideploy.settings import Host, Role, Settings
@@ -181,6 +182,8 @@ class _Planned:
     def _serving(self, serve: Serve) -> Iterator[tuple[Phase, Script]]:
         settings, host, facts = self._settings, self._host, self._facts
         target = Target(self._release, self._revision, self._model)
+        if self._model:
+            yield Phase.STAGE, card.script(facts, self._release, "<the model card>")
         yield Phase.STAGE, service.stage(settings, host, facts, self._staging(serve))
         entries = (self._entry(Verdict.LIVE),)
         spread = batches.course(settings, [one.name for one in settings.with_role(Role.SERVE)])

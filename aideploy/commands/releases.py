@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from aideploy.commands.asking import Absent, ask_for_facts, named, of_serving
-from aideploy.commands.rollback import previous
 from aideploy.errors import UsageError
 from aideploy.phases.facts import HostFacts
 from aideploy.phases.journal import Entry, Verdict
+from aideploy.phases.rollback import previous
 from aideploy.report.facts import Table, Text
 from aideploy.running import Run
 

@@ -5,22 +5,28 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
-from aideploy.errors import UsageError
-from aideploy.events import Notice, Phase, ReleaseKnown
+from aideploy.commands.asking import named
+from aideploy.errors import AideployError, HostNotReady, Locked, NeedsPerson, UsageError
+from aideploy.events import HostState, Notice, Phase, ReleaseKnown
 from aideploy.phases import facts as looking
-from aideploy.phases import service
+from aideploy.phases import rollback, service
 from aideploy.phases.batches import at_once
 from aideploy.phases.facts import HostFacts
 from aideploy.phases.journal import Entry, Verdict
+from aideploy.phases.rollback import Choice
 from aideploy.remote.fleet import FleetError
 from aideploy.remote.session import Lock, Session
 from aideploy.rollout import Rollout, conclude, untouched
 from aideploy.running import Run
 from aideploy.settings import Role
 
+_WHY = "rolled back by hand"
+
 
 def roll_back(run: Run, to: str | None, *, wait_lock: bool = False) -> None:
     """Switch the serve hosts back; if one is not well there, all return to what they ran.
+
+    Hosts that do not answer are left out, and named at the end. It asks nothing.
 
     Args:
         run: the command.
@@ -29,7 +35,10 @@ def roll_back(run: Run, to: str | None, *, wait_lock: bool = False) -> None:
 
     Raises:
         UsageError: there is nothing to go back to.
+        HostNotReady: the release was changed since it was good.
+        FleetError: somebody else is at work, or no host can take part.
         RolledBack, NeedsPerson, Interrupted: it did not succeed; see `Rollout.run`.
+        NeedsPerson: hosts did not answer, and serve what they served.
     """
     settings = run.settings
     if not settings.with_role(Role.SERVE):
@@ -37,31 +46,30 @@ def roll_back(run: Run, to: str | None, *, wait_lock: bool = False) -> None:
             "none of the chosen hosts has the role serve",
             next_step="add a host with the role serve to --only, or leave --only out",
         )
-    results = run.fleet.open(Lock.HELD, looking.script(settings), wait_lock=wait_lock)
-    known = {name: looking.read(name, result) for name, result in results.items()}
-    if unsafe := tuple(filter(None, map(looking.unsafe, known.values()))):
-        raise FleetError(Phase.OPEN, unsafe)
-    serve = {host.name: known[host.name] for host in settings.with_role(Role.SERVE)}
-    run.hosts = tuple(untouched(facts) for facts in serve.values())
-    release = previous(serve) if to is None else _named(to, serve)
-    targets = {name: service.known_target(facts, release) for name, facts in serve.items()}
-    for facts in serve.values():
-        _say_what_is_lost(run, facts, release)
+    serve, choices, absent = _open(run, to, wait_lock=wait_lock)
+    away = tuple(_away(name) for name in absent)
+    run.hosts = (*map(untouched, serve.values()), *away)
+    release = rollback.previous(serve) if to is None else rollback.named(to, serve)
+    _say_what_is_lost(run, serve, choices, release)
+    if (changed := rollback.changed(release, serve, choices)) and to is None:
+        raise changed
+    if changed:
+        run.events.publish(Notice(text=changed.what, level="warning"))
     rollout = Rollout(
         settings,
         run.fleet,
         serve,
         run.events,
-        targets,
+        {name: service.known_target(facts, release) for name, facts in serve.items()},
         at_once(tuple(serve)),
         who=run.who,
-        why="rolled back by hand",
+        why=_WHY,
     )
     try:
         rollout.run()
         rollout.confirm()
     finally:
-        run.hosts = tuple(rollout.states.values())
+        run.hosts = (*rollout.states.values(), *away)
     revision = next(iter(serve.values())).journal.revision(release)
     run.events.publish(ReleaseKnown(release=release, revision=revision))
 
@@ -80,62 +88,69 @@ def roll_back(run: Run, to: str | None, *, wait_lock: bool = False) -> None:
 
     conclude(run.fleet, run.events, finish, tuple(serve))
     run.headline = f"back on {release} on {len(serve)} hosts"
-
-
-def previous(serve: Mapping[str, HostFacts]) -> str:
-    """Return the newest release that is good and whole on every host and older than what is live.
-
-    Raises:
-        UsageError: there is none.
-    """
-    live = max((facts.current or "" for facts in serve.values()), default="")
-    candidates = [_good(facts, live) for facts in serve.values()]
-    common = set(candidates[0]).intersection(*candidates[1:]) if candidates else set()
-    if common:
-        return max(common)
-    least = min(serve.values(), key=lambda facts: len(_good(facts, live)))
-    raise UsageError(
-        f"there is no good release before {live or 'the first'} on every host",
-        why=f"{least.host} has {', '.join(_good(least, live)) or 'none'}",
-        next_step="see what there is: fab releases; choose one: fab rollback --to RELEASE",
-    )
-
-
-def _good(facts: HostFacts, live: str) -> tuple[str, ...]:
-    return tuple(name for name in facts.journal.good_before(live or None) if name in facts.releases)
-
-
-def _named(release: str, serve: Mapping[str, HostFacts]) -> str:
-    lacking = [name for name, facts in serve.items() if release not in facts.releases]
-    if not lacking:
-        return release
-    there = set.intersection(*(set(facts.releases) for facts in serve.values()))
-    raise UsageError(
-        f"there is no release {release!r} on {', '.join(lacking)}",
-        next_step=f"on every host there is: {', '.join(sorted(there)) or 'none'}",
-    )
-
-
-def _say_what_is_lost(run: Run, facts: HostFacts, release: str) -> None:
-    live = facts.journal.last(facts.current) if facts.current else None
-    if facts.current == release or live is None:
-        return
-    run.events.publish(
-        Notice(
-            text=f"leaves {facts.current} (live since {live.at:%Y-%m-%d %H:%M} UTC, {live.who}) "
-            f"for {release}",
-            host=facts.host,
+    if absent:
+        raise NeedsPerson(
+            f"{run.headline}, but not on {', '.join(absent)}",
+            next_step=f"when they answer again: fab rollback --to {release} "
+            f"--only {','.join(absent)}",
+            causes=tuple(absent.values()),
         )
-    )
+
+
+def _open(
+    run: Run, to: str | None, *, wait_lock: bool
+) -> tuple[Mapping[str, HostFacts], Mapping[str, Choice], Mapping[str, AideployError]]:
+    """Open what can be opened, in one round trip.
+
+    Returns:
+        of the serve hosts: what is known of them, what they could go back to, and who is not there.
+    """
+    scripts = looking.script(run.settings), rollback.script(run.settings, to)
+    outcomes = run.fleet.open_reachable(Lock.HELD, lambda _: scripts, wait_lock=wait_lock)
+    errors = outcomes.errors
+    if locked := tuple(error for error in errors.values() if isinstance(error, Locked)):
+        raise FleetError(Phase.OPEN, locked)
+    serving = [host.name for host in run.settings.with_role(Role.SERVE)]
+    absent = {name: errors[name] for name in serving if name in errors}
+    if len(absent) == len(serving) or any(
+        not isinstance(error, HostNotReady) for error in errors.values()
+    ):
+        raise FleetError(Phase.OPEN, tuple(errors.values()))
+    serve = {
+        name: looking.read(name, outcomes.results[name][0])
+        for name in serving
+        if name not in absent
+    }
+    if unsafe := tuple(filter(None, map(looking.unsafe, serve.values()))):
+        raise FleetError(Phase.OPEN, unsafe)
+    choices = {name: rollback.read(outcomes.results[name][1]) for name in serve}
+    return serve, choices, absent
+
+
+def _away(name: str) -> HostState:
+    return HostState(host=name, state="does not answer; serves what it served, if it is up")
+
+
+def _say_what_is_lost(
+    run: Run, serve: Mapping[str, HostFacts], choices: Mapping[str, Choice], release: str
+) -> None:
+    """Say before anything is switched where it goes, the same for several hosts once."""
+    now = datetime.now(UTC)
+    groups: dict[tuple[str, ...], list[str]] = {}
+    for name, facts in serve.items():
+        groups.setdefault(rollback.lost(facts, choices[name], release, now), []).append(name)
+    for lines, names in groups.items():
+        who = "" if len(groups) == 1 else f"{named(tuple(names), len(serve))}: "
+        for line in lines:
+            run.events.publish(Notice(text=f"{who}{line}"))
 
 
 def _verdicts(run: Run, facts: HostFacts, release: str) -> tuple[Entry, ...]:
     now = datetime.now(UTC)
-    why = "rolled back by hand"
 
     def entry(verdict: Verdict, of: str) -> Entry:
         said = facts.journal
-        return Entry(verdict, of, now, run.who, why, said.revision(of), said.model(of))
+        return Entry(verdict, of, now, run.who, _WHY, said.revision(of), said.model(of))
 
     entries = [entry(Verdict.GOOD, release)]
     if facts.current and facts.current > release:

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
 from aideploy.commands.asking import Absent, ask, named, of_serving
-from aideploy.phases import condition
+from aideploy.errors import HostNotReady
+from aideploy.phases import condition, drift
 from aideploy.phases import facts as looking
 from aideploy.phases.condition import Condition
+from aideploy.phases.drift import Drift, Kind
 from aideploy.phases.facts import HostFacts
 from aideploy.phases.journal import Verdict
 from aideploy.remote.script import Script
 from aideploy.report.facts import Table, Text
 from aideploy.running import Run
-from aideploy.services.files import differing, managed_files, rendered_files
 from aideploy.services.manager import Slot
 from aideploy.settings import Host, Settings
 
@@ -34,6 +35,7 @@ class HostStatus:
         condition: what the host said of itself just now.
         free: bytes free where the app lives.
         stale_files: configuration files that are not as the settings want them.
+        drift: in what it differs from what was left there, and from the other hosts.
     """
 
     host: str
@@ -44,6 +46,12 @@ class HostStatus:
     condition: Condition
     free: int
     stale_files: tuple[str, ...]
+    drift: tuple[Drift, ...]
+
+    @property
+    def is_as_it_should_be(self) -> bool:
+        """Whether nothing has to be done about this host."""
+        return self.set_up and not self.drift and self.condition.healthy is not False
 
 
 @dataclass(frozen=True)
@@ -84,43 +92,32 @@ class Status:
             now = one.condition
             if now.lock:
                 yield one.host, f"locked by {now.lock}"
+            told = any(found.kind is Kind.UNCONFIRMED for found in one.drift)
             for job in now.due:
-                yield one.host, f"{job.words}, at {job.at:%H:%M:%S} (UTC)"
-            for job in now.given_up:
-                yield (
-                    one.host,
-                    f"tried in vain and gave it up: {job.words} "
-                    f"(why: {job.name}.log in the app's folder there; then fab rollback)",
-                )
+                if not (told and job.name == "revert"):
+                    yield one.host, f"{job.words}, at {job.at:%H:%M:%S} (UTC)"
             if now.held:
                 yield one.host, f"locked on purpose by {now.held} (fab unlock)"
             if now.in_held_rollout:
                 yield one.host, "part of a rollout that is held (fab rollout.status)"
             if not one.set_up:
                 yield one.host, "not set up (fab setup)"
-            elif one.stale_files:
-                yield (
-                    one.host,
-                    f"not as the settings want it: {', '.join(one.stale_files)} "
-                    "(fab plan shows how, fab setup corrects it)",
-                )
             if now.healthy is False:
                 yield one.host, now.health
-            if one.host in self.differing:
-                yield (
-                    one.host,
-                    f"serves {one.release or 'nothing'}, "
-                    f"the last good release is {self.last_good} (fab deploy)",
-                )
+            for found in one.drift:
+                yield one.host, f"{found.what} ({found.next_step})"
 
 
 def status(run: Run) -> Status:
-    """Ask every host, in one round trip, and return what those that answer say."""
+    """Ask every host, in one round trip, and return what those that answer say.
+
+    The command ends with status 3 when a host does not, or is not as it should be. While another
+    command is at work, which may be why, only the first counts.
+    """
     settings = run.settings
 
     def scripts(host: Host) -> tuple[Script, Script]:
-        # Who we are there is not known yet: asked for are also files that root does without.
-        files = [str(file.path) for file in managed_files(settings, host, user="")]
+        files = drift.asked_files(settings, host)
         return looking.script(settings, files), condition.script(settings, host)
 
     results, absent = ask(run, scripts)
@@ -128,14 +125,28 @@ def status(run: Run) -> Status:
     conditions = {name: condition.read(result[1]) for name, result in results.items()}
     hosts = {host.name: host for host in settings.hosts}
     serving = of_serving(settings, facts)
-    good = last_good(serving)
+    good = drift.last_good(serving)
+    found = tuple(
+        _host_status(
+            settings,
+            hosts[name],
+            facts[name],
+            conditions[name],
+            good if name in serving else None,
+        )
+        for name in facts
+    )
+    odd = tuple(one.host for one in found if not one.is_as_it_should_be)
+    if odd and run.failure is None and not any(one.condition.lock for one in found):
+        run.failure = HostNotReady(
+            f"not as it should be: {named(odd, len(settings.hosts))}",
+            next_step="what is in brackets behind each line",
+        )
     return Status(
         app=settings.app.name,
         environment=settings.environment,
         last_good=good,
-        hosts=tuple(
-            _host_status(settings, hosts[name], facts[name], conditions[name]) for name in facts
-        ),
+        hosts=found,
         absent=absent,
         differing=tuple(
             name for name, known in serving.items() if good is not None and known.current != good
@@ -143,25 +154,13 @@ def status(run: Run) -> Status:
     )
 
 
-def last_good(serving: Mapping[str, HostFacts]) -> str | None:
-    """Return the release that was judged good last, on any host: after a rollback an older one."""
-    entries = [
-        entry
-        for known in serving.values()
-        for entry in known.journal.entries
-        if entry.verdict is Verdict.GOOD
-    ]
-    return max(entries, key=lambda entry: entry.at).release if entries else None
-
-
-def _host_status(settings: Settings, host: Host, known: HostFacts, now: Condition) -> HostStatus:
+def _host_status(
+    settings: Settings, host: Host, known: HostFacts, now: Condition, good: str | None
+) -> HostStatus:
     entries = reversed(known.journal.entries)
     live = next(
         (one for one in entries if one.verdict is Verdict.LIVE and one.release == known.current),
         None,
-    )
-    wanted = (
-        rendered_files(settings, host, root=known.root, user=known.user) if known.writable else ()
     )
     return HostStatus(
         host=known.host,
@@ -171,7 +170,8 @@ def _host_status(settings: Settings, host: Host, known: HostFacts, now: Conditio
         by=live.who if live else "",
         condition=now,
         free=known.free,
-        stale_files=tuple(str(file.path) for file in differing(wanted, known.files)),
+        stale_files=drift.stale_files(settings, host, known) if known.writable else (),
+        drift=drift.of_host(settings, host, known, now, good),
     )
 
 

@@ -36,11 +36,34 @@ class Job:
 
 
 @dataclass(frozen=True)
+class Change:
+    """A file or a link that is not as it was when its release was made whole.
+
+    Args:
+        of: release, or the venv or model that it uses and perhaps shares with others.
+        path: below that.
+    """
+
+    of: str
+    path: str
+
+    def __str__(self) -> str:
+        return self.path if self.of == "release" else f"{self.path} ({self.of})"
+
+
+def changes(result: Result, key: str) -> tuple[Change, ...]:
+    """Return what `emit_changes` of manifest.sh told under this key."""
+    return tuple(Change(*(said.split(" ", 1))) for said in result.all(key) if " " in said)
+
+
+@dataclass(frozen=True)
 class Condition:
     """What one host said of itself just now.
 
     Args:
-        revision, subject, model: of the live release, as its release.json says.
+        revision, subject, model, environment: of the live release, as its release.json says.
+        changed: what of it is not as it was when it was made whole; at most 20.
+        added: files that change what our units do, and are none of ours.
         slot: the one that is live; empty where nothing is served.
         service: active, activating, failed, inactive or missing; empty where nothing is served.
         healthy: None where nobody could be asked.
@@ -55,6 +78,9 @@ class Condition:
     revision: str = ""
     subject: str = ""
     model: str = ""
+    environment: str = ""
+    changed: tuple[Change, ...] = ()
+    added: tuple[str, ...] = ()
     slot: str = ""
     service: str = ""
     healthy: bool | None = field(default=None)
@@ -80,7 +106,7 @@ def script(settings: Settings, host: Host) -> Script:
             health.program(),
             request,
         ),
-        libraries=("release", *libraries(serve)) if serve else (),
+        libraries=("manifest", *(("release", *libraries(serve)) if serve else ())),
     )
 
 
@@ -97,6 +123,9 @@ def read(result: Result) -> Condition:
         revision=str(record.get("revision") or ""),
         subject=str(record.get("subject") or ""),
         model=str(record.get("model") or ""),
+        environment=str(record.get("environment") or ""),
+        changed=changes(result, "changed"),
+        added=result.all("added"),
         slot=result.text("slot"),
         service=result.text("service"),
         healthy=answer == "yes" if answer else None,

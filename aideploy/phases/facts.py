@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 LEAST_FREE_BYTES = 100 * 1024 * 1024
 JOURNAL_LINES = 200
+# More than any journal has.
+ALL_LINES = 10_000_000
 RELEASE_STAMP = "%Y%m%dT%H%M%SZ"
 _RELEASE = re.compile(r"[12]\d{7}T\d{6}Z-[0-9a-f]{7}", re.ASCII)
 # What scripts/probe.py needs.
@@ -39,6 +41,7 @@ class HostFacts:
         root: the absolute folder of the app.
         home, user, uid: of the user we are there.
         machine: the processor architecture.
+        system: the name and version of the operating system.
         free: bytes free where the app lives; 0 when the folder is not there.
         writable: whether we may write there.
         due: whether it was set up to go back by itself.
@@ -61,6 +64,7 @@ class HostFacts:
     user: str = ""
     uid: int = -1
     machine: str = ""
+    system: str = ""
     free: int = 0
     writable: bool = False
     due: bool = True
@@ -120,6 +124,7 @@ def read(host: str, result: Result) -> HostFacts:
         user=result.text("user"),
         uid=result.number("uid", -1),
         machine=result.text("machine"),
+        system=result.text("system"),
         free=result.number("free"),
         writable=result.text("writable") == "yes",
         due=result.text("due") == "yes",

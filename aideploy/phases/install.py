@@ -24,12 +24,14 @@ class Installed:
         interpreter: path and version.
         reused: whether it was there already.
         notices: what a person should know.
+        packages: the names of the folders that say what is installed: `numpy-2.1.0.dist-info`.
     """
 
     hash: str
     interpreter: str
     reused: bool
     notices: tuple[str, ...] = ()
+    packages: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return f"environment {self.hash[:7]} {'reused' if self.reused else 'built'}"
@@ -73,4 +75,5 @@ def read(result: Result) -> Installed:
         interpreter=result.text("interpreter"),
         reused=result.text("reused") == "yes",
         notices=result.all("notice"),
+        packages=tuple(result.data("packages").decode("utf-8", "replace").split()),
     )

@@ -89,6 +89,16 @@ class Journal:
         """Return the good releases older than this one (all, if nothing is live), newest first."""
         return tuple(name for name in reversed(self.good()) if release is None or name < release)
 
+    def live(self) -> str | None:
+        """Return the release that is live if nobody but us moved `current`."""
+        live = None
+        for entry in self.entries:
+            if entry.verdict is Verdict.LIVE:
+                live = entry.release
+            elif entry.verdict is Verdict.REVERTED and entry.release == live:
+                live = None
+        return live
+
     def revision(self, release: str) -> str:
         """Return the full commit of the release; empty when the journal does not know it."""
         return self._known("revision", release)

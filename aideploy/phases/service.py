@@ -107,7 +107,7 @@ def stage(settings: Settings, host: Host, facts: HostFacts, staging: Staging) ->
             *stopping(settings, facts),
             *(f"{item.path}/" if item.directory else str(item.path) for item in serve.linked),
         ),
-        libraries=("due", *serving_libraries(settings)),
+        libraries=("due", "manifest", *serving_libraries(settings)),
     )
 
 

@@ -60,19 +60,6 @@ class Trained:
         data = "" if self.job.data_version else " ([train] data_version would tell new data)"
         return f"trained before: job {self.job.short}{when}, inputs unchanged{data}"
 
-    def record(self) -> Mapping[str, Any]:
-        """Return what release.json says of the training."""
-        if self.job is None:
-            return {}
-        return {
-            "job": self.job.id,
-            "trained_from": self.job.revision,
-            "trained_at": self.job.ended.isoformat() if self.job.ended else None,
-            "trained_seconds": self.job.seconds,
-            "inputs": self.job.inputs,
-            "data_version": self.job.data_version or None,
-        }
-
 
 def scripts(
     settings: Settings, train: Train, release: str, revision: str, who: str

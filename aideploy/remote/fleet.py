@@ -141,32 +141,37 @@ class Fleet:
         told = ""
         while True:
             outcomes = self.attempt(Phase.OPEN, open_one, stop_at_failure=not wait_lock)
-            locked = [error for error in outcomes.errors.values() if isinstance(error, Locked)]
+            locked = _locked(outcomes)
             if not (wait_lock and locked and len(locked) == len(outcomes.errors)):
-                break
-            if locked[0].what != told:
-                told = locked[0].what
-                self._events.publish(Notice(text=f"waiting: {told}", host=locked[0].host))
-            for session in self._sessions.values():
-                session.end()
-            time.sleep(1 + random.random())  # noqa: S311  # so that two who wait take turns
-        return self._all_or_error(Phase.OPEN, outcomes)
+                return self._all_or_error(Phase.OPEN, outcomes)
+            told = self._let_go(locked[0], told)
 
     def open_reachable(
-        self, lock: Lock, first: Callable[[Host], Iterable[Script]]
+        self,
+        lock: Lock,
+        first: Callable[[Host], Iterable[Script]],
+        *,
+        wait_lock: bool = False,
     ) -> Outcomes[list[Result]]:
         """Open every session that can be opened; the others' errors come back with the results.
 
         Args:
             lock: whether to take the lock.
             first: what to run on a host, in turn; all of it costs no round trip of its own.
+            wait_lock: as in `open`, for those that can be opened.
         """
 
         def open_one(session: Session) -> list[Result]:
             with self._connecting:
                 return session.open(lock, *first(session.host))
 
-        return self.attempt(Phase.OPEN, open_one, stop_at_failure=False)
+        told = ""
+        while True:
+            outcomes = self.attempt(Phase.OPEN, open_one, stop_at_failure=False)
+            locked = _locked(outcomes)
+            if not (wait_lock and locked):
+                return outcomes
+            told = self._let_go(locked[0], told)
 
     def each(
         self,
@@ -246,6 +251,19 @@ class Fleet:
 
     # -- inside ---------------------------------------------------------------------------------
 
+    def _let_go(self, error: Locked, told: str) -> str:
+        """Let go of all our locks and wait a moment, because of a lock that somebody holds.
+
+        Returns:
+            what was told of it; it is told again only when it is another lock (`told`: the last).
+        """
+        if error.what != told:
+            self._events.publish(Notice(text=f"waiting: {error.what}", host=error.host))
+        for session in self._sessions.values():
+            session.end()
+        time.sleep(1 + random.random())  # noqa: S311  # so that two who wait take turns
+        return error.what
+
     def _one(
         self, phase: Phase, session: Session, work: Callable[[Session], T], stop: threading.Event
     ) -> T:
@@ -305,6 +323,10 @@ class Fleet:
         if outcomes.errors:
             raise FleetError(phase, tuple(causes or outcomes.errors.values()))
         return outcomes.results
+
+
+def _locked(outcomes: Outcomes[T]) -> list[Locked]:
+    return [error for error in outcomes.errors.values() if isinstance(error, Locked)]
 
 
 def cancellation(session: Session, phase: Phase) -> ScriptFailed:

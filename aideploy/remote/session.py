@@ -208,7 +208,8 @@ class Session:
             case "locked":
                 return Locked(
                     f"{name} is locked by {detail or 'someone who just began'}",
-                    next_step="wait with --wait-lock; the lock ends with the command that holds it",
+                    next_step="wait with --wait-lock; a deploy that is switching hosts goes back "
+                    "with fab rollout.abort",
                     host=name,
                     phase=Phase.OPEN,
                 )

@@ -15,6 +15,7 @@ from enum import Enum
 from pathlib import PurePath
 from typing import Any, ClassVar, Protocol
 
+from aideploy.report.markdown import code, table_lines
 from aideploy.report.output import Output
 from aideploy.report.safe_text import harmless
 from aideploy.report.tables import Row, print_table
@@ -66,6 +67,22 @@ def show(facts: Facts, environ: Mapping[str, str]) -> None:
                 for line in part.lines:
                     out.line(harmless(line))
         printed = True
+
+
+def print_markdown(facts: Facts) -> None:
+    """Print the facts as Markdown on standard output, for a report or a pull request."""
+    out = Output(sys.stdout)
+    for part in facts.shown():
+        match part:
+            case Table(rows=()) | Text(lines=()):
+                continue
+            case Table():
+                lines = [*table_lines(part.columns, part.rows), ""]
+            case Text():
+                title = [f"**{harmless(part.title)}**", ""] if part.title else []
+                lines = [*title, *(f"- {code(line)}" for line in part.lines), ""]
+        for line in lines:
+            out.line(line)
 
 
 def print_json(facts: Facts) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from aideploy.events import Evaluated
 from aideploy.gates.model import Evaluation, Judgement, Row, RowVerdict
 from aideploy.report.last_word import Line, Tone
+from aideploy.report.markdown import code, number
 from aideploy.report.safe_text import first_line, harmless
 from aideploy.report.tables import aligned
 
@@ -47,11 +48,11 @@ def _markdown_lines(event: Evaluated) -> Iterator[str]:
     evaluation = event.evaluation
     yield f"### Model gate: {_headline(evaluation)}"
     yield ""
-    yield f"{_code(event.app)} in {_code(event.environment)}, release {_code(event.release)},"
+    yield f"{code(event.app)} in {code(event.environment)}, release {code(event.release)},"
     yield f"{_compared(evaluation)}."
     if evaluation.overridden_by:
         yield ""
-        yield f"**{_code(evaluation.overridden_by)} lets it pass all the same (--no-gate).**"
+        yield f"**{code(evaluation.overridden_by)} lets it pass all the same (--no-gate).**"
     if not evaluation.rows:
         return
     yield ""
@@ -60,7 +61,7 @@ def _markdown_lines(event: Evaluated) -> Iterator[str]:
     for row in evaluation.rows:
         metric, slice_name, now, baseline, limit, verdict = _cells(row)
         bad = verdict if row.holds else f"**{verdict}**"
-        cells = (_code(metric), _code(slice_name), now, baseline, limit, bad, _code(row.reason))
+        cells = (code(metric), code(slice_name), now, baseline, limit, bad, code(row.reason))
         yield f"| {' | '.join(cells)} |"
 
 
@@ -78,25 +79,15 @@ def _compared(evaluation: Evaluation) -> str:
         return "there is no `[[gate]]`"
     if evaluation.baseline is None:
         return "unopposed: there is no good release to compare with yet"
-    return f"compared with {_code(evaluation.baseline)}"
+    return f"compared with {code(evaluation.baseline)}"
 
 
 def _cells(row: Row) -> tuple[str, ...]:
     return (
         harmless(row.metric),
         harmless(row.slice) if row.slice is not None else "",
-        _number(row.value),
-        _number(row.baseline),
+        number(row.value),
+        number(row.baseline),
         row.limit_in_words,
         row.verdict.value,
     )
-
-
-def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:.6g}"
-
-
-def _code(text: str) -> str:
-    """As code, in which neither Markdown nor a mention counts; `|` would end a table's cell."""
-    text = harmless(text).replace("`", "'").replace("|", "\\|")
-    return f"`{text}`" if text.strip() else ""

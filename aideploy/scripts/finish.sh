@@ -5,7 +5,7 @@
 #
 # STAND_BY: for so many seconds the old release stands by; empty where none does. STOP_OLD: see stage.sh.
 # KEEP: the releases that stay; what else is whole or half is deleted, then the environments and models that no
-# release points to. TARGETS goes to TARGETS_FILE, for Prometheus, where one is named.
+# release points to. The record of a whole one stays for good, as records/<id>.json. TARGETS goes to TARGETS_FILE, for Prometheus, where one is named.
 
 # shellcheck disable=SC2034  # app is for the functions of the strategy
 root=$(readlink -f -- "$(expand "$1")") app=$2 line=$3 stand_by=$4 stop_old=$5
@@ -37,7 +37,13 @@ gone=0
 # What people put beside our releases stays.
 for place in "$root"/releases/[12]*T*Z-*; do
   [ -d "$place" ] || continue
-  if [ -z "${keep[$(basename -- "$place")]-}" ]; then
+  name=$(basename -- "$place")
+  if [ -z "${keep[$name]-}" ]; then
+    if [ -e "$place/release.json" ]; then
+      # A rename needs no room, and nobody takes a release that has no record any more.
+      mkdir -p -- "$root/records"
+      mv -fT -- "$place/release.json" "$root/records/$name.json"
+    fi
     rm -rf -- "$place"
     gone=$((gone + 1))
   fi

@@ -28,8 +28,17 @@ link_environment() {
   ln -s -- "../../venvs/$hash" .venv
 }
 
+# emit_packages: what is in the environment, as installers record it.
+emit_packages() {
+  local place
+  for place in "$venv"/lib/python3*/site-packages/*.dist-info; do
+    if [ -d "$place" ]; then basename -- "$place"; fi
+  done | emit_file packages
+}
+
 if [ -e "$venv/.complete" ]; then
   link_environment
+  emit_packages
   emit reused yes
   exit 0
 fi
@@ -38,6 +47,7 @@ complete_environment() {
   sync -f "$venv" 2>/dev/null || sync
   : >"$venv/.complete"
   link_environment
+  emit_packages
   emit reused no
 }
 

@@ -49,7 +49,8 @@ choose_limits() {
     fi
   fi
   if ((gpus > 0)); then
-    visible=$(emptiest_gpus)
+    # A cluster has chosen already.
+    visible=${CUDA_VISIBLE_DEVICES:-$(emptiest_gpus)}
     said+=("CUDA_VISIBLE_DEVICES=$visible")
   fi
   ((${#said[@]} == 0)) || printf -- '-- limits: %s --\n' "$(printf '%s; ' "${said[@]}" | sed 's/; $//')"

@@ -64,6 +64,11 @@ due_runs() {
   [ "$state" = RUNNING ] || [ "$state" = STARTING ]
 }
 
+# service_additions: supervisor's programs are what their file says, and nothing besides.
+service_additions() {
+  :
+}
+
 # control VERB SLOT: returns 1 when supervisor did try. Fails when the host was not set up for it.
 control() {
   local answer status=0

@@ -14,6 +14,9 @@ emit root "$root"
 emit user "$(id -un)"
 emit uid "$(id -u)"
 emit machine "$(uname -m)"
+# In a shell of its own: the file sets variables.
+# shellcheck source=/dev/null
+emit system "$( (. /etc/os-release && printf '%s' "${PRETTY_NAME-}") 2>/dev/null || uname -s)"
 if [ -d "$root" ]; then
   # Columns of df -P: file system, blocks, used, available, …
   read -r _ _ _ free _ < <(df -Pk -- "$root" | tail -n 1)

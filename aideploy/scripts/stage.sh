@@ -34,6 +34,7 @@ done
 mkdir -p -- "$place/.aideploy"
 printf '%s' "$environment" | replace_file "$place/.aideploy/env" 640
 printf '%s' "$serve" | replace_file "$place/.aideploy/serve" 755
+write_manifest "$release"
 
 if [ "$prove" = yes ]; then
   step "prove the release beside what is live"
@@ -43,6 +44,20 @@ if [ "$prove" = yes ]; then
 fi
 
 require_due
+
+# json_text TEXT: as JSON has it; what is no plain letter becomes a question mark.
+json_text() {
+  local LC_ALL=C text=$1
+  text=${text//\\/\\\\}
+  text=${text//\"/\\\"}
+  printf '"%s"' "${text//[^ -~]/?}"
+}
+# How it proved itself is known only now. Nothing else in the record begins a line like this.
+unknown=$'\n  "proof": null'
+if [ "$prove" = yes ]; then
+  known="${unknown% *} $(json_text "$health")"
+  release_json=${release_json/"$unknown"/"$known"}
+fi
 
 # Written last: a release with this file is whole and does not change any more.
 printf '%s' "$release_json" | replace_file "$place/release.json" 644

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# What this host serves right now, and who holds its lock. Changes nothing.
+# What this host serves right now, what of it is not as it was left, and who holds its lock. Changes nothing.
 #
 #   status.sh ROOT APP SERVES PYTHON PROBE REQUEST
 #
@@ -27,9 +27,13 @@ record=$root/current/release.json
 revision=''
 if [ -r "$record" ]; then
   emit_file record <"$record"
-  revision=$(sed -nE 's/^ *"revision": "([0-9a-f]+)",?$/\1/p' "$record")
+  release=$(readlink -- "$root/current" || true)
+  release=${release##*/}
+  revision=$(revision_of "$release")
+  emit_changes changed "$release"
 fi
 [ "$serves" = yes ] || exit 0
+service_additions | while IFS= read -r path; do emit added "$path"; done
 
 slot=$(slot_at live)
 emit slot "$slot"

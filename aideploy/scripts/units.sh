@@ -82,6 +82,20 @@ due_runs() {
   ask is-active --quiet "$app-due.path"
 }
 
+# service_additions: prints the files, none of ours, that change what our units do: drop-ins, and copies that
+# `systemctl edit --full` makes of a slot's unit. What applies to all units of the host is its own affair.
+service_additions() {
+  local paths path units=("$app.socket" "$app-due.path" "$app-due.service" "$app-haproxy.service" "$app-haproxy.socket")
+  ask show --property=DropInPaths --property=FragmentPath "${units[@]}" "$app"@{live,staged,blue,green}.service |
+    sed 's/^[A-Za-z]*=//' | while IFS= read -r paths; do
+    for path in $paths; do
+      case $path in
+        */"$app"[.@-]*.d/*.conf | */"$app"@?*.service) [[ $path == *"/$app@.service" ]] || printf '%s\n' "$path" ;;
+      esac
+    done
+  done | sort -u
+}
+
 # -- inside -------------------------------------------------------------------------------------
 
 # is_behind_socket SLOT: setup installs a socket where the strategy is one, and removes it elsewhere.

@@ -16,7 +16,7 @@ _KEYS = {
         {"alertmanager", "exporters", "grafana", "prometheus", "runbook_url", "slo"}
     ),
 }
-_VALUES: dict[Path, frozenset[str]] = {("train", "engine"): frozenset({"slurm", "ray", "torchrun"})}
+_VALUES: dict[Path, frozenset[str]] = {("train", "engine"): frozenset({"torchrun"})}
 
 
 def later_table(name: str) -> str:

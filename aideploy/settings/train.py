@@ -33,6 +33,8 @@ class Engine(StrEnum):
     """Who keeps a training job running."""
 
     LOCAL = "local"
+    SLURM = "slurm"
+    RAY = "ray"
 
 
 class Resources(Table):
@@ -73,7 +75,7 @@ class Train(Table):
     """Environment variables while training."""
 
     engine: Engine = Engine.LOCAL
-    """Who keeps the training running: "local" is the train host itself."""
+    """Who keeps the training running: the train host itself ("local"), "slurm" or "ray"."""
 
     resources: Resources = Field(default_factory=Resources)
     """Limits of the training: cpus, memory, gpus."""

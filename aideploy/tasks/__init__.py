@@ -1,12 +1,14 @@
 """The tasks: arguments in, one call, an exit status out. `fab --list` shows them."""
 
+from aideploy.tasks.auditing import compare, history
 from aideploy.tasks.deploying import deploy, rollback
-from aideploy.tasks.looking import check, history, logs, plan, releases, status
+from aideploy.tasks.looking import check, logs, plan, releases, status
 from aideploy.tasks.operating import exec_, lock, unlock
 from aideploy.tasks.preparing import init, schema, setup
 
 __all__ = [
     "check",
+    "compare",
     "deploy",
     "exec_",
     "history",

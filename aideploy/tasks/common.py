@@ -27,6 +27,9 @@ OPTIONS = {
     "json": "print the facts as JSON on standard output",
 }
 
+RELEASE = 'a release: its id or the beginning of its commit, "current" or "previous"'
+MARKDOWN = "print the facts as Markdown on standard output"
+
 NO_GATE = "deploy a model that the model gate refused, or that none judged"
 
 

@@ -1,4 +1,4 @@
-"""The tasks that ask the hosts and change nothing: status, releases, history, logs, check, plan."""
+"""The tasks that ask the hosts and change nothing: status, releases, logs, check, plan."""
 
 from __future__ import annotations
 
@@ -44,23 +44,6 @@ def releases(
 
     with command(c, "releases", env=env, config=config, only=only, shown=Shown.NOTHING) as run:
         show_facts(ask(run), json=json)
-
-
-@task(auto_shortflags=False, help=options(limit="show at most so many events (30)"))
-def history(
-    c: Context,
-    limit: str = "30",
-    env: str | None = None,
-    config: str | None = None,
-    only: str | None = None,
-    json: bool = False,
-) -> None:
-    """Show what was live when, by whom and why."""
-    from aideploy.commands.history import history as ask
-    from aideploy.report.choose import Shown
-
-    with command(c, "history", env=env, config=config, only=only, shown=Shown.NOTHING) as run:
-        show_facts(ask(run, whole_number("--limit", limit, most=10_000)), json=json)
 
 
 @task(

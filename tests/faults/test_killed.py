@@ -40,6 +40,8 @@ def begin_slow_deploy(project: Project, phase: str) -> Command:
     )
     command = project.start("deploy")
     command.wait_for_phase(phase)
+    if phase == "train":
+        command.wait_for("h1 . training")
     time.sleep(0.1 if phase == "distribute" else 0.7)
     return command
 

@@ -49,7 +49,7 @@ def test_without_controller_and_sessions_every_host_goes_back_when_the_time_is_o
     began = time.monotonic()
     kill_at_once(project, command)
 
-    looked = project.fab("status")
+    looked = project.fab("status", expected=ExitStatus.NOT_READY)
     assert "goes back to 20" in looked.output
     assert "unless what is live is confirmed, at " in looked.output
     assert not project.all_serve() & before

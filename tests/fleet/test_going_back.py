@@ -63,7 +63,9 @@ def test_a_rollback_that_finds_the_old_release_ill_returns_to_what_was_live(
     broken = f"{project.root}/releases/{previous}/behaviour.json"
     host.exec(f'cp {broken} /root/kept; echo \'{{"ill_when_live_on": ["h2"]}}\' > {broken}')
 
-    finished = project.fab("rollback", expected=ExitStatus.ROLLED_BACK)
+    seen = project.fab("rollback", expected=ExitStatus.NOT_READY)
+    assert "h2: behaviour.json" in seen.last_words
+    finished = project.fab("rollback", "--to", previous, expected=ExitStatus.ROLLED_BACK)
 
     host.exec(f"cp /root/kept {broken}")
     assert "✗ switch on h2: after the switch: not healthy" in finished.last_words

@@ -188,7 +188,8 @@ def test_a_submitted_job_is_deployed_later_without_training_again(project: Proje
     assert project.all_serve() == {revision}
     server = project.hosts[1]
     record = json.loads(server.exec(f"cat {project.root}/current/release.json").stdout)
-    assert (record["job"], record["trained_from"]) == (job["id"], revision)
+    training = record["training"]
+    assert (training["job"], training["commit"], training["reused"]) == (job["id"], revision, True)
 
     project.deploy()
     assert project.costs()["h1"] == trained_costs, "to look costs no more than to train"
@@ -336,15 +337,19 @@ def test_a_disk_that_gets_full_while_training_is_named(lab: Lab, tmp_path: Path)
         trainer.free_disk("/srv/little")
 
 
-def test_a_job_that_does_not_exist_is_refused_and_so_are_settings_of_other_engines(
+def test_a_job_that_does_not_exist_is_refused_and_so_is_an_engine_that_is_not_there(
     project: Project,
 ) -> None:
     for command in ("attach", "logs", "cancel"):
         strange = project.fab(f"train.{command}", "--job", "nope", expected=ExitStatus.USAGE)
         assert "there is no job 'nope'" in strange.output
     project.configure(train_table='engine = "slurm"')
-    later = project.fab("deploy", expected=ExitStatus.USAGE)
-    assert "train.engine: 'slurm' is not in this version yet" in later.output
+    refused(project, ExitStatus.NOT_READY, "there is no sbatch on the path of deploy")
+    project.configure(train_table='engine = "ray"')
+    refused(project, ExitStatus.NOT_READY, "there is no ray in the release's environment")
+    project.configure(train_table='engine = "slrum"')
+    unknown = project.fab("deploy", expected=ExitStatus.USAGE)
+    assert "train.engine" in unknown.output and "slurm" in unknown.output
     project.configure(train_table='inputs = ["*.cpp"]')
     nothing = project.fab("deploy", expected=ExitStatus.USAGE)
     assert "no file of the commit is *.cpp" in nothing.output

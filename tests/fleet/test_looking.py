@@ -76,3 +76,22 @@ def test_a_plan_tells_what_a_deploy_then_does(project: Project) -> None:
     assert [host["release"] for host in plan["hosts"]] == list(before.values())
     assert all(len(host["commits"]) >= 1 and host["files"] == [] for host in plan["hosts"])
     assert {host.name: project.current(host) for host in project.hosts} == before
+
+
+def test_what_somebody_added_to_a_unit_is_named_until_it_is_gone(project: Project) -> None:
+    host = project.hosts[0]
+    folder = f"/etc/systemd/system/{project.app}@.service.d"
+    copy = f"/etc/systemd/system/{project.app}@live.service"
+    host.exec(
+        f"mkdir {folder} && printf '[Service]\\nNice=5\\n' > {folder}/override.conf"
+        f" && cp /etc/systemd/system/{project.app}@.service {copy} && systemctl daemon-reload"
+    )
+    try:
+        said = project.fab("status", expected=ExitStatus.NOT_READY).output
+        checked = project.fab("check", expected=ExitStatus.NOT_READY).output
+    finally:
+        host.exec(f"rm -r {folder} {copy} && systemctl daemon-reload")
+
+    assert f"units have additions that are not ours: {folder}/override.conf, {copy}" in said
+    assert f"{folder}/override.conf" in checked
+    project.fab("status")

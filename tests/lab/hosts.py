@@ -16,7 +16,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import Enum
@@ -117,9 +117,13 @@ class Host:
         """Plug the network cable in again."""
         network.set_line(self._lab.number, self._number, up=True)
 
-    def drop(self) -> None:
-        """Become a black hole: the cable is in, every packet vanishes in a firewall."""
-        network.drop(self._lab.number, self._number)
+    def drop(self, port: int | None = None) -> None:
+        """Become a black hole: the cable is in, every packet vanishes in a firewall.
+
+        Args:
+            port: only what goes to this port of the host, and its answers; by default everything.
+        """
+        network.drop(self._lab.number, self._number, port)
 
     def undrop(self) -> None:
         """Let packets through again."""
@@ -167,6 +171,33 @@ class Host:
     def free_disk(self, path: str) -> None:
         """Take the small disk away again, with what was written to it."""
         self.exec(f"umount '{path}'")
+
+    def limit_memory(self, size: int) -> None:
+        """Give it so much memory in all, in bytes, until it is switched off or `free_memory`.
+
+        Whoever wants more is killed, the largest process first. What was taken before does not
+        count: pages stay with the group in which they were touched first.
+        """
+        group = registry.MEMORY / network.namespace(self._lab.number, self._number)
+        group.mkdir(exist_ok=True)
+        (group / "memory.limit_in_bytes").write_text(str(size))
+        self._move_all(group)
+
+    def free_memory(self) -> None:
+        """Take the limit away again."""
+        self._move_all(registry.MEMORY)
+        registry.remove_control_groups(
+            network.namespace(self._lab.number, self._number), trees=(registry.MEMORY,)
+        )
+
+    def _move_all(self, group: Path) -> None:
+        # Those that are started meanwhile are where the one is that started them.
+        moved: set[int] = set()
+        while left := set(network.pids_inside(self._lab.number, self._number)) - moved:
+            for pid in left:
+                with suppress(ProcessLookupError):
+                    (group / "cgroup.procs").write_text(str(pid))
+            moved |= left
 
     def grant(self, sudo: Sudo) -> None:
         """Set what `deploy` may do as root, from now on."""

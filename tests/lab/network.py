@@ -137,10 +137,12 @@ def set_line(lab: int, host: int, *, up: bool) -> None:
     _ip("-netns", namespace(lab, host), "link", "set", "eth0", "up" if up else "down")
 
 
-def drop(lab: int, host: int) -> None:
-    """Let every packet to and from the host vanish without a word."""
-    _iptables(lab, host, "--append", "INPUT", "--in-interface", "eth0", "--jump", "DROP")
-    _iptables(lab, host, "--append", "OUTPUT", "--out-interface", "eth0", "--jump", "DROP")
+def drop(lab: int, host: int, port: int | None) -> None:
+    """Let every packet to and from the host, or a port of it, vanish without a word."""
+    for chain, line, side in (("INPUT", "--in", "--dport"), ("OUTPUT", "--out", "--sport")):
+        only = ["--protocol", "tcp", side, str(port)] if port else []
+        eth0 = [f"{line}-interface", "eth0"]
+        _iptables(lab, host, "--append", chain, *eth0, *only, "--jump", "DROP")
 
 
 def undrop(lab: int, host: int) -> None:

@@ -14,7 +14,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -28,6 +28,8 @@ CONTROL_GROUPS = (
     Path("/sys/fs/cgroup/systemd"),
     Path("/sys/fs/cgroup"),
 )
+# Where a host's memory is limited; not every host has a control group here.
+MEMORY = Path("/sys/fs/cgroup/memory")
 PATIENCE_SECONDS = 15.0
 
 
@@ -123,15 +125,15 @@ def dismantle(record: Record) -> None:
     _file(record.number).unlink(missing_ok=True)
 
 
-def remove_control_groups(name: str) -> None:
-    """Remove the control groups that `boot.sh` made under this name.
+def remove_control_groups(name: str, trees: Sequence[Path] = (*CONTROL_GROUPS, MEMORY)) -> None:
+    """Remove the control groups of this name, that `boot.sh` and others made in these trees.
 
     They have no processes any more, but stay busy for a moment after the last one ended.
     """
 
     def nothing_left() -> bool:
         try:
-            for tree in CONTROL_GROUPS:
+            for tree in trees:
                 for folder, _, _ in os.walk(tree / name, topdown=False):
                     Path(folder).rmdir()
         except OSError:

@@ -89,10 +89,12 @@ def test_status_says_that_a_service_is_ill_and_why(project: SmallProject) -> Non
     ill = project.root("host2") / "shared" / "ill"
     ill.touch()
     try:
-        said = project.fab("status").text
+        status = project.fab("status")
     finally:
         ill.unlink()
 
+    said = status.text
+    assert status.status == 3
     assert said.count("not healthy") == 1
     assert "host2: http://" in said
     assert "answered 500, expected 200" in said
@@ -104,7 +106,7 @@ def test_a_host_that_serves_another_release_is_named(project: SmallProject) -> N
     other = sorted(project.on_host("host3").releases)[0]
     _point(current, f"releases/{other}")
     try:
-        status = _json(project, "status")
+        status = _json(project, "status", expected=3)
         said = project.fab("status").text
     finally:
         _point(current, here)
@@ -479,9 +481,9 @@ def _fab(project: SmallProject, *arguments: str) -> subprocess.CompletedProcess[
     )
 
 
-def _json(project: SmallProject, *arguments: str) -> Any:
+def _json(project: SmallProject, *arguments: str, expected: int = 0) -> Any:
     done = _fab(project, *arguments, "--json")
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == expected, done.stderr
     return json.loads(done.stdout)
 
 

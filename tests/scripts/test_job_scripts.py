@@ -8,14 +8,15 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
 
 import pytest
 
 from aideploy.jobs import scripts
 from aideploy.jobs.job import Job, State, read_jobs
-from aideploy.phases import fetch
-from aideploy.remote.script import Script
+from aideploy.phases import fetch, service
+from aideploy.phases.facts import HostFacts
 from aideploy.settings import Settings, load
 from tests.scripts.running import Ran, run
 
@@ -472,10 +473,12 @@ def test_pruning_keeps_what_lives_what_is_used_and_the_newest(trainer: Trainer) 
     trainer.configure(command="sleep 60")
     trainer.submit()
     (running,) = (job.id for job in trainer.jobs().values() if not job.state.is_over)
-    run(Script("job_prune", (str(trainer.root), "2"), ("job_base", "jobs", "engine_local")))
+    prune = scripts.prune(trainer.settings)
+    run(replace(prune, args=(prune.args[0], "2")))
     assert set(trainer.jobs()) == {oldest.id, *(job.id for job in newest), running}
     venv = trainer.root / "venvs/e1"
-    finished = run(Script("finish", (str(trainer.root), "", "--", "", ""), ("release",)))
+    host = HostFacts("h", PurePosixPath(trainer.root))
+    finished = run(service.finish(trainer.settings, host, (), ()))
     assert finished.status == 0
     assert venv.exists(), "the running job needs it"
     assert not (trainer.root / "venvs/e2").exists()

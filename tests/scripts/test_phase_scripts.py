@@ -328,7 +328,8 @@ def stage(
         str(root), "app", place.name, "", "", "A='1'\n", "#!/bin/sh\n", "{}\n", '{"a": 1}', prove,
         sys.executable, program(), request(healthy), *golden, "30", "", *linked,
     )  # fmt: skip
-    return run(Script("stage", words, libraries=("release", "in_place")), before=MANAGER)
+    libraries = ("manifest", "release", "in_place")
+    return run(Script("stage", words, libraries=libraries), before=MANAGER)
 
 
 def test_a_release_is_whole_only_after_it_was_proven(root: Path) -> None:

@@ -12,8 +12,8 @@ from aideploy.commands.history import folded
 from aideploy.commands.logs import merged as merged_logs
 from aideploy.commands.logs import timed
 from aideploy.commands.releases import merged
-from aideploy.commands.status import last_good
 from aideploy.errors import UsageError
+from aideploy.phases.drift import last_good
 from aideploy.phases.facts import HostFacts
 from aideploy.phases.journal import Entry, Journal, Verdict
 from aideploy.tasks.looking import whole_number

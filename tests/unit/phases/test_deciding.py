@@ -9,7 +9,6 @@ from pathlib import PurePosixPath
 
 import pytest
 
-from aideploy.commands.rollback import previous
 from aideploy.errors import (
     ExitStatus,
     HostNotReady,
@@ -23,6 +22,7 @@ from aideploy.phases import facts as looking
 from aideploy.phases import health, service, train
 from aideploy.phases.facts import HostFacts
 from aideploy.phases.journal import Entry, Journal, Verdict
+from aideploy.phases.rollback import previous
 from aideploy.remote.fleet import FleetError
 from aideploy.remote.result import Result, ScriptFailed
 from aideploy.settings import Host
