@@ -30,15 +30,17 @@ from aideploy.gates.review import Waiver
 from aideploy.gates.reviewing import ReviewGate
 from aideploy.gating import ModelGate, journalled, require_gate
 from aideploy.golden_file import check_before
+from aideploy.images import ImageDelivery
 from aideploy.jobs import scripts as jobs
 from aideploy.jobs.detached import detached_job
 from aideploy.monitoring.targets import targets_file
-from aideploy.phases import batches, fetch, golden, install, service, test, train
+from aideploy.phases import batches, fetch, golden, gpu, image, install, service, test, train
 from aideploy.phases import facts as looking
 from aideploy.phases.batches import Course
 from aideploy.phases.control import State
 from aideploy.phases.facts import HostFacts
 from aideploy.phases.fetch import Fetched
+from aideploy.phases.image import Image
 from aideploy.phases.install import Installed
 from aideploy.phases.journal import Entry, Verdict
 from aideploy.phases.service import Health, Staging, Target
@@ -79,6 +81,7 @@ _HOST_CODES = frozenset(
         "no-sudo",
         "no-linked-file",
         "no-haproxy",
+        "no-runtime",
         "damaged",
         "no-engine",
         "no-gpu",
@@ -115,7 +118,8 @@ class Progress:
     """What is known so far of the release that is on its way."""
 
     fetched: Mapping[str, Fetched] = field(default_factory=dict)
-    installed: Mapping[str, Installed] = field(default_factory=dict)
+    installed: Mapping[str, Installed] | None = None
+    image: Image | None = None
     tested: RanTests | None = None
     trained: Trained | None = None
     trained_on: str = ""
@@ -232,7 +236,22 @@ class Deployment:
         ]
         if refusals:
             raise judged(FleetError(Phase.OPEN, tuple(refusals)))
+        self._require_room()
         return self.facts
+
+    def _require_room(self) -> None:
+        """Two copies of the model fit on the GPUs where two have to run at once."""
+
+        def work(session: Session) -> None:
+            script = gpu.script(self.settings, self.facts[session.host.name])
+            for what, next_step in gpu.obstacles(session.run(Phase.OPEN, script)[0]):
+                raise HostNotReady(
+                    what, next_step=next_step, host=session.host.name, phase=Phase.OPEN
+                )
+
+        tight = [host.name for host in self.settings.hosts if gpu.needs_room(self.settings, host)]
+        if tight:
+            self._each(Phase.OPEN, work, tight)
 
     def fetch(self, revision: str | None = None) -> Fetched:
         """Bring the same commit to every host that trains or serves."""
@@ -258,19 +277,36 @@ class Deployment:
         return self._review_gate.review(self.revision, self._events)
 
     def install(self) -> Mapping[str, Installed]:
-        """Find or build the release's environment on every host that trains or serves."""
-        scripts = [install.script(self.settings, self.release, self._fetched.tree)]
-        if self.settings.golden:
-            scripts.insert(0, golden.check(self.settings, self.settings.golden, self.release))
-        self._progress.installed = self._each(
-            Phase.INSTALL,
-            lambda session: install.read(session.run(Phase.INSTALL, *scripts)[-1]),
-            self._deployed_names(),
-        )
+        """Find or build what the release runs in, on every host that trains or serves: its
+        environment, its image, or both."""
+        serve = self.settings.serve
+        if serve and serve.contained:
+            self._progress.image = ImageDelivery(
+                self.settings,
+                serve,
+                self._fleet,
+                self._each,
+                self._events,
+                release=self.release,
+                roots={name: self.facts[name].root for name in self._names(Role.SERVE)},
+            ).deliver()
+        installed = self._each(Phase.INSTALL, self._environment, self._deployed_names())
+        self._progress.installed = {name: one for name, one in installed.items() if one}
         for name, one in self._progress.installed.items():
             for notice in one.notices:
                 self._notice(notice, host=name)
         return self._progress.installed
+
+    def _environment(self, session: Session) -> Installed | None:
+        scripts = []
+        if self.settings.golden:
+            scripts.append(golden.check(self.settings, self.settings.golden, self.release))
+        if not install.is_needed(self.settings):
+            if scripts:
+                session.run(Phase.INSTALL, *scripts)
+            return None
+        scripts.append(install.script(self.settings, self.release, self._fetched.tree))
+        return install.read(session.run(Phase.INSTALL, *scripts)[-1])
 
     def test(self) -> RanTests | None:
         """Run the project's own tests on the first train host, where there is a [test].
@@ -375,7 +411,7 @@ class Deployment:
 
         if not self._review_gate.is_open:
             raise _too_early("the commit was not reviewed yet", "review()")
-        if not self._progress.installed:
+        if self._progress.installed is None:
             raise _too_early("nothing was installed yet", "install()")
         if self.settings.model_path and self._progress.trained is None:
             raise _too_early("nothing was trained yet", "train()")
@@ -456,7 +492,9 @@ class Deployment:
                 targets=targets_file(self.settings, session.host),
                 stand_by=service.stand_by(self.settings, session.host),
             )
-            session.run(Phase.FINISH, script, jobs.prune(self.settings))
+            session.run(
+                Phase.FINISH, script, jobs.prune(self.settings), *image.prune(self.settings)
+            )
 
         self._rollout.confirm()
         self._finished = True
@@ -669,6 +707,7 @@ class Deployment:
             revision=self.revision,
             model=self._model,
             secrets=self._secrets,
+            image=self._progress.image.id if self._progress.image else "",
         )
         return Staging(
             release=self.release,
@@ -696,7 +735,8 @@ class Deployment:
             release=self.release,
             at=datetime.now(UTC),
             who=self._who,
-            installed=progress.installed.get(name),
+            installed=(progress.installed or {}).get(name),
+            image=progress.image,
             trained=progress.trained,
             model_source=origin.record if origin else None,
             tested=progress.tested,

@@ -13,7 +13,7 @@ from aideploy.events import Phase
 from aideploy.gates.reviewing import token_of
 from aideploy.gating import require_gate
 from aideploy.golden_file import check_before
-from aideploy.phases import condition, drift, readiness
+from aideploy.phases import condition, drift, gpu, image, readiness
 from aideploy.phases import facts as looking
 from aideploy.phases.drift import Drift, Kind
 from aideploy.phases.facts import HostFacts
@@ -127,9 +127,19 @@ def _drifts(
 
 
 def _looked(settings: Settings, session: Session, facts: HostFacts) -> tuple[Problem, ...]:
-    script = readiness.script(settings, session.host, facts)
-    found = session.run(Phase.LOOK, script)[0]
-    return readiness.problems(settings, session.host, facts, found, datetime.now(UTC))
+    host, serve = session.host, settings.serve
+    scripts = [readiness.script(settings, host, facts)]
+    if serve and serve.contained and Role.SERVE in host.roles:
+        scripts.append(image.check(serve))
+    if gpu.needs_room(settings, host):
+        scripts.append(gpu.script(settings, facts))
+    found, *others = session.run(Phase.LOOK, *scripts)
+    obstacles = [
+        Problem(host.name, *one)
+        for said in others
+        for one in (*image.obstacles(said), *gpu.obstacles(said))
+    ]
+    return (*readiness.problems(settings, host, facts, found, datetime.now(UTC)), *obstacles)
 
 
 def _here(settings: Settings) -> Iterator[Problem]:

@@ -11,7 +11,7 @@ from aideploy.commands.asking import named, of_serving
 from aideploy.errors import UsageError
 from aideploy.events import Phase
 from aideploy.gates.reviewing import place_of
-from aideploy.phases import batches, drift, planning, service, share
+from aideploy.phases import batches, drift, install, planning, service, share
 from aideploy.phases import facts as looking
 from aideploy.phases.batches import Course
 from aideploy.phases.evaluate import earlier
@@ -269,7 +269,7 @@ def _phases(
     if review := settings.review:
         asked = f"pull request and checks in {review.repository}"
         yield phase(Phase.REVIEW, (place_of(review),), asked)
-    yield phase(Phase.INSTALL, coming, _installing(coming))
+    yield phase(Phase.INSTALL, coming, _installing(settings, coming))
     tester = (trainer or tuple(coming)[:1]) if settings.test else ()
     yield phase(
         Phase.TEST, tester, settings.test.command if settings.test else "there is no [test]"
@@ -338,7 +338,15 @@ def _proof(settings: Settings, serve: Serve) -> str:
     return f"proven on port {' or '.join(map(str, staged))}"
 
 
-def _installing(coming: Mapping[str, Coming]) -> str:
+def _installing(settings: Settings, coming: Mapping[str, Coming]) -> str:
+    serve = settings.serve
+    if serve and serve.contained:
+        image = f"pull {serve.image}" if serve.image else f"an image from {serve.dockerfile}"
+        return joined(image, _environments(coming) if install.is_needed(settings) else "")
+    return _environments(coming)
+
+
+def _environments(coming: Mapping[str, Coming]) -> str:
     installed = [one.installed for one in coming.values()]
     if all(one.hash == "none" for one in installed):
         return "no dependencies are named"

@@ -20,6 +20,7 @@ from aideploy.phases import (
     due,
     evaluate,
     fetch,
+    image,
     install,
     model,
     service,
@@ -124,7 +125,10 @@ class _Planned:
         trainers = [*settings.with_role(Role.TRAIN), *settings.hosts]
         leads = trainers[0].name == self._host.name
         yield Phase.FETCH, self._fetch()
-        yield Phase.INSTALL, install.script(settings, self._release, self._coming.fetched.tree)
+        if settings.serve and Role.SERVE in self._host.roles:
+            yield from self._image(settings.serve)
+        if install.is_needed(settings):
+            yield Phase.INSTALL, install.script(settings, self._release, self._coming.fetched.tree)
         if settings.test and leads:
             yield Phase.TEST, test.script(settings, settings.test, self._release)
         if settings.train and leads:
@@ -179,6 +183,12 @@ class _Planned:
             return fetch.pull(self._settings, self._wanted, _STAMP, live)
         return fetch.push(self._settings, b"", self._revision, _STAMP, live)
 
+    def _image(self, serve: Serve) -> Iterator[tuple[Phase, Script]]:
+        if serve.image:
+            yield Phase.INSTALL, image.pull(self._settings, serve, self._release, serve.image)
+        elif serve.dockerfile and self._settings.with_role(Role.SERVE)[0].name == self._host.name:
+            yield Phase.INSTALL, image.build(self._settings, serve, self._release)
+
     def _serving(self, serve: Serve) -> Iterator[tuple[Phase, Script]]:
         settings, host, facts = self._settings, self._host, self._facts
         target = Target(self._release, self._revision, self._model)
@@ -211,6 +221,7 @@ class _Planned:
             model=self._model,
             # The whole file is masked, so that no value is needed here.
             secrets=dict.fromkeys(serve.secrets, ""),
+            image="<id of the image>" if serve.contained else "",
         )
         return Staging(
             release=self._release,

@@ -12,7 +12,7 @@ from aideploy.errors import UsageError
 from aideploy.events import HostState, Phase
 from aideploy.jobs import scripts as jobs
 from aideploy.phases import facts as looking
-from aideploy.phases import service
+from aideploy.phases import image, service
 from aideploy.phases.facts import HostFacts
 from aideploy.phases.service import Health
 from aideploy.remote.session import Lock, Session
@@ -134,7 +134,11 @@ def make_room(run: Run, *, wait_lock: bool) -> None:
     def work(session: Session) -> int:
         facts = known[session.host.name]
         keep = service.kept_now(facts, settings.app.keep_releases)
-        scripts = (service.finish(settings, facts, (), keep), jobs.prune(settings))
+        scripts = [
+            service.finish(settings, facts, (), keep),
+            jobs.prune(settings),
+            *image.prune(settings),
+        ]
         return session.run(Phase.FINISH, *scripts)[0].number("pruned")
 
     deleted = run.fleet.each(Phase.FINISH, work)

@@ -37,6 +37,12 @@ class Installed:
         return f"environment {self.hash[:7]} {'reused' if self.reused else 'built'}"
 
 
+def is_needed(settings: Settings) -> bool:
+    """Whether anything runs in an environment: not a service that brings a container."""
+    in_container = settings.serve is not None and settings.serve.contained
+    return not in_container or settings.train is not None or settings.test is not None
+
+
 def script(settings: Settings, release: str, tree: str) -> Script:
     """Return the script that finds or builds the environment.
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from aideploy.phases.fetch import Fetched
 from aideploy.phases.fetch import read as read_fetched
-from aideploy.phases.install import Installed
+from aideploy.phases.install import Installed, is_needed
 from aideploy.phases.install import read as read_installed
 from aideploy.remote.result import Result
 from aideploy.remote.script import Script
@@ -62,7 +62,7 @@ def _script(settings: Settings, source: str, repository: str, revision: str, liv
             *(str(settings.app.deploy_to), source, repository, revision),
             *(str(settings.app.subdirectory or ""), live),
             *(settings.install.python, str(MOST_COMMITS)),
-            *map(str, settings.install.requirements),
+            *(map(str, settings.install.requirements) if is_needed(settings) else ()),
         ),
         libraries=("commits", "dependencies"),
     )

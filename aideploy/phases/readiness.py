@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from aideploy.phases import facts as looking
-from aideploy.phases import health
+from aideploy.phases import health, install
 from aideploy.phases.facts import HostFacts
 from aideploy.remote.result import Result
 from aideploy.remote.script import Script
@@ -108,7 +108,7 @@ def _stale(settings: Settings, host: Host, facts: HostFacts) -> Iterator[Problem
 
 def _found(settings: Settings, facts: HostFacts, found: Result) -> Iterator[tuple[str, str]]:
     """Yield what the script missed, and what to do about each."""
-    if found.text("no-venv"):
+    if found.text("no-venv") and install.is_needed(settings):
         yield (
             f"{settings.install.python} cannot make environments, and there is no uv",
             "install it on the host: apt-get install python3-venv, or the like",

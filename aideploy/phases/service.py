@@ -15,7 +15,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from aideploy.errors import UsageError
-from aideploy.phases import golden, health
+from aideploy.phases import golden, gpu, health
 from aideploy.phases.facts import HostFacts
 from aideploy.phases.journal import Entry, Verdict
 from aideploy.remote.result import Result
@@ -154,6 +154,7 @@ def switch(
                 serve.port,
             ),
             *stopping(settings, facts),
+            *gpu.waiting(serve),
         ),
         libraries=("due", *serving_libraries(settings)),
     )

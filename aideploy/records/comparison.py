@@ -113,6 +113,7 @@ def _facts(record: Record) -> dict[str, str]:
         "golden requests": record.golden,
         "interpreter": record.interpreter,
         "environment": record.dependencies,
+        "image": _in_words(record.image or {}),
         "system": record.system,
         "GPUs": "; ".join(record.gpus),
         "GPU driver": record.driver,

@@ -50,6 +50,7 @@ def _rows(record: Record) -> Iterator[tuple[str, str]]:
     yield "proof", record.proof or ""
     packages = f"{len(record.packages)} packages" if record.packages else ""
     yield "environment", joined(record.interpreter or "", record.dependencies or "", packages)
+    yield "image", joined(*(record.image or {}).values())
     driver = f"driver {record.driver}" if record.driver else ""
     yield "host", joined(record.system or "", *record.gpus[:1], driver)
 

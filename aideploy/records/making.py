@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from aideploy.gates.model import Evaluation
 from aideploy.phases.facts import HostFacts
 from aideploy.phases.fetch import Fetched
+from aideploy.phases.image import Image
 from aideploy.phases.install import Installed
 from aideploy.phases.tests_output import RanTests
 from aideploy.phases.train import Trained
@@ -38,6 +39,7 @@ def made(
     at: datetime,
     who: str,
     installed: Installed | None = None,
+    image: Image | None = None,
     trained: Trained | None = None,
     model_source: Mapping[str, str] | None = None,
     tested: RanTests | None = None,
@@ -50,6 +52,7 @@ def made(
         settings: of the environment.
         facts, fetched, installed: of the host.
         release: its id.
+        image: what a container serves it from.
         at: now.
         who: user@machine of whoever deploys.
         model_source: where the model came from, when this deploy did not train it.
@@ -71,6 +74,7 @@ def made(
         tool=f"aideploy {metadata.version('aideploy')}",
         interpreter=installed.interpreter if installed else None,
         dependencies=installed.hash if installed else None,
+        image=image.record() if image else None,
         packages=packages(installed.packages) if installed else {},
         system=facts.system or None,
         gpus=tuple(_lasting(gpu) for gpu in facts.gpus),
@@ -135,7 +139,7 @@ def _gate(evaluation: Evaluation | None) -> Gate | None:
 
 def _serving(serve: Serve) -> Serving:
     return Serving(
-        command=serve.command,
+        command=serve.command or "",
         strategy=serve.strategy.value,
         manager=serve.manager.value,
         environment=tuple(sorted(serve.environment)),

@@ -134,6 +134,7 @@ class Record(_Part):
             which version of aideploy.
         interpreter, dependencies, packages: the environment: path and version, its hash, and the
             version of every package in it.
+        image: the id of the container's image, and its source: a name with its digest.
         system, gpus, driver: the host's operating system, GPUs, and the driver of these.
         model, model_size, model_source: the sha256 over its files, its bytes, and where it came
             from when it was not trained by this deploy.
@@ -160,6 +161,7 @@ class Record(_Part):
     interpreter: str | None = None
     dependencies: str | None = None
     packages: dict[str, str] = {}
+    image: dict[str, str] | None = None
     system: str | None = None
     gpus: tuple[str, ...] = ()
     driver: str | None = None

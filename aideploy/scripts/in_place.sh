@@ -32,8 +32,22 @@ prove_beside() {
 go_live() {
   require_setup
   replace_link "releases/$1" "$root/current"
+  [ -z "$gpu" ] || free_gpus "$2"
   prove live "$python" "$probe" "$request" "after the switch: " restart
   golden live "$python" "$golden" "$golden_request" "$root/current/$golden_file" "after the switch: "
+}
+
+# free_gpus DIRECTION: stop the service, and return when the memory that it had on GPUs is free. On the way back
+# it is tried in any case.
+free_gpus() {
+  local before answer status=0
+  before=$("$python" -I -c "$gpu" look "$(service_pid live)")
+  service_stop live
+  step "wait until the GPU's memory is free"
+  answer=$("$python" -I -c "$gpu" wait "$before" "$gpu_seconds" 2>&1) || status=$?
+  printf '%s\n' "$answer"
+  ((status == 0)) || [ "$1" = back ] ||
+    fail gpu-busy "${answer##*$'\n'}" "on that host: nvidia-smi says who has it; end that process, then fab deploy"
 }
 
 # go_dark: nothing is live any more.

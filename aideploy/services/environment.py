@@ -1,7 +1,8 @@
 """Environment variables as a file.
 
-One format for every reader: assignments that a POSIX shell and systemd's EnvironmentFile= read
-alike. Who writes the file, and where, is not decided here.
+One format for every reader, assignments that a POSIX shell and systemd's EnvironmentFile= read
+alike, and another one for containers, whose runtimes know no quotes. Who writes the file, and
+where, is not decided here.
 """
 
 from __future__ import annotations
@@ -34,6 +35,21 @@ def environment_file(variables: Mapping[str, str]) -> str:
     return "".join(f'{_name(name)}="{_value(name, text)}"\n' for name, text in variables.items())
 
 
+def container_environment_file(variables: Mapping[str, str]) -> str:
+    """Return the same for `--env-file` of podman and docker, which take each line as it is.
+
+    Raises:
+        SettingsError: also a value of more than one line, which such a file cannot hold.
+    """
+    for name, text in variables.items():
+        if "\n" in text or "\r" in text:
+            raise SettingsError(
+                f"the value of {name} has more than one line, which a container cannot be given",
+                next_step="put it into a file, and name that in [serve] linked",
+            )
+    return "".join(f"{_name(name)}={_text(name, text)}\n" for name, text in variables.items())
+
+
 def _name(name: str) -> str:
     if not _NAME.fullmatch(name):
         raise SettingsError(f"{name!r} cannot be the name of an environment variable")
@@ -43,6 +59,10 @@ def _name(name: str) -> str:
 
 
 def _value(name: str, value: str) -> str:
+    return re.sub(r'([\\"$`])', r"\\\1", _text(name, value))
+
+
+def _text(name: str, value: str) -> str:
     if "\0" in value or any("\ud800" <= letter <= "\udfff" for letter in value):
         raise SettingsError(f"the value of the environment variable {name} is not text")
-    return re.sub(r'([\\"$`])', r"\\\1", value)
+    return value

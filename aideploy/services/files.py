@@ -192,6 +192,8 @@ def _service_values(
         "low_port": min(own_ports) < _FIRST_PORT_FOR_ALL,
         "writable": [root / "shared" / item.path for item in serve.linked if item.directory],
         "in_home": root.parts[1] in ("home", "root"),
+        "contained": serve.contained,
+        "runtime": serve.runtime.value,
         "gpus": serve.gpus,
         "memory_max": serve.memory_max,
         "cpu_quota": serve.cpu_quota,

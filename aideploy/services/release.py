@@ -7,14 +7,17 @@ without touching a unit. The phase that unpacks a release calls this; nothing is
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
+from typing import Any
 
 from aideploy.errors import SettingsError
 from aideploy.rendering import render
-from aideploy.services.environment import environment_file
+from aideploy.services.environment import container_environment_file, environment_file
 from aideploy.settings import Settings
+from aideploy.settings.serve import Serve
 
 # What a login on a plain Linux server has.
 _SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -42,6 +45,7 @@ def release_files(
     revision: str,
     model: str,
     secrets: Mapping[str, str],
+    image: str = "",
 ) -> ReleaseFiles:
     """Return what this release needs to be served on a host.
 
@@ -52,6 +56,7 @@ def release_files(
         revision: the whole commit.
         model: the sha256 of its model; empty when it comes without one.
         secrets: the values of [serve] secrets.
+        image: the id of the image, where a container serves.
 
     Raises:
         SettingsError: a name or a value that no environment can hold.
@@ -60,6 +65,19 @@ def release_files(
     if serve is None:
         raise SettingsError("there is nothing to serve: hosts.toml has no [serve]")
     place = root / "releases" / release
+    told = {"RELEASE": release, "RELEASE_DIR": str(place), "REVISION": revision}
+    if model:
+        told["MODEL_DIR"] = str(root / "models" / model)
+    folder = settings.path.parent
+    if serve.contained:
+        readable = [place, *([root / "models" / model] if model else [])]
+        values = {**_container(settings, serve, root), "image": image, "place": place}
+        values["readable"] = [*readable, *values["readable"]]
+        return ReleaseFiles(
+            serve=render("serve_container.sh.j2", values, folder=folder),
+            environment=container_environment_file({**serve.environment, **secrets, **told}),
+        )
+    assert serve.command is not None, "[serve] command is missing"
     variables = {
         "PATH": f"{place}/.venv/bin:{_SYSTEM_PATH}",
         "VIRTUAL_ENV": f"{place}/.venv",
@@ -67,14 +85,25 @@ def release_files(
         "PYTHONUNBUFFERED": "1",
         **serve.environment,
         **secrets,
-        "RELEASE": release,
-        "RELEASE_DIR": str(place),
-        "REVISION": revision,
+        **told,
     }
-    if model:
-        variables["MODEL_DIR"] = str(root / "models" / model)
-    values = {"command": serve.command.strip()}
     return ReleaseFiles(
-        serve=render("serve.sh.j2", values, folder=settings.path.parent),
+        serve=render("serve.sh.j2", {"command": serve.command.strip()}, folder=folder),
         environment=environment_file(variables),
     )
+
+
+def _container(settings: Settings, serve: Serve, root: PurePosixPath) -> dict[str, Any]:
+    """Return what every container of the app is started with. All paths are the same inside."""
+    shared = root / "shared"
+    return {
+        "app": settings.app.name,
+        "runtime": serve.runtime.value,
+        "command": serve.command.strip() if serve.command else None,
+        "gpus": serve.gpus,
+        "memory_max": serve.memory_max,
+        "cpu_quota": serve.cpu_quota,
+        "stop_seconds": math.ceil(serve.stop_timeout.total_seconds()),
+        "readable": [shared / item.path for item in serve.linked if not item.directory],
+        "writable": [shared / item.path for item in serve.linked if item.directory],
+    }

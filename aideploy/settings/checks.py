@@ -79,6 +79,9 @@ def mismatches(tables: Tables) -> Iterator[Problem]:
             ("golden",), "nothing is served, expected a [serve] that answers the requests"
         )
     if tables.serve:
+        yield from _what_serves(tables.serve)
+        if tables.serve.contained:
+            yield from _container(tables.serve, tables.golden)
         yield from _ports(tables.serve)
         yield from _manager(tables.serve)
         yield from _variables(tables.serve)
@@ -169,6 +172,36 @@ def _confirm(rollout: Rollout) -> Iterator[Problem]:
     if confirm <= bake:
         text = f"found {confirm:g} s, expected more than the bake of {bake:g} s"
         yield Problem(("rollout", "confirm"), text)
+
+
+def _what_serves(serve: Serve) -> Iterator[Problem]:
+    if serve.command is None and not serve.contained:
+        text = "missing; expected: the command that serves, or image or dockerfile for a container"
+        yield Problem(("serve", "command"), text)
+    if serve.image and serve.dockerfile:
+        text = "found beside image, expected one of the two: what is pulled, or what is built"
+        yield Problem(("serve", "dockerfile"), text)
+    if not serve.contained and "runtime" in serve.model_fields_set:
+        text = "found without a container, expected image or dockerfile beside it"
+        yield Problem(("serve", "runtime"), text)
+
+
+def _container(serve: Serve, golden: Golden | None) -> Iterator[Problem]:
+    if serve.manager is not Manager.SYSTEMD_USER:
+        text = (
+            f'found "{serve.manager}", but a container runs as the user that logs in, who has '
+            'its image; expected "systemd-user"'
+        )
+        yield Problem(("serve", "manager"), text)
+    if serve.strategy is Strategy.SOCKET:
+        text = (
+            'found "socket", which hands a socket to a program of the host, expected "blue_green" '
+            'or "recreate" with a container'
+        )
+        yield Problem(("serve", "strategy"), text)
+    if golden and golden.max_memory is not None:
+        text = "the memory of a container is not measured, expected memory_max in [serve]"
+        yield Problem(("golden", "max_memory"), text)
 
 
 def _weights(rollout: Rollout, serve: Serve | None) -> Iterator[Problem]:

@@ -10,7 +10,6 @@ from aideploy.settings.positions import Path
 
 _TABLES = frozenset({"analysis", "hooks", "notify"})
 _KEYS = {
-    "serve": frozenset({"dockerfile", "image"}),
     "rollout": frozenset({"on_inconclusive"}),
     "monitoring": frozenset(
         {"alertmanager", "exporters", "grafana", "prometheus", "runbook_url", "slo"}

@@ -13,11 +13,13 @@ from aideploy.settings.values import (
     ControllerPath,
     Duration,
     Environment,
+    ImageName,
     LinkedPath,
     LinuxUser,
     ListenAddress,
     Percent,
     Port,
+    ProjectPath,
     Size,
     Timeout,
     VariableName,
@@ -44,6 +46,13 @@ class Manager(StrEnum):
     SUPERVISOR = "supervisor"
 
 
+class Runtime(StrEnum):
+    """The program that runs containers on a host."""
+
+    PODMAN = "podman"
+    DOCKER = "docker"
+
+
 # What another key decides is absent when that key is itself refused; then nothing is built from it.
 
 
@@ -58,6 +67,12 @@ def _beside_ports(fields: dict[str, Any]) -> tuple[int, int]:
     return first, first + 1 if first < _HIGHEST_PORT else first - 1
 
 
+def _fitting_manager(fields: dict[str, Any]) -> Manager:
+    """Whoever pulls an image runs it: that is the deploy user."""
+    contained = fields.get("image") or fields.get("dockerfile")
+    return Manager.SYSTEMD_USER if contained else Manager.SYSTEMD
+
+
 def _fitting_strategy(fields: dict[str, Any]) -> Strategy:
     """Two releases beside each other where that can be: not where a GPU holds the model."""
     fits = fields.get("manager") is not Manager.SUPERVISOR and not fields.get("gpus")
@@ -67,11 +82,21 @@ def _fitting_strategy(fields: dict[str, Any]) -> Strategy:
 class Serve(Table):
     """How a release answers requests."""
 
-    command: Command
-    """The command that serves; it gets $PORT, $BIND, $RELEASE_DIR, $MODEL_DIR and $SLOT."""
+    command: Command | None = None
+    """The command that serves; it gets $PORT, $BIND, $RELEASE_DIR, $MODEL_DIR and $SLOT. May be
+    left out with a container, whose image brings one."""
 
-    manager: Manager = Manager.SYSTEMD
-    """Who keeps the service running."""
+    image: ImageName | None = None
+    """The image of the container that serves, with a tag or a digest; see docs/containers.md."""
+
+    dockerfile: ProjectPath | None = None
+    """The file in the project that the image is built from, instead of `image`."""
+
+    runtime: Runtime = Runtime.PODMAN
+    """What runs the container: "podman" (without root) or "docker"."""
+
+    manager: Manager = Field(default_factory=_fitting_manager)
+    """Who keeps the service running: "systemd", or "systemd-user" where a container serves."""
 
     gpus: Annotated[Whole, Field(ge=0)] = 0
     """How many GPUs the service needs."""
@@ -129,3 +154,8 @@ class Serve(Table):
 
     stop_timeout: Timeout = default("30s")
     """How long a stopping service may finish its requests before it is killed."""
+
+    @property
+    def contained(self) -> bool:
+        """Whether the service runs in a container."""
+        return self.image is not None or self.dockerfile is not None

@@ -359,6 +359,20 @@ MetricName = Annotated[
     ),
 ]
 GitRef = Annotated[str, _checked(git_ref)]
+# A part of the grammar of https://github.com/distribution/reference: what has neither a tag nor a
+# digest is refused, for it would be whatever is the latest.
+_IMAGE_PART = r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*"
+_IMAGE_TAG = r":[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}"
+_IMAGE_DIGEST = r"@sha256:[0-9a-f]{64}"
+ImageName = Annotated[
+    str,
+    Matches(
+        r"(?:[A-Za-z0-9][A-Za-z0-9.-]*(?::\d{1,5})?/)?"
+        rf"{_IMAGE_PART}(?:/{_IMAGE_PART})*(?:{_IMAGE_TAG}(?:{_IMAGE_DIGEST})?|{_IMAGE_DIGEST})",
+        "an image with a tag or a digest, as "
+        '"registry.example/team/ranker:1.4" or "…/ranker@sha256:…"',
+    ),
+]
 Repository = Annotated[
     str,
     Matches(

@@ -396,9 +396,10 @@ def switch(
     *,
     healthy: str = "true",
     way: tuple[str, str] = ("on", '{"live": 1}'),
+    gpu: str = "",
 ) -> Ran:
     asked = (sys.executable, program(), request(healthy), "", *NO_GOLDEN)
-    words = (str(root), "app", name, *way, *asked, "", "")
+    words = (str(root), "app", name, *way, *asked, "", "", gpu, "1")
     return run(Script("switch", words, libraries=("due", "release", "in_place")), before=MANAGER)
 
 
@@ -407,6 +408,41 @@ def test_current_moves_before_the_service_restarts(root: Path) -> None:
     assert switch(root, place.name).status == 0
     assert (root / "current").readlink() == Path("releases", place.name)
     assert (root / "told").read_text() == f"restart live releases/{place.name}\n"
+
+
+# Stands in for gpu.py, which has tests of its own: says whether the memory became free.
+GPU = """
+import pathlib, sys
+if sys.argv[1] == "look":
+    print("before")
+else:
+    told = pathlib.Path("{root}/told")
+    told.write_text(told.read_text() + " ".join(sys.argv[1:]) + "\\n")
+    print("5 MiB are not free")
+    sys.exit({status})
+"""
+
+
+def test_a_service_starts_when_the_memory_of_its_gpu_is_free(root: Path) -> None:
+    place = release(root, release__json="{}")
+    assert switch(root, place.name, gpu=GPU.format(root=root, status=0)).status == 0
+    assert (root / "told").read_text().splitlines() == [
+        "stop live",
+        "wait before 1",
+        f"restart live releases/{place.name}",
+    ]
+
+
+def test_memory_that_does_not_become_free_stops_a_switch_but_no_way_back(root: Path) -> None:
+    old = release(root, release__json="{}")
+    new = release(root, "20260102T000000Z-aaaaaaa", release__json="{}")
+    busy = GPU.format(root=root, status=1)
+    refused = switch(root, new.name, gpu=busy)
+    assert refused.code == "gpu-busy"
+    assert refused.result.text("fail.message") == "5 MiB are not free"
+    assert "restart" not in (root / "told").read_text()
+    assert switch(root, old.name, way=("back", "{}"), gpu=busy).status == 0
+    assert (root / "told").read_text().endswith(f"restart live releases/{old.name}\n")
 
 
 def test_current_never_points_to_a_release_that_is_not_whole(root: Path) -> None:

@@ -27,7 +27,7 @@ TOP = Path(__file__).parents[2]
 PAGES = [TOP / "README.md", *sorted((TOP / "docs").glob("*.md"))]
 OF_TODAY = [page for page in PAGES if page.name != "design.md"]
 # Options of other programs that the pages speak of.
-FOREIGN_OPTIONS = {"--fd", "--quick"}
+FOREIGN_OPTIONS = {"--fd", "--quick", "--cap-drop", "--gpus"}
 
 CODE_BLOCK = re.compile(r"^( *)```(\w*)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
 INDENTED_BLOCK = re.compile(r"(?<=\n\n)(?:(?: {4}.*)?\n)+")

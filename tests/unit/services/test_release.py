@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import subprocess
@@ -11,6 +12,7 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
+from aideploy.errors import SettingsError
 from aideploy.services.environment import environment_file
 from aideploy.services.release import ReleaseFiles, release_files
 from aideploy.settings import Settings, load
@@ -113,3 +115,106 @@ def test_a_secret_is_not_shown_with_the_object_that_holds_it(tmp_path: Path) -> 
     assert "s3cret" in files.environment
     assert "s3cret" not in repr(files)
     assert os.fspath(tmp_path) not in repr(files)
+
+
+# -- containers ------------------------------------------------------------------------------------
+
+# Stands in for podman, which the tests of the fleet run: prints what it is started with.
+PODMAN = """#!{python}
+import json, os, sys
+if sys.argv[1] == "run":
+    file = sys.argv[sys.argv.index("--env-file") + 1]
+    slot = {{name: os.environ[name] for name in ("PORT", "SLOT")}}
+    print(json.dumps([sys.argv[2:], open(file).read(), slot]))
+"""
+CONTAINER = """
+image = 'registry.example/ranker:1.4'
+memory_max = '4G'
+gpus = 1
+linked = ['.env', 'data/']
+"""
+
+
+def contained(folder: Path, more: str = "", **secrets: str) -> ReleaseFiles:
+    (folder / "hosts.toml").write_text(
+        "[app]\nname = 'ranker'\nrepository = '/unused'\n"
+        f"[serve]\n{CONTAINER}{more}\nsecrets = {list(secrets)}\n"
+        "[environments.test.hosts.h1]\naddress = 'h1.example'\nroles = ['serve']\n"
+    )
+    return release_files(
+        load(folder / "hosts.toml", "test"),
+        root=PurePosixPath(folder),
+        release="r1",
+        revision="0123456",
+        model="abc",
+        secrets=secrets,
+        image="sha256:1d",
+    )
+
+
+def started(folder: Path, more: str = "", **secrets: str) -> tuple[list[str], str, dict[str, str]]:
+    """The arguments, the variables and the slot that the runtime of this release gets."""
+    files = contained(folder, more, **secrets)
+    inside = folder / "releases" / "r1" / ".aideploy"
+    inside.mkdir(parents=True)
+    (inside / "env").write_text(files.environment)
+    (inside / "serve").write_text(files.serve)
+    (inside / "serve").chmod(0o755)
+    slot = folder / "slots" / "live"
+    slot.mkdir(parents=True)
+    address = {"BIND": "127.0.0.1", "PORT": "8000", "SLOT": "live"}
+    (slot / "env").write_text(environment_file(address))
+    (slot / "release").symlink_to("../../releases/r1")
+    for name in ("podman", "docker"):
+        program = folder / "bin" / name
+        program.parent.mkdir(exist_ok=True)
+        program.write_text(PODMAN.format(python=sys.executable))
+        program.chmod(0o755)
+    path = f"{folder / 'bin'}:{os.environ['PATH']}"
+    said = subprocess.run(
+        [slot / "release" / ".aideploy" / "serve"],
+        env={"PATH": path},
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    arguments, variables, told = json.loads(said.stdout)
+    return arguments, variables, told
+
+
+def test_a_container_gets_its_image_by_content_and_its_secrets_by_a_file(tmp_path: Path) -> None:
+    arguments, variables, told = started(tmp_path, TOKEN="s3cret $x \"'#")
+    assert arguments[-1] == "sha256:1d"
+    assert "s3cret" not in " ".join(arguments)
+    assert "TOKEN=s3cret $x \"'#\n" in variables
+    assert f"MODEL_DIR={tmp_path}/models/abc\n" in variables
+    assert "PATH=" not in variables, "the image has one of its own"
+    assert told == {"PORT": "8000", "SLOT": "live"}
+    volumes = {arguments[at + 1] for at, word in enumerate(arguments) if word == "--volume"}
+    expected = {
+        "releases/r1": ":ro",
+        "models/abc": ":ro",
+        "shared/.env": ":ro",
+        "shared/data": "",
+    }
+    assert volumes == {f"{tmp_path}/{p}:{tmp_path}/{p}{ro}" for p, ro in expected.items()}
+    assert arguments[arguments.index("--device") + 1] == "nvidia.com/gpu=all"
+    assert "--memory" not in arguments, "the unit limits it"
+
+
+def test_docker_is_told_of_limits_and_gpus_and_runs_nothing_as_root(tmp_path: Path) -> None:
+    more = "runtime = 'docker'\ncommand = 'exec serve --port $PORT'\ncpu_quota = '150%'"
+    arguments, _, _ = started(tmp_path, more)
+    options = dict(itertools.pairwise(arguments))
+    assert options["--memory"] == str(4 * 1024**3)
+    assert options["--cpus"] == "1.5"
+    assert options["--gpus"] == "all"
+    assert options["--user"] == f"{os.getuid()}:{os.getgid()}"
+    assert options["--entrypoint"] == "/bin/sh"
+    assert arguments[-3:] == ["sha256:1d", "-c", "exec serve --port $PORT"]
+
+
+def test_a_secret_of_several_lines_is_refused_for_a_container(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="the value of KEY has more than one line") as error:
+        contained(tmp_path, KEY="-----BEGIN\nsecret\n")
+    assert "secret" not in str(error.value)

@@ -13,6 +13,7 @@ from aideploy.settings import load
 from aideploy.settings.hosts import HostTable
 from aideploy.settings.loading import LISTS, TABLES
 from aideploy.settings.problems import keys_of
+from aideploy.settings.serve import Runtime
 from aideploy.settings.ssh import SshOptions
 from aideploy.settings.table import Table
 
@@ -60,6 +61,16 @@ def test_every_other_line_of_the_example_can_be_used(
     assert bool(settings.model.store) == (left_out is ONLY_WITH_A_SOURCE)
 
 
+@pytest.mark.parametrize("key", ["image", "dockerfile"])
+def test_what_stands_for_something_else_can_be_used_instead_of_it(tmp_path: Path, key: str) -> None:
+    other = tmp_path / "hosts.toml"
+    other.write_text(re.sub(rf"^# or (?={key} = |runtime = )", "", text(), flags=re.MULTILINE))
+    serve = load(other, "production").serve
+    assert serve
+    assert serve.contained
+    assert serve.runtime is Runtime.PODMAN
+
+
 TABLES_OF_THE_FILE = [
     *((f"[{name}]", model) for name, model in TABLES.items()),
     *((f"[[{name}]]", model) for name, model in LISTS.items()),
@@ -76,13 +87,13 @@ def section(header: str) -> str:
 
 @pytest.mark.parametrize(("header", "model"), TABLES_OF_THE_FILE)
 def test_the_example_has_every_key_of_every_table(header: str, model: type[Table]) -> None:
-    told = re.findall(r"^(?:# (?:e\.g\. )?)?([a-z0-9_]+) = ", section(header), re.MULTILINE)
+    told = re.findall(r"^(?:# (?:e\.g\. |or )?)?([a-z0-9_]+) = ", section(header), re.MULTILINE)
     assert set(told) == set(keys_of(model))
 
 
 @pytest.mark.parametrize(("header", "model"), TABLES_OF_THE_FILE)
 def test_the_example_tells_every_default_that_there_is(header: str, model: type[Table]) -> None:
-    told = re.findall(r"^# ([a-z0-9_]+) = ", section(header), re.MULTILINE)
+    told = re.findall(r"^# (?:or )?([a-z0-9_]+) = ", section(header), re.MULTILINE)
     inherited = SshOptions.model_fields if model is HostTable else {}
     for key, field in zip(keys_of(model), model.model_fields.items(), strict=True):
         name, info = field

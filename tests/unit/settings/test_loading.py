@@ -258,7 +258,8 @@ adress = "web1"
     assert "did you mean branch?" in found[1]
     assert "did you mean serve?" in found[2]
     assert "found '80' (a text), expected a whole number" in found[3]
-    assert all("not in this version yet" in found[index] for index in (5, 6))
+    assert "expected an image with a tag or a digest" in found[5]
+    assert "not in this version yet" in found[6]
     assert 'expected "blue_green", "recreate" or "socket"' in found[4]
     assert "did you mean address?" in found[10]
 
@@ -627,3 +628,33 @@ def test_a_gate_without_a_training_would_judge_nothing(tmp_path: Path) -> None:
     text = SMALLEST.replace('[train]\ncommand = "python train.py"\n', "")
     (found,) = problems(tmp_path, text + "[[gate]]\nmetric = 'auc'\nmin = 1\n")
     assert "there is no [train] whose metrics could be judged" in found
+
+
+IMAGE = "image = 'registry.example/team/app:1'\n"
+
+
+@pytest.mark.parametrize(
+    ("serve", "key", "said"),
+    [
+        ("port = 80", "serve.command", "missing; expected: the command that serves, or image"),
+        ("image = 'app'", "serve.image", "expected an image with a tag or a digest"),
+        ("image = '$(reboot):1'", "serve.image", "expected an image with a tag or a digest"),
+        ("image = '--rm:1'", "serve.image", "expected an image with a tag or a digest"),
+        ("image = 'app@sha256:12'", "serve.image", "expected an image with a tag or a digest"),
+        (f"{IMAGE}dockerfile = 'Dockerfile'", "serve.dockerfile", "expected one of the two"),
+        ("dockerfile = '../Dockerfile'", "serve.dockerfile", "a path inside the project"),
+        (f"{IMAGE}manager = 'systemd'", "serve.manager", 'expected "systemd-user"'),
+        (f"{IMAGE}strategy = 'socket'", "serve.strategy", 'expected "blue_green" or "recreate"'),
+        (f"{IMAGE}user = 'app'", "serve.user", 'expected no key "user"'),
+        (f"{IMAGE}runtime = 'runc'", "serve.runtime", 'expected "podman" or "docker"'),
+        ("command = 'run'\nruntime = 'docker'", "serve.runtime", "found without a container"),
+    ],
+)
+def test_a_container_that_cannot_be_run_is_refused(
+    tmp_path: Path, serve: str, key: str, said: str
+) -> None:
+    hosts = "[environments.production.hosts.web1]\naddress = 'web1'\n"
+    text = f"[app]\nname = 'app'\nrepository = '/r'\n[serve]\n{serve}\n{hosts}"
+    [problem] = problems(tmp_path, text)
+    assert key in problem
+    assert said in problem
