@@ -132,7 +132,7 @@ def test_a_release_gets_a_growing_share_of_the_requests_before_it_gets_all(
     project.commit()
     assert "of the requests:" not in project.fab("deploy").output, "nothing was live to share with"
     before = project.current(host)
-    with Users(host.address, project.port) as users:
+    with Users({host.name: (host.address, project.port)}) as users:
         second = project.commit()
         command = project.start("deploy")
         command.wait_for(r"watch +.*25% of the requests")
