@@ -13,6 +13,7 @@ import shlex
 import threading
 from collections import deque
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 
 _READ_BYTES = 1 << 16
 _CANCEL_SECONDS = 15.0
+# How Paramiko says that a line is dead; which of them depends on the moment.
+_LINE_ERRORS = (OSError, EOFError, paramiko.SSHException)
 
 
 class Lock(StrEnum):
@@ -99,7 +102,7 @@ class Session:
             self._channel = self._connection.transport.open_session(timeout=SILENCE_SECONDS)
             self._channel.settimeout(SILENCE_SECONDS)
             self._channel.exec_command(_bootstrap(start))
-        except (OSError, EOFError, paramiko.SSHException) as error:
+        except _LINE_ERRORS as error:
             raise self._lost(Phase.OPEN, str(error)) from error
         self.traffic.channels += 1
         self.traffic.round_trips += 1
@@ -138,7 +141,7 @@ class Session:
             channel = self._connection.transport.open_session(timeout=SILENCE_SECONDS)
             channel.settimeout(SILENCE_SECONDS)
             channel.exec_command(_bootstrap(script))
-        except (OSError, EOFError, paramiko.SSHException) as error:
+        except _LINE_ERRORS as error:
             raise self._lost(phase, str(error)) from error
         self.traffic.channels += 1
         return channel
@@ -172,7 +175,8 @@ class Session:
         """End the session, so that the host frees the lock; the connection stays for another."""
         self._whisper(b"bye\n")
         if self._channel is not None:
-            self._channel.close()
+            with suppress(*_LINE_ERRORS):
+                self._channel.close()
             self._channel = None
 
     def close(self) -> None:
@@ -316,7 +320,7 @@ class Session:
         try:
             with self._sending:
                 self._channel.sendall(data)
-        except OSError as error:
+        except _LINE_ERRORS as error:
             raise self._lost(phase, str(error) or "the line is dead") from error
 
     def _whisper(self, data: bytes) -> None:
@@ -326,7 +330,7 @@ class Session:
             return
         try:
             channel.sendall(data)
-        except OSError:
+        except _LINE_ERRORS:
             pass
         finally:
             self._sending.release()
