@@ -25,7 +25,7 @@ from aideploy.errors import (
     RolledBack,
 )
 from aideploy.events import Events, HostState, Notice, Phase
-from aideploy.phases import control, due, service
+from aideploy.phases import control, due, service, share
 from aideploy.phases.batches import Course
 from aideploy.phases.control import Doing, Request, Steering
 from aideploy.phases.facts import HostFacts
@@ -35,7 +35,7 @@ from aideploy.remote.fleet import Fleet, FleetError
 from aideploy.remote.result import ScriptFailed
 from aideploy.remote.script import Script
 from aideploy.remote.session import Session
-from aideploy.report.wording import host_count
+from aideploy.report.wording import host_count, joined
 from aideploy.undisturbed import undisturbed
 from aideploy.way_back import WayBack, entry
 
@@ -108,6 +108,7 @@ class Rollout:
         """
         try:
             self.adopt(adopted)
+            self._raise_shares()
             for index in range(len(self._course.batches)):
                 self._switch_batch(index)
                 self._watch_batch(index)
@@ -227,8 +228,30 @@ class Rollout:
 
     # -- inside ---------------------------------------------------------------------------------
 
+    def _raise_shares(self) -> None:
+        """Let the first batch serve more and more of its requests with the release.
+
+        Whatever fails here takes all back, and nothing is borne or held: to find out is what the
+        shares are for.
+        """
+        course = self._course
+        sharing = share.sharing(course, self._facts)
+        for percent in course.weights if sharing else ():
+            if self._steering.promoted_by:
+                return
+            self._note(doing=Doing.SWITCHING, share=percent)
+            outcomes = self._fleet.attempt(
+                Phase.SWITCH,
+                lambda session: self._share(session, self._state.share),
+                sharing,
+                note=share.in_words(percent),
+                batch=course.batch(0),
+            )
+            self._bear(0, Phase.SWITCH, outcomes.errors)
+            self._watch_batch(0)
+
     def _switch_batch(self, index: int) -> None:
-        self._note(batch=index + 1, doing=Doing.SWITCHING)
+        self._note(batch=index + 1, doing=Doing.SWITCHING, share=0)
         # Where a host may fail and go back alone, the others end what they began.
         bears = self._course.holds or len(self.failed) < self._course.tolerated(index)
         outcomes = self._fleet.attempt(
@@ -243,15 +266,15 @@ class Rollout:
     def _watch_batch(self, index: int) -> None:
         """Watch every host that has switched; between batches at least once.
 
-        The last batch has no pause behind it. Who pauses the rollout stops it here, before the next
-        batch or before the confirmation.
+        The last batch has no pause behind it, nor has a share of the requests. Who pauses the
+        rollout stops it here, before the next batch or before the confirmation.
         """
         course = self._course
+        shares = self._state.share > 0
         last = index + 1 == len(course.batches)
-        end = (
-            time.monotonic() + (course.bake if last else course.bake + course.pause).total_seconds()
-        )
-        looked = last
+        length = course.bake if last or shares else course.bake + course.pause
+        end = time.monotonic() + length.total_seconds()
+        looked = last and not shares
         while True:
             left = timedelta(seconds=max(end - time.monotonic(), 0))
             if self._steering.promoted_by:
@@ -274,7 +297,9 @@ class Rollout:
             Phase.WATCH,
             lambda session: self._watch(session, length),
             tuple(self._switched),
-            note=f"paused by {paused_by}" if paused_by else "",
+            note=joined(
+                share.in_words(self._state.share), f"paused by {paused_by}" if paused_by else ""
+            ),
             batch=self._course.batch(index),
         )
         self._bear(index, Phase.WATCH, outcomes.errors)
@@ -295,8 +320,9 @@ class Rollout:
         if not errors:
             return
         causes = tuple(failed.values()) or tuple(errors.values())
-        too_many = len(self.failed) + len(failed) > self._course.tolerated(index)
-        if too_many and not self._course.holds:
+        tolerated = 0 if self._state.share else self._course.tolerated(index)
+        too_many = len(self.failed) + len(failed) > tolerated
+        if too_many and (self._state.share or not self._course.holds):
             raise FleetError(phase, causes)
         self.failed |= failed
         self._take_back_alone(failed)
@@ -363,13 +389,25 @@ class Rollout:
     def _before(self) -> Mapping[str, str | None]:
         return {name: self._facts[name].previous for name in self._switched}
 
+    def _share(self, session: Session, percent: int) -> Health:
+        name = session.host.name
+        target = self._targets[name]
+        known = self._facts[name]
+        self._switched[name] = target
+        self.states[name] = HostState(
+            host=name,
+            state=f"serves {known.current}, {target.release} gets {share.in_words(percent)}",
+            release=known.current,
+        )
+        hear = control.hear(known.root, self._state)
+        script = share.give(self._settings, known, target, percent)
+        return service.read_health(session.run(Phase.SWITCH, self._armed(name), hear, script)[2])
+
     def _switch(self, session: Session) -> Health:
         name = session.host.name
         target = self._targets[name]
         known = self._facts[name]
-        arm = due.arm(
-            self._settings, known, self._way_back.script(name, target, "nobody confirmed it")
-        )
+        arm = self._armed(name)
         self._switched[name] = target
         self.states[name] = HostState(host=name, state="half switched", release=target.release)
         live = entry(Verdict.LIVE, target, self._who, self._why)
@@ -388,19 +426,20 @@ class Rollout:
         known = self._facts[name]
         # The look, not what was before it, has to fit into the time for the confirmation.
         extend = due.extend(known, self._settings.rollout.confirm)
-        script = service.watch(
-            self._settings,
-            self._hosts[name],
-            known,
-            self._targets[name].revision,
-            length,
-            until=control.request_file(known.root),
-        )
+        script = self._watching(name, length)
         hear = control.hear(known.root, self._state)
         _, _, watched, heard = session.run(Phase.WATCH, extend, hear, script, hear)
         if request := control.heard(heard):
             self._heed(request)
         return service.read_health(watched)
+
+    def _watching(self, name: str, length: timedelta) -> Script:
+        settings, known, target = self._settings, self._facts[name], self._targets[name]
+        until = control.request_file(known.root)
+        if self._state.share:
+            return share.watch(settings, known, target, length, until)
+        host = self._hosts[name]
+        return service.watch(settings, host, known, target.revision, length, until)
 
     def _heed(self, request: Request) -> None:
         with self._heeding:

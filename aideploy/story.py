@@ -736,7 +736,7 @@ class Deployment:
             at=datetime.now(UTC),
             who=self._who,
             installed=(progress.installed or {}).get(name),
-            image=progress.image.record() if progress.image else None,
+            image=progress.image,
             trained=progress.trained,
             model_source=origin.record if origin else None,
             tested=progress.tested,

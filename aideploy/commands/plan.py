@@ -11,7 +11,7 @@ from aideploy.commands.asking import named, of_serving
 from aideploy.errors import UsageError
 from aideploy.events import Phase
 from aideploy.gates.reviewing import place_of
-from aideploy.phases import batches, drift, install, planning, service
+from aideploy.phases import batches, drift, install, planning, service, share
 from aideploy.phases import facts as looking
 from aideploy.phases.batches import Course
 from aideploy.phases.evaluate import earlier
@@ -286,6 +286,10 @@ def _phases(
     if serve and settings.serve:
         yield phase(Phase.STAGE, serve, f"{_proof(settings, settings.serve)} beside what is live")
         spread = batches.course(settings, serve)
+        sharing = share.sharing(spread, facts)
+        for weight in spread.weights if sharing else ():
+            which = joined(spread.batch(0), share.in_words(weight), "then watched")
+            yield phase(Phase.SWITCH, sharing, which)
         for index, hosts in enumerate(spread.batches):
             which = str(spread.batch(index))
             strategy = f"strategy {settings.serve.strategy}, then asked"

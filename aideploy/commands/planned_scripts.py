@@ -15,6 +15,7 @@ from aideploy.events import Phase
 from aideploy.jobs import scripts as jobs
 from aideploy.monitoring.targets import targets_file
 from aideploy.phases import (
+    batches,
     distribute,
     due,
     evaluate,
@@ -23,6 +24,7 @@ from aideploy.phases import (
     install,
     model,
     service,
+    share,
     test,
     train,
 )
@@ -194,6 +196,9 @@ class _Planned:
             yield Phase.STAGE, card.script(facts, self._release, "<the model card>")
         yield Phase.STAGE, service.stage(settings, host, facts, self._staging(serve))
         entries = (self._entry(Verdict.LIVE),)
+        spread = batches.course(settings, [one.name for one in settings.with_role(Role.SERVE)])
+        for weight in spread.weights if share.sharing(spread, {host.name: facts}) else ():
+            yield Phase.SWITCH, share.give(settings, facts, target, weight)
         yield Phase.SWITCH, service.switch(settings, host, facts, target, Direction.ON, entries)
         yield Phase.REVERT, self._left_on_the_host()
         bake = settings.rollout.bake

@@ -20,7 +20,7 @@ from aideploy.errors import (
     UsageError,
 )
 from aideploy.events import Batch, HostState, Phase
-from aideploy.phases import batches, control, service
+from aideploy.phases import batches, control, service, share
 from aideploy.phases import facts as looking
 from aideploy.phases.control import Doing, Found, Request, State, Wish
 from aideploy.phases.facts import HostFacts
@@ -28,6 +28,7 @@ from aideploy.remote.fleet import FleetError
 from aideploy.remote.session import Lock, Session
 from aideploy.report.facts import Table, Text
 from aideploy.report.github_deployment import show_on_github
+from aideploy.report.wording import joined
 from aideploy.rollout import Rollout, untouched
 from aideploy.running import Run
 from aideploy.story import Deployment
@@ -69,6 +70,7 @@ class RolloutStatus:
         batch, of: which batch is under way, from 1, of how many.
         by: who paused it.
         why: it is held.
+        share: how many of 100 requests its hosts give to the release before they switch, or 0.
         lock: who holds the lock that is not a rollout's.
         hosts: those that answered.
         absent: those that did not.
@@ -85,6 +87,7 @@ class RolloutStatus:
     of: int
     by: str
     why: str
+    share: int
     lock: str
     hosts: tuple[HostInRollout, ...]
     absent: tuple[Absent, ...]
@@ -108,7 +111,7 @@ class RolloutStatus:
         by = f" by {self.by}" if self.by else ""
         sentences = [
             f"{self.release} ({self.revision[:7]}) by {self.who}, since {since} UTC: "
-            f"{self.doing}{by}, {batch}"
+            + joined(f"{self.doing}{by}", batch, share.in_words(self.share))
         ]
         if self.why:
             sentences += [self.why, "go on or back: fab rollout.promote or fab rollout.abort"]
@@ -131,6 +134,7 @@ def rollout_status(run: Run) -> RolloutStatus:
         of=len(state.batches) if state else 0,
         by=state.by if state else "",
         why=state.why if state else "",
+        share=state.share if state else 0,
         lock=_lock(known),
         hosts=tuple(_host(name, found, state) for name, found in known.items()),
         absent=absent,
@@ -333,6 +337,8 @@ def _host(name: str, found: Found, state: State | None) -> HostInRollout:
         words = "failed"
     elif found.current == state.release:
         words = "switched"
+    elif state.share and name in state.before:
+        words = f"gives {state.share}%"
     else:
         words = "waiting"
     return HostInRollout(name, batch, found.current, words)

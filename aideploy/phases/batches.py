@@ -32,6 +32,8 @@ class Course:
         pause: how long to wait after that before the next batch.
         max_failures: how many hosts behind the canary may fail before the whole fleet goes back.
         holds: whether a fleet with more failures stops for a person to decide, not goes back.
+        weights: how many of 100 requests the first batch gives to the release, one share after the
+            other, before it switches.
     """
 
     batches: tuple[tuple[str, ...], ...]
@@ -40,6 +42,7 @@ class Course:
     pause: timedelta = NOTHING
     max_failures: int = 0
     holds: bool = False
+    weights: tuple[int, ...] = ()
 
     def batch(self, index: int) -> Batch:
         """Return what the events call the batch with this index."""
@@ -54,15 +57,18 @@ class Course:
 
     def in_words(self) -> str:
         """Return the switching of these batches, for the line of a plan."""
+        listed = ", ".join(f"{one}%" for one in self.weights)
+        shares = f" with {listed}, then all of the requests" if listed else ""
         if len(self.batches) < 2:
-            return "switch"
-        canary = host_names(self.batches[0], _NAMED)
-        first = f"switch the canary {canary}" if self.has_canary else "switch"
+            return f"switch{shares}"
         rest = self.batches[1:] if self.has_canary else self.batches
         most = max(map(len, rest))
         hosts = "1 host" if most == 1 else f"up to {most} hosts"
-        joined = " then " if self.has_canary else " "
-        return f"{first}{joined}{len(rest)} {'batch' if len(rest) == 1 else 'batches'} of {hosts}"
+        behind = f"{len(rest)} {'batch' if len(rest) == 1 else 'batches'} of {hosts}"
+        if not self.has_canary:
+            return f"switch {behind}" + (f", the first{shares}" if shares else "")
+        canary = host_names(self.batches[0], _NAMED)
+        return f"switch the canary {canary}{shares}{',' if shares else ''} then {behind}"
 
 
 def course(settings: Settings, hosts: Sequence[str]) -> Course:
@@ -85,13 +91,14 @@ def course(settings: Settings, hosts: Sequence[str]) -> Course:
         pause=how.pause,
         max_failures=how.max_failures,
         holds=how.on_failure is OnFailure.HOLD,
+        weights=how.weights,
     )
 
 
 def promoted(settings: Settings, hosts: Sequence[str]) -> Course:
     """Return the course of a release that a person promotes: nothing is waited for any more."""
     wanted = course(settings, hosts)
-    return replace(wanted, has_canary=False, bake=NOTHING, pause=NOTHING)
+    return replace(wanted, has_canary=False, bake=NOTHING, pause=NOTHING, weights=())
 
 
 def at_once(hosts: Sequence[str]) -> Course:

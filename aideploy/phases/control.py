@@ -93,6 +93,8 @@ class State:
         before: what each host that switched served before; None for nothing.
         failed: the hosts that failed, and went back alone.
         why: it is held.
+        share: how many of 100 requests the hosts of its batch give to the release before they
+            switch; 0 where they have switched, or do.
     """
 
     rollout: str
@@ -109,6 +111,7 @@ class State:
     before: Mapping[str, str | None] = field(default_factory=dict)
     failed: tuple[str, ...] = ()
     why: str = ""
+    share: int = 0
 
     def line(self) -> str:
         """Return the state as one line of JSON."""

@@ -104,11 +104,10 @@ def stage(settings: Settings, host: Host, facts: HostFacts, staging: Staging) ->
             health.program(),
             health.of_slot(settings.health, staging.revision),
             *golden.proof(settings.golden, "", 0),
-            stop_seconds(serve),
-            _stop_old_job(settings, facts),
+            *stopping(settings, facts),
             *(f"{item.path}/" if item.directory else str(item.path) for item in serve.linked),
         ),
-        libraries=("due", "manifest", *_libraries(serve)),
+        libraries=("due", "manifest", *serving_libraries(settings)),
     )
 
 
@@ -154,18 +153,19 @@ def switch(
                 bind(serve, host),
                 serve.port,
             ),
-            stop_seconds(serve),
-            _stop_old_job(settings, facts),
+            *stopping(settings, facts),
             *gpu.waiting(serve),
         ),
-        libraries=("due", *_libraries(serve)),
+        libraries=("due", *serving_libraries(settings)),
     )
 
 
-def _stop_old_job(settings: Settings, facts: HostFacts) -> str:
-    """Return the text of `stop_old`; empty where never two releases run at once."""
-    beside = _serve(settings).strategy is Strategy.BLUE_GREEN
-    return stop_old(settings, facts).text() if beside else ""
+def stopping(settings: Settings, facts: HostFacts) -> tuple[str, str]:
+    """Return how a script is told to stop what is not live: the seconds that it may take, and the
+    text of `stop_old`, empty where never two releases run at once."""
+    serve = _serve(settings)
+    beside = serve.strategy is Strategy.BLUE_GREEN
+    return stop_seconds(serve), stop_old(settings, facts).text() if beside else ""
 
 
 def stop_old(settings: Settings, facts: HostFacts) -> Script:
@@ -220,7 +220,7 @@ def watch(
             health.program(),
             request,
         ),
-        libraries=_libraries(_serve(settings)),
+        libraries=serving_libraries(settings),
     )
 
 
@@ -254,7 +254,7 @@ def finish(
             "--",
             *targets,
         ),
-        libraries=("release",) if stand_by is None else ("due", *_libraries(_serve(settings))),
+        libraries=("release",) if stand_by is None else ("due", *serving_libraries(settings)),
     )
 
 
@@ -342,8 +342,9 @@ def _lines(entries: Iterable[Entry]) -> str:
     return "\n".join(entry.line() for entry in entries)
 
 
-def _libraries(serve: Serve) -> tuple[str, ...]:
-    return ("release", *libraries(serve))
+def serving_libraries(settings: Settings) -> tuple[str, ...]:
+    """Return the libraries of a script that touches the service."""
+    return ("release", *libraries(_serve(settings)))
 
 
 def stop_seconds(serve: Serve) -> str:

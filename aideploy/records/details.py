@@ -32,8 +32,6 @@ def _rows(record: Record) -> Iterator[tuple[str, str]]:
     yield "model", joined(record.model or "", size)
     source = record.model_source or {}
     yield "from", joined(*(f"{name} {value}" for name, value in source.items()))
-    image = record.image or {}
-    yield "image", joined(*(f"{name} {value}" for name, value in image.items()))
     if record.training:
         yield from _training(record.training)
     numbers = [
@@ -52,6 +50,7 @@ def _rows(record: Record) -> Iterator[tuple[str, str]]:
     yield "proof", record.proof or ""
     packages = f"{len(record.packages)} packages" if record.packages else ""
     yield "environment", joined(record.interpreter or "", record.dependencies or "", packages)
+    yield "image", joined(*(record.image or {}).values())
     driver = f"driver {record.driver}" if record.driver else ""
     yield "host", joined(record.system or "", *record.gpus[:1], driver)
 

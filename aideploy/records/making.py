@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from aideploy.gates.model import Evaluation
 from aideploy.phases.facts import HostFacts
 from aideploy.phases.fetch import Fetched
+from aideploy.phases.image import Image
 from aideploy.phases.install import Installed
 from aideploy.phases.tests_output import RanTests
 from aideploy.phases.train import Trained
@@ -38,7 +39,7 @@ def made(
     at: datetime,
     who: str,
     installed: Installed | None = None,
-    image: Mapping[str, str] | None = None,
+    image: Image | None = None,
     trained: Trained | None = None,
     model_source: Mapping[str, str] | None = None,
     tested: RanTests | None = None,
@@ -51,9 +52,9 @@ def made(
         settings: of the environment.
         facts, fetched, installed: of the host.
         release: its id.
+        image: what a container serves it from.
         at: now.
         who: user@machine of whoever deploys.
-        image: the container image that serves it, where one does.
         model_source: where the model came from, when this deploy did not train it.
         trained, tested, evaluation, review: of the release; None where there was none.
     """
@@ -73,11 +74,11 @@ def made(
         tool=f"aideploy {metadata.version('aideploy')}",
         interpreter=installed.interpreter if installed else None,
         dependencies=installed.hash if installed else None,
+        image=image.record() if image else None,
         packages=packages(installed.packages) if installed else {},
         system=facts.system or None,
         gpus=tuple(_lasting(gpu) for gpu in facts.gpus),
         driver=next(iter(_columns(gpu)[_DRIVER] for gpu in facts.gpus if _has_driver(gpu)), None),
-        image=dict(image) if image else None,
         model=trained.model if trained else None,
         model_size=trained.size if trained else None,
         model_source=_without_passwords(model_source) if model_source else None,

@@ -134,8 +134,8 @@ class Record(_Part):
             which version of aideploy.
         interpreter, dependencies, packages: the environment: path and version, its hash, and the
             version of every package in it.
+        image: the id of the container's image, and its source: a name with its digest.
         system, gpus, driver: the host's operating system, GPUs, and the driver of these.
-        image: the container image that serves it: its id, and where it came from.
         model, model_size, model_source: the sha256 over its files, its bytes, and where it came
             from when it was not trained by this deploy.
         training, metrics: how it was made, and what the training said of it.
@@ -161,10 +161,10 @@ class Record(_Part):
     interpreter: str | None = None
     dependencies: str | None = None
     packages: dict[str, str] = {}
+    image: dict[str, str] | None = None
     system: str | None = None
     gpus: tuple[str, ...] = ()
     driver: str | None = None
-    image: Values | None = None
     model: str | None = None
     model_size: int | None = None
     model_source: Values | None = None

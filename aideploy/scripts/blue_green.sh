@@ -48,11 +48,7 @@ go_live() {
   local slot left
   require_setup
   require_haproxy
-  slot=$(slot_with "$1")
-  if [ -z "$slot" ] || [ "$(service_state "$slot")" != active ]; then
-    slot=${slot:-$(slot_at staged)}
-    prove_in "$slot" "$1"
-  fi
+  ensure_runs "$1"
   : >"$root/slots/$slot/on"
   left=$(other "$slot")
   replace_link "releases/$1" "$root/current"
@@ -95,6 +91,15 @@ stop_old() {
   done
 }
 
+# share RELEASE PERCENT: what is not live yet gets so many of 100 requests, until the next switch; sets `slot`. The disk
+# says nothing of it: `current` stays, and what starts or settles HAProxy gives everything to the live slot.
+share() {
+  require_setup
+  require_haproxy
+  ensure_runs "$1"
+  traffic_weight "$slot" "$2"
+}
+
 # traffic_weight SLOT PERCENT: that slot gets so many of 100 requests, the other one the rest, until the next switch.
 traffic_weight() {
   steer weight "$1" "$2"
@@ -123,6 +128,15 @@ slot_with() {
       return
     fi
   done
+}
+
+# ensure_runs RELEASE: where no slot runs it, it is started and proven; sets `slot`.
+ensure_runs() {
+  slot=$(slot_with "$1")
+  if [ -z "$slot" ] || [ "$(service_state "$slot")" != active ]; then
+    slot=${slot:-$(slot_at staged)}
+    prove_in "$slot" "$1"
+  fi
 }
 
 # prove_in SLOT RELEASE

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import PurePosixPath
 
 from aideploy.settings.app import App
@@ -67,6 +68,7 @@ def mismatches(tables: Tables) -> Iterator[Problem]:
         yield from _canary(tables)
     if tables.rollout:
         yield from _confirm(tables.rollout)
+        yield from _weights(tables.rollout, tables.serve)
     if tables.install:
         yield from _lock_file_needs_uv(tables.install)
     if tables.model:
@@ -200,6 +202,16 @@ def _container(serve: Serve, golden: Golden | None) -> Iterator[Problem]:
     if golden and golden.max_memory is not None:
         text = "the memory of a container is not measured, expected memory_max in [serve]"
         yield Problem(("golden", "max_memory"), text)
+
+
+def _weights(rollout: Rollout, serve: Serve | None) -> Iterator[Problem]:
+    if rollout.weights and serve and serve.strategy is not Strategy.BLUE_GREEN:
+        text = f'found strategy = "{serve.strategy}", only "blue_green" can share the requests'
+        yield Problem(("rollout", "weights"), text)
+    for index, (before, weight) in enumerate(pairwise(rollout.weights), start=1):
+        if weight <= before:
+            text = f"found {weight}% after {before}%, expected more each time"
+            yield Problem(("rollout", "weights", index), text)
 
 
 def _ports(serve: Serve) -> Iterator[Problem]:

@@ -10,7 +10,7 @@ from aideploy.settings.positions import Path
 
 _TABLES = frozenset({"analysis", "hooks", "notify"})
 _KEYS = {
-    "rollout": frozenset({"on_inconclusive", "weights"}),
+    "rollout": frozenset({"on_inconclusive"}),
     "monitoring": frozenset(
         {"alertmanager", "exporters", "grafana", "prometheus", "runbook_url", "slo"}
     ),

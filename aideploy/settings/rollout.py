@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from aideploy.settings.table import Table, default
-from aideploy.settings.values import Duration, Hosts, SomeHosts, Timeout, Whole
+from aideploy.settings.values import Duration, Hosts, SomeHosts, Timeout, Weight, Whole
 
 _CONFIRM = timedelta(minutes=10)
 
@@ -39,6 +39,9 @@ class Rollout(Table):
 
     bake: Duration = default("10s")
     """How long the new release has to stay healthy after each batch."""
+
+    weights: tuple[Weight, ...] = ()
+    """Which parts of the requests the first batch gives to the new release before it switches."""
 
     pause: Duration = default("0s")
     """How long to wait, after the bake time, before the next batch."""

@@ -82,6 +82,13 @@ def percent(value: object) -> int:
     return int(match[1])
 
 
+def _weight(value: object) -> int:
+    match = _PERCENT.fullmatch(value) if isinstance(value, str) else None
+    if match is None or int(match[1]) > 99:
+        raise ValueError('a part of the requests in quotes, "1%" to "99%"')
+    return int(match[1])
+
+
 def number(value: object) -> float:
     """Read a finite number; true and false are none."""
     if isinstance(value, bool) or not isinstance(value, int | float):
@@ -270,6 +277,11 @@ Percent = Annotated[
     int,
     PlainValidator(percent),
     WithJsonSchema({"type": "string", "pattern": f"^{_PERCENT.pattern}$"}),
+]
+Weight = Annotated[
+    int,
+    PlainValidator(_weight),
+    WithJsonSchema({"type": "string", "pattern": "^[1-9][0-9]?%$"}),
 ]
 _PART_OF_HOSTS = {"type": "string", "pattern": "^([1-9][0-9]?|100)%$"}
 Hosts = Annotated[

@@ -9,7 +9,8 @@ the scripts of a deploy:
     steer.py ROOT drain SLOT SECONDS    wait until nothing is under way there, at most so long
 
 Exit status 1: HAProxy does not answer, or refuses; the last line says why. All that is said takes
-effect without a reload.
+effect without a reload. A weight lasts no longer than HAProxy itself: after a start or a reload the
+live slot gets everything, as the disk says.
 """
 
 import csv
@@ -80,12 +81,16 @@ def sharing(slot, percent):
 
 
 def tell(root, commands):
-    """Tell HAProxy all of it at once, and keep the state for its next reload."""
+    """Tell HAProxy all of it at once."""
     # Who becomes ready is told first, so that at no moment nobody is.
     commands = sorted(commands, key=lambda command: not command.endswith((" ready", "%")))
     said = ask(root, "; ".join(commands)).strip()
     if said:
         raise Refused(f"HAProxy says: {said}")
+
+
+def keep_state(root):
+    """Let the next reload begin as it is now."""
     new = root / "haproxy" / f"state.{os.getpid()}"
     new.write_text(ask(root, "show servers state"))
     new.chmod(0o644)
@@ -139,6 +144,7 @@ def main():
                 command for slot, duty in duties(root).items() for command in settling(slot, duty)
             ]
             tell(root, commands)
+            keep_state(root)
         elif what == "weight":
             tell(root, sharing(words[0], int(words[1])))
         elif what == "drain":

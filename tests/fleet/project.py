@@ -62,6 +62,7 @@ strategy = "{strategy}"
 json = {{ revision = "$REVISION" }}
 timeout = "8s"
 interval = "200ms"
+{health}
 [rollout]
 bake = "{bake}"
 {rollout}
@@ -199,6 +200,7 @@ class Project:
             "serve": serve,
             "tables": tables,
             "bake": bake,
+            "health": "",
             "rollout": ALL_AT_ONCE,
             "port": str(port),
             "keep_releases": str(keep_releases),

@@ -123,6 +123,57 @@ def test_a_release_that_fails_leaves_no_slot_behind_and_users_where_they_were(
     assert (slots.count("on"), slots.count("release")) == (1, 1)
 
 
+def test_a_release_gets_a_growing_share_of_the_requests_before_it_gets_all(
+    lab: Lab, host: Host, tmp_path: Path
+) -> None:
+    project = project_of(lab, host, tmp_path, bake="4s")
+    project.configure(rollout="weights = ['5%', '25%']", health='path = "/ready"')
+    project.set_up()
+    project.commit()
+    assert "of the requests:" not in project.fab("deploy").output, "nothing was live to share with"
+    before = project.current(host)
+    with Users({host.name: (host.address, project.port)}) as users:
+        second = project.commit()
+        command = project.start("deploy")
+        command.wait_for(r"watch +.*25% of the requests")
+        project.fab("rollout.pause")
+        since = time.monotonic()
+        time.sleep(2)
+        answers = users.by_revision(since)
+        assert 0.1 < answers[second] / answers.total() < 0.45, answers
+        assert project.current(host) == before
+        status = project.fab("rollout.status").output
+        assert re.search(r"paused by .*25% of the requests", status)
+        assert re.search(r"h1 +1 +gives 25%", status)
+        project.fab("rollout.promote")
+        assert command.finish().status == ExitStatus.DONE
+        since = time.monotonic()
+        time.sleep(0.5)
+        assert set(users.by_revision(since)) == {second}
+        assert users.failed == []
+
+        ill = project.commit(ill_when_live_on=["all"], ill_at="/ready", ill_after=4)
+        finished = project.fab("deploy", expected=ExitStatus.ROLLED_BACK)
+        assert "5% of the requests" in finished.output
+        assert eventually(lambda: running(project, host) == {"green": second})
+        assert users.by_revision()[ill] > 0
+        since = time.monotonic()
+        time.sleep(0.5)
+        assert set(users.by_revision(since)) == {second}
+
+        project.commit()
+        command = project.start("deploy")
+        command.wait_for(r"watch +.*5% of the requests")
+        command.kill()
+        assert eventually(lambda: running(project, host) == {"green": second}, within=60)
+        assert eventually(lambda: host.exec(f"ls {project.root}/due").stdout == "")
+        since = time.monotonic()
+        time.sleep(0.5)
+        assert set(users.by_revision(since)) == {second}
+        assert users.failed == []
+    assert "revert" in host.exec(f"cat {project.root}/journal.jsonl").stdout
+
+
 @pytest.mark.slow
 def test_an_answer_that_is_under_way_is_not_cut_when_the_old_release_stops(
     lab: Lab, host: Host, tmp_path: Path
@@ -175,6 +226,8 @@ def test_a_part_of_the_requests_can_be_sent_to_the_new_slot(lab3: Lab, tmp_path:
         host.grant(Sudo.ALL)
         host.exec("systemctl reload weighed-haproxy")
         time.sleep(0.5)
+        said = host.exec("for i in $(seq 20); do curl -sS 127.0.0.1:8000; done").stdout
+        assert set(re.findall(r'"RELEASE": "(\d)"', said)) == {"1"}, "a reload ends it"
         assert shares(100) == {"2": 100}
         app.call("steer settle")
         assert app.ask().environment["RELEASE"] == "1", "the next switch ends it"

@@ -19,14 +19,16 @@ BEGAN = time.monotonic()
 WORD = Path(os.environ["RELEASE_DIR"]).parents[1] / "shared" / "be-ill"
 
 
-def is_ill() -> bool:
-    """On these hosts, once live, after so many seconds; or when somebody says so."""
+def is_ill(path: str) -> bool:
+    """On these hosts, once live, after so many seconds, at every path or at one; or when somebody
+    says so."""
     if BEHAVIOUR.get("ill_when_told") and WORD.exists():
         return True
     where = BEHAVIOUR.get("ill_when_live_on", [])
     return (
         SLOT != "staged"
         and (HOST in where or "all" in where)
+        and path == BEHAVIOUR.get("ill_at", path)
         and time.monotonic() - BEGAN >= BEHAVIOUR.get("ill_after", 0)
     )
 
@@ -52,7 +54,7 @@ class Answer(http.server.BaseHTTPRequestHandler):
             time.sleep(12)
         if hangs.is_set():
             time.sleep(3600)
-        self.send_response(500 if is_ill() else 200)
+        self.send_response(500 if is_ill(self.path) else 200)
         self.end_headers()
         model = Path(os.environ["MODEL_DIR"], "model").stat().st_size
         revision = BEHAVIOUR.get("claims_revision", {}).get(HOST, os.environ["REVISION"])

@@ -69,7 +69,7 @@ def test_a_canary_may_not_fail_and_a_single_batch_is_none(tmp_path: Path) -> Non
 def test_what_is_promoted_or_rolled_back_waits_for_nothing(tmp_path: Path) -> None:
     file = tmp_path / "hosts.toml"
     host = "[environments.p.hosts.h0]\naddress = 'h0'\n"
-    file.write_text(f"{HEAD}bake = '1m'\npause = '1m'\nmax_failures = 1\n{host}")
+    file.write_text(f"{HEAD}bake = '1m'\npause = '1m'\nmax_failures = 1\nweights = ['5%']\n{host}")
     settings = load(file, None)
 
     one_by_one = promoted(settings, ["h0", "h1"])
@@ -78,8 +78,21 @@ def test_what_is_promoted_or_rolled_back_waits_for_nothing(tmp_path: Path) -> No
     assert not one_by_one.has_canary
     assert not one_by_one.bake + one_by_one.pause
     assert one_by_one.max_failures == 1
+    assert one_by_one.weights == ()
     assert at_once(["h0", "h1"]) == Course(batches=(("h0", "h1"),))
     assert at_once([]).batches == course(settings, []).batches == ()
+
+
+def test_the_line_of_a_plan_names_the_shares_of_the_requests(tmp_path: Path) -> None:
+    shares = "weights = ['5%', '25%']"
+    words = "with 5%, 25%, then all of the requests"
+
+    assert rolled(tmp_path, 1, shares).in_words() == f"switch {words}"
+    assert rolled(tmp_path, 2, shares).in_words() == (
+        f"switch the canary h0 {words}, then 1 batch of 1 host"
+    )
+    at_once = rolled(tmp_path, 4, f"canary = 0\nbatch = 2\n{shares}").in_words()
+    assert at_once == f"switch 2 batches of up to 2 hosts, the first {words}"
 
 
 @pytest.mark.parametrize(

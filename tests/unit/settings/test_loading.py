@@ -283,6 +283,7 @@ def test_a_table_may_be_completed_by_the_environment(tmp_path: Path) -> None:
 HEAD = '[app]\nname = "ranker"\nrepository = "x"\n'
 HOST = '[environments.p.hosts.h1]\naddress = "h1"\n'
 SERVE = '[serve]\ncommand = "run"\n'
+WEIGHTS = HEAD + "[rollout]\nweights = "
 GOLDEN = HEAD + '[golden]\nfile = "golden.jsonl"\n'
 
 
@@ -332,6 +333,17 @@ GOLDEN = HEAD + '[golden]\nfile = "golden.jsonl"\n'
             5,
             "rollout.on_inconclusive",
             "not in this",
+        ),
+        (WEIGHTS + "['0%']\n" + SERVE + HOST, 5, "rollout.weights[0]", '"1%" to "99%"'),
+        (WEIGHTS + "['100%']\n" + SERVE + HOST, 5, "rollout.weights[0]", '"1%" to "99%"'),
+        (WEIGHTS + "[5]\n" + SERVE + HOST, 5, "rollout.weights[0]", '"1%" to "99%"'),
+        (WEIGHTS + "['25%', '5%']\n" + SERVE + HOST, 5, "rollout.weights[1]", "5% after 25%"),
+        (WEIGHTS + "['5%', '5%']\n" + SERVE + HOST, 5, "rollout.weights[1]", "expected more"),
+        (
+            WEIGHTS + "['5%']\n" + SERVE + "strategy = 'socket'\n" + HOST,
+            5,
+            "rollout.weights",
+            'only "blue_green" can share',
         ),
         (HEAD + "[notify]\n" + SERVE + HOST, 4, "notify", "not in this version yet"),
         (HEAD + "[ssh]\nzzz = 1\n" + SERVE + HOST, 5, "ssh.zzz", "known: connect_timeout, "),
