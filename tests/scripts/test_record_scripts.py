@@ -134,7 +134,7 @@ def test_the_record_says_how_the_release_proved_itself(tmp_path: Path, said: str
         str(tmp_path), "app", name, "", "", "A='1'\n", "#!/bin/sh\n", text, '{"a": 1}', "yes",
         "python3", "", "", "", "", "", "30", "",
     )  # fmt: skip
-    script = Script("stage", words, libraries=("release",))
+    script = Script("stage", words, libraries=("release", "manifest"))
     proven = "prove_beside() { health=$SAID; }; require_due() { :; }"
 
     done = run(script, before=proven, environment={"SAID": said})

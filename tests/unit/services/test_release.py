@@ -122,10 +122,10 @@ def test_a_secret_is_not_shown_with_the_object_that_holds_it(tmp_path: Path) -> 
 # Stands in for podman, which the tests of the fleet run: prints what it is started with.
 PODMAN = """#!{python}
 import json, os, sys
-if sys.argv[1] == "run":
+if "run" in sys.argv:
     file = sys.argv[sys.argv.index("--env-file") + 1]
     slot = {{name: os.environ[name] for name in ("PORT", "SLOT")}}
-    print(json.dumps([sys.argv[2:], open(file).read(), slot]))
+    print(json.dumps([sys.argv[1:], open(file).read(), slot]))
 """
 CONTAINER = """
 image = 'registry.example/ranker:1.4'
