@@ -152,7 +152,8 @@ sys.exit(status)
 def test_a_flood_of_output_is_logged_whole_and_costs_little_memory(
     project: SmallProject, flood: str, piece: bytes, times: int
 ) -> None:
-    project.settle(train={"command": f"{flood}; echo; echo the end; exit 1"})
+    # Of what was printed before anybody looked only the end is shown.
+    project.settle(train={"command": f"sleep 2; {flood}; echo; echo the end; exit 1"})
     before = set(_logs(project))
     unjudged = project.command(*ONLY, "--no-gate")
     with (project.folder / "screen").open("w+b") as screen:

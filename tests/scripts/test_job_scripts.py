@@ -289,7 +289,8 @@ def test_a_job_whose_keeper_was_killed_is_lost_and_nothing_of_it_survives_the_ne
 def test_the_training_gets_its_environment_as_it_is(trainer: Trainer) -> None:
     value = "a 'b' \"c\" $HOME `id` \\ ü"
     trainer.configure(
-        command='mkdir model; printf %s "$NASTY" > model/value; echo "$REVISION $JOB";'
+        # Long enough for somebody to see its log while it runs.
+        command='sleep 1; mkdir model; printf %s "$NASTY" > model/value; echo "$REVISION $JOB";'
         ' stat -c "mode %a" "$JOB_DIR/env"',
         environment={},
     )
