@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from aideploy.settings.train import Train
 
 # A job may be another engine's than the one of the settings: all of them are known everywhere.
-_ENGINES = ("engine_local", "engine_slurm", "engine_ray")
+_ENGINES = ("engine_local", "engine_slurm")
 _JOBS = ("job_base", "jobs", *_ENGINES)
 
 

@@ -34,7 +34,6 @@ class Engine(StrEnum):
 
     LOCAL = "local"
     SLURM = "slurm"
-    RAY = "ray"
 
 
 class Resources(Table):
@@ -75,7 +74,7 @@ class Train(Table):
     """Environment variables while training."""
 
     engine: Engine = Engine.LOCAL
-    """Who keeps the training running: the train host itself ("local"), "slurm" or "ray"."""
+    """Who keeps the training running: the train host itself ("local") or "slurm"."""
 
     resources: Resources = Field(default_factory=Resources)
     """Limits of the training: cpus, memory, gpus."""
