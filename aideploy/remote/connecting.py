@@ -105,28 +105,44 @@ def ssh_command(host: Host, connection: fabric.Connection | None = None) -> str:
 
 
 def _connection(host: Host, config: fabric.Config) -> fabric.Connection:
+    options: dict[str, Any] = {
+        "transport_factory": _transport,
+        "banner_timeout": host.connect_timeout.total_seconds(),
+        "auth_timeout": SILENCE_SECONDS,
+        "channel_timeout": SILENCE_SECONDS,
+    }
     own_key: dict[str, Any] = {}
     if host.key:
         own_key = {"key_filename": str(Path(host.key).expanduser()), "look_for_keys": False}
+    common = _configured(config)
+    gateway = None
+    if host.gateway:
+        gateway = fabric.Connection(
+            host.gateway, config=config, connect_kwargs={**common, **options}
+        )
     connection = fabric.Connection(
         host.address,
         user=host.user,
         port=host.port,
         config=config,
-        gateway=fabric.Connection(host.gateway, config=config) if host.gateway else None,
-        connect_kwargs=own_key or None,
+        gateway=gateway,
+        connect_kwargs={**common, **own_key, **options},
     )
     for hop in _hops(connection):
         hop.connect_timeout = max(1, round(host.connect_timeout.total_seconds()))
-        hop.connect_kwargs = {
-            **hop.connect_kwargs,
-            "transport_factory": _transport,
-            "banner_timeout": host.connect_timeout.total_seconds(),
-            "auth_timeout": SILENCE_SECONDS,
-            "channel_timeout": SILENCE_SECONDS,
-        }
+        hop.connect_kwargs = {**hop.connect_kwargs, **options}
         _trust_known_hosts_only(hop, host.known_hosts)
     return connection
+
+
+def _configured(config: fabric.Config) -> dict[str, Any]:
+    """Return a copy of what Fabric's configuration says of connections, without the key files.
+
+    Fabric adds those by itself. Given no options of its own, a connection would write the key
+    files of its host into the configuration: all threads share it, and the next host would be
+    offered them.
+    """
+    return {name: value for name, value in config.connect_kwargs.items() if name != "key_filename"}
 
 
 def _hops(connection: fabric.Connection) -> Iterator[fabric.Connection]:
