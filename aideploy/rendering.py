@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import shlex
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,13 @@ from aideploy.report.markdown import code, number
 from aideploy.services.environment import environment_file
 
 
-def render(template: str, values: Mapping[str, Any], *, folder: Path | None = None) -> str:
+def render(
+    template: str,
+    values: Mapping[str, Any],
+    *,
+    folder: Path | None = None,
+    filters: Mapping[str, Callable[[Any], object]] | None = None,
+) -> str:
     """Return the text of a configuration file.
 
     Args:
@@ -31,6 +37,7 @@ def render(template: str, values: Mapping[str, Any], *, folder: Path | None = No
             file comes from.
         folder: the folder of hosts.toml; its `templates/` folder wins over the packaged one. None
             where there is no such folder to ask.
+        filters: more of them, which only this template needs.
 
     Raises:
         SettingsError: the template cannot be read or rendered; names it, and the line.
@@ -38,8 +45,9 @@ def render(template: str, values: Mapping[str, Any], *, folder: Path | None = No
     managed = f"managed by aideploy from templates/{template}; changes will be overwritten"
     own = [folder / "templates"] if folder else []
     places = (*own, _packaged())
-    environment = jinja2.Environment(  # noqa: S701  # no HTML; each format has its own filter
+    environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(places),
+        autoescape=_is_html,  # every other format has a filter of its own
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -57,6 +65,7 @@ def render(template: str, values: Mapping[str, Any], *, folder: Path | None = No
         environment=environment_file,
         markdown=code,
         number=number,
+        **(filters or {}),
     )
     try:
         return environment.get_template(template).render(values, managed=managed)
@@ -66,6 +75,10 @@ def render(template: str, values: Mapping[str, Any], *, folder: Path | None = No
         raise _broken(f"{error.name or template}:{error.lineno}", error) from error
     except Exception as error:  # a template is a program of the user: it can raise anything
         raise _broken(_place(error, template, places), error) from error
+
+
+def _is_html(template: str | None) -> bool:
+    return template is not None and template.endswith(".html.j2")
 
 
 def _packaged() -> Path:

@@ -28,6 +28,7 @@ from aideploy.events import (
     SessionEnded,
     StepStarted,
 )
+from aideploy.report.event_file import stream_beside
 from aideploy.report.safe_text import visible
 from aideploy.report.verdict import verdict_lines
 from aideploy.report.verdict_file import beside
@@ -90,6 +91,7 @@ def _prune(folder: Path) -> None:
     for old in logs[:-KEPT_LOGS]:
         old.unlink(missing_ok=True)
         beside(old).unlink(missing_ok=True)
+        stream_beside(old).unlink(missing_ok=True)
 
 
 def _lines(event: Event) -> list[str]:

@@ -1,0 +1,124 @@
+"""Canary against baseline in the report: what the analyses of a rollout found, look by look.
+
+Pure. It reads the verdicts as they stand in the stream of a run, and takes nothing for granted: a
+stream may be of another version, and what it does not say is left out.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields, is_dataclass
+from datetime import datetime
+from typing import Any
+
+from aideploy.report.safe_text import first_line
+
+EVENT = "Analysed"
+
+_TOP, _BOTTOM = 6.0, 58.0
+
+
+@dataclass(frozen=True)
+class Look:
+    """One look at one analysis: numbers of both arms, where there are any."""
+
+    at: datetime | None
+    verdict: str
+    why: str
+    canary: float | None
+    baseline: float | None
+
+
+@dataclass(frozen=True)
+class Dot:
+    """A point of a chart: percent from the left, pixels from the top; `kind` is a class."""
+
+    x: float
+    y: float
+    kind: str
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """All looks of one analysis, oldest first."""
+
+    name: str
+    looks: tuple[Look, ...]
+    query: str = ""
+
+    @property
+    def verdict(self) -> str:
+        """The last one."""
+        return self.looks[-1].verdict
+
+    @property
+    def why(self) -> str:
+        """The reason of the last one."""
+        return self.looks[-1].why
+
+    @property
+    def chart(self) -> tuple[Dot, ...]:
+        """The numbers of both arms, each look a step to the right; nothing without numbers."""
+        numbers = [n for look in self.looks for n in (look.canary, look.baseline) if n is not None]
+        if not numbers:
+            return ()
+        low, high = min(0.0, *numbers), max(numbers)
+        span = (high - low) or 1.0
+        dots = []
+        for index, look in enumerate(self.looks):
+            x = round(100 * (index + 0.5) / len(self.looks), 2)
+            for kind, value in (("baseline", look.baseline), ("canary", look.canary)):
+                if value is not None:
+                    y = round(_BOTTOM - (_BOTTOM - _TOP) * (value - low) / span, 1)
+                    dots.append(Dot(x, y, kind))
+        return tuple(dots)
+
+    @property
+    def scale(self) -> tuple[str, str]:
+        """The numbers at the bottom and the top of the chart."""
+        numbers = [n for look in self.looks for n in (look.canary, look.baseline) if n is not None]
+        return (f"{min(0.0, *numbers):.4g}", f"{max(numbers):.4g}") if numbers else ("", "")
+
+
+def analyses(events: Iterable[object]) -> tuple[Analysis, ...]:
+    """Return what was analysed, from events of the kind `EVENT` or their plain values."""
+    looks: dict[str, list[Look]] = {}
+    queries: dict[str, str] = {}
+    for event in events:
+        values = _values(event)
+        name = first_line(str(values.get("name") or values.get("analysis") or "analysis"))
+        looks.setdefault(name, []).append(_look(values))
+        queries.setdefault(name, first_line(str(values.get("query") or "")))
+    return tuple(Analysis(name, tuple(some), queries[name]) for name, some in looks.items())
+
+
+def _values(event: object) -> Mapping[str, Any]:
+    if is_dataclass(event):
+        return {one.name: getattr(event, one.name) for one in fields(event)}
+    return event if isinstance(event, Mapping) else {}
+
+
+def _look(values: Mapping[str, Any]) -> Look:
+    return Look(
+        at=_moment(values.get("at")),
+        verdict=first_line(str(values.get("verdict") or "")),
+        why=first_line(str(values.get("why") or "")),
+        canary=_number(values.get("canary")),
+        baseline=_number(values.get("baseline")),
+    )
+
+
+def _moment(value: object) -> datetime | None:
+    if isinstance(value, datetime):
+        return value
+    try:
+        return datetime.fromisoformat(str(value))
+    except ValueError:
+        return None
+
+
+def _number(value: object) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) if math.isfinite(value) else None
