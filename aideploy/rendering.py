@@ -47,7 +47,8 @@ def render(
     places = (*own, _packaged())
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(places),
-        autoescape=_is_html,  # every other format has a filter of its own
+        # Every other format has a filter of its own.
+        autoescape=jinja2.select_autoescape(("html.j2",), default=False),
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -75,10 +76,6 @@ def render(
         raise _broken(f"{error.name or template}:{error.lineno}", error) from error
     except Exception as error:  # a template is a program of the user: it can raise anything
         raise _broken(_place(error, template, places), error) from error
-
-
-def _is_html(template: str | None) -> bool:
-    return template is not None and template.endswith(".html.j2")
 
 
 def _packaged() -> Path:

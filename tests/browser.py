@@ -150,8 +150,10 @@ def browser() -> Iterator[Browser]:
         # The protocol speaks on the descriptors 3 and 4.
         shell = 'exec 3<&"$1" 4>&"$2"; shift 2; exec "$@"'
         started = subprocess.Popen(
-            ["bash", "-c", shell, "-", str(theirs_in), str(theirs_out), program, *_FLAGS]
-            + [f"--user-data-dir={folder}", "about:blank"],
+            [
+                *("bash", "-c", shell, "-", str(theirs_in), str(theirs_out)),
+                *(program, *_FLAGS, f"--user-data-dir={folder}", "about:blank"),
+            ],
             pass_fds=(theirs_in, theirs_out),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
+from pydantic.errors import PydanticUndefinedAnnotation
 
 from aideploy import events
 from aideploy.errors import UsageError
@@ -129,11 +130,12 @@ def _adapter(kind: str) -> TypeAdapter[Any] | None:
     if not (isinstance(found, type) and issubclass(found, Event)):
         return None
     try:
+        # A type whose parts only other modules know stays a plain object.
         adapter = TypeAdapter(found)
         adapter.rebuild(_types_namespace={"Evaluation": Evaluation}, raise_errors=False)
-    except Exception:  # a type that only its own module knows
+    except PydanticUndefinedAnnotation:
         return None
-    return adapter
+    return adapter if adapter.pydantic_complete else None
 
 
 @cache

@@ -50,7 +50,12 @@ def log_path(base: Path, command: str, environment: str, now: datetime) -> Path:
     """
     what = re.sub(r"[^\w.-]", "_", f"{command}-{environment}", flags=re.ASCII)[:100]
     moment = f"{now:%Y%m%dT%H%M%S}.{now.microsecond // 1000:03d}Z"
-    return base / ".aideploy" / "logs" / f"{moment}-{what}.log"
+    return log_folder(base) / f"{moment}-{what}.log"
+
+
+def log_folder(base: Path) -> Path:
+    """Return the folder of all logs beside the hosts.toml in this folder."""
+    return base / ".aideploy" / "logs"
 
 
 class LogFile:

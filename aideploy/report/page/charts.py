@@ -17,7 +17,7 @@ from aideploy.report.wording import duration
 
 _LEAST_WIDTH = 0.4
 _EACH_HOST = 10
-_GROUPS = 20
+_GROUPS = 12
 _STEPS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200, 86400)
 
 
@@ -61,7 +61,7 @@ def ticks(seconds: float) -> tuple[Tick, ...]:
 def phase_bars(phase: PhaseTime, seconds: float) -> tuple[tuple[Bar, ...], float]:
     """Return the lines of a phase in a timeline of so many seconds, and the height they need.
 
-    One line for each host; of a large fleet one for each twentieth, as long as its slowest host
+    One line for each host; of a large fleet one for each twelfth, as long as its slowest host
     took. The hosts that failed stand together below the others.
     """
     spans = [
@@ -74,7 +74,7 @@ def phase_bars(phase: PhaseTime, seconds: float) -> tuple[tuple[Bar, ...], float
     lines = [*well, *failed]
     if not lines:
         lines = [(phase.start, phase.end, phase.outcome or Outcome.CANCELLED)]
-    each = 4.0 if len(lines) <= 4 else 24.0 / len(lines)
+    each = 4.0 if len(lines) <= 4 else 2.0
     gap = 1.5 if len(lines) <= 4 else 0.0
     bars = []
     for number, (start, end, outcome) in enumerate(lines):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -45,7 +45,7 @@ class Analysis:
 
     name: str
     looks: tuple[Look, ...]
-    query: str = ""
+    queries: tuple[str, ...] = ()
 
     @property
     def verdict(self) -> str:
@@ -81,32 +81,44 @@ class Analysis:
         return (f"{min(0.0, *numbers):.4g}", f"{max(numbers):.4g}") if numbers else ("", "")
 
 
-def analyses(events: Iterable[object]) -> tuple[Analysis, ...]:
-    """Return what was analysed, from events of the kind `EVENT` or their plain values."""
+def analyses(events: Iterable[Mapping[str, Any]]) -> tuple[Analysis, ...]:
+    """Return what was analysed, from the plain values of the events of the kind `EVENT`."""
     looks: dict[str, list[Look]] = {}
-    queries: dict[str, str] = {}
+    queries: dict[str, tuple[str, ...]] = {}
     for event in events:
-        values = _values(event)
-        name = first_line(str(values.get("name") or values.get("analysis") or "analysis"))
-        looks.setdefault(name, []).append(_look(values))
-        queries.setdefault(name, first_line(str(values.get("query") or "")))
+        findings = _mapping(event.get("findings"))
+        for one in map(_mapping, _list(findings.get("found"))):
+            name = first_line(str(one.get("name") or "analysis"))
+            if one.get("dry_run"):
+                name += " (only shown)"
+            looks.setdefault(name, []).append(_look(event.get("at"), one))
+            queries[name] = tuple(_queries(one.get("asked"))) or queries.get(name, ())
     return tuple(Analysis(name, tuple(some), queries[name]) for name, some in looks.items())
 
 
-def _values(event: object) -> Mapping[str, Any]:
-    if is_dataclass(event):
-        return {one.name: getattr(event, one.name) for one in fields(event)}
-    return event if isinstance(event, Mapping) else {}
-
-
-def _look(values: Mapping[str, Any]) -> Look:
+def _look(at: object, values: Mapping[str, Any]) -> Look:
     return Look(
-        at=_moment(values.get("at")),
+        at=_moment(at),
         verdict=first_line(str(values.get("verdict") or "")),
         why=first_line(str(values.get("why") or "")),
         canary=_number(values.get("canary")),
         baseline=_number(values.get("baseline")),
     )
+
+
+def _queries(asked: object) -> Iterable[str]:
+    for one in _list(asked):
+        query = one if isinstance(one, str) else _mapping(one).get("query")
+        if query:
+            yield first_line(str(query))
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _list(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []
 
 
 def _moment(value: object) -> datetime | None:

@@ -1,4 +1,4 @@
-"""The page itself: everything that stands in it, as the template takes it, and the template rendered.
+"""The page itself: everything that stands in it, as the template takes it, and the page rendered.
 
 Called by `aideploy.commands.report`. What comes from hosts, commits and people is made harmless for
 readers here (control and invisible characters written out, long lines cut) and harmless for HTML by
@@ -79,7 +79,7 @@ class Known:
     analyses: tuple[Analysis, ...] = ()
     remarks: tuple[str, ...] = ()
     log: str = ""
-    made: datetime = datetime.min.replace(tzinfo=UTC)
+    made: datetime | None = None
     tool: str = ""
 
 
@@ -256,9 +256,7 @@ def _together(first: HostTime | None, second: HostTime) -> HostTime:
         return second
     worse = first if first.outcome is Outcome.FAILED else second
     length = first.end - first.start + second.end - second.start
-    return HostTime(
-        second.host, first.start, first.start + length, worse.outcome, worse.message
-    )
+    return HostTime(second.host, first.start, first.start + length, worse.outcome, worse.message)
 
 
 def _specialty(row: HostRow) -> tuple[bool, bool, float]:
@@ -316,7 +314,7 @@ def _metrics(known: Known) -> Metrics | None:
 
 
 def _metric(one: MetricChange, bar: charts.Change | None) -> MetricRow:
-    change = "" if one.change is None else f"{one.change:+.4g}".replace("-", "−")
+    change = "" if one.change is None else f"{one.change:+.4g}".replace("-", "\N{MINUS SIGN}")
     return MetricRow(one, number(one.before), number(one.after), change, bar)
 
 

@@ -53,7 +53,7 @@ class LogLine:
 
 @dataclass(frozen=True)
 class PhaseTime:
-    """One phase, once: `start` and `end` in seconds since the run began; no outcome: it did not end.
+    """One phase, once: `start` and `end` in seconds since the run began; without outcome, unended.
 
     Args:
         words: what the hosts said of it, in few words.

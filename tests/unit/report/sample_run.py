@@ -68,7 +68,7 @@ class Clock:
 
     def __init__(self) -> None:
         self.now = BEGAN
-        self.chance = random.Random(5)  # noqa: S311
+        self.chance = random.Random(5)
 
     def after(self, seconds: float) -> datetime:
         return self.now + timedelta(seconds=seconds)
@@ -230,7 +230,7 @@ def record(release: str = NEW) -> Record:
 
 def looks() -> tuple[Analysis, ...]:
     """What two analyses of a canary found."""
-    chance = random.Random(3)  # noqa: S311
+    chance = random.Random(3)
 
     def some(base: float, factor: float) -> tuple[Look, ...]:
         return tuple(
@@ -245,7 +245,7 @@ def looks() -> tuple[Analysis, ...]:
         )
 
     return (
-        Analysis("errors", some(0.005, 1.0), 'inference_requests_total{code=~"5.."}'),
+        Analysis("errors", some(0.005, 1.0), ('inference_requests_total{code=~"5.."}',)),
         Analysis("latency", some(0.041, 1.1)),
     )
 

@@ -8,11 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sample_run import known
 
 from aideploy.report.page.page import html
 from tests.browser import Browser, browser
-
-from sample_run import known
 
 PHONE, DESK = 375, 1280
 _SEEN = "[...document.querySelectorAll('{}')].filter(e => e.getClientRects().length).length"
@@ -20,7 +19,7 @@ _SEEN = "[...document.querySelectorAll('{}')].filter(e => e.getClientRects().len
 _CONTRAST = """(() => {
   const parts = text => text.match(/[\\d.]+/g).slice(0, 3).map(n => {
     const c = n / 255; return c <= 0.03928 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4; });
-  const light = text => { const [r, g, b] = parts(text); return .2126 * r + .7152 * g + .0722 * b; };
+  const light = text => parts(text).reduce((l, c, n) => l + c * [.2126, .7152, .0722][n], 0);
   const paper = light(getComputedStyle(document.body).backgroundColor);
   const ratio = e => { const ink = light(getComputedStyle(e).color);
     return (Math.max(ink, paper) + .05) / (Math.min(ink, paper) + .05); };
@@ -47,7 +46,9 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 @pytest.mark.parametrize(
     ("end", "width", "scheme"),
-    list(itertools.product(("well", "back", "refused", "killed"), (PHONE, DESK), ("light", "dark"))),
+    list(
+        itertools.product(("well", "back", "refused", "killed"), (PHONE, DESK), ("light", "dark"))
+    ),
 )
 def test_it_is_calm_on_every_screen(
     tab: Browser, pages: dict[str, Path], tmp_path: Path, end: str, width: int, scheme: str
@@ -104,7 +105,9 @@ def test_the_policy_of_the_page_stops_what_the_escaping_would_let_through(
     tab: Browser, pages: dict[str, Path], tmp_path: Path
 ) -> None:
     broken = tmp_path / "broken.html"
-    evil = "<script>document.title = 'run'</script><img src='file:///etc/hostname'><style>p{}</style>"
+    evil = (
+        "<script>document.title = 'run'</script><img src='file:///etc/hostname'><style>p{}</style>"
+    )
     broken.write_text(pages["well"].read_text().replace("<main>", f"<main>{evil}"))
     tab.show(broken, width=DESK)
     assert tab.evaluate("document.title") != "run"
