@@ -250,6 +250,8 @@ def _file(to: str | None) -> Path | None:
     try:
         if path.is_dir():
             raise UsageError(f"{path} is a folder", next_step="name a file with --to")
+        if not path.parent.is_dir():
+            raise UsageError(f"there is no folder {path.parent}", next_step="make it")
         is_another = path.exists() and not _is_report(path)
     except (OSError, ValueError) as error:
         raise UsageError(f"{path} cannot be written", why=str(error)) from None
