@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from aideploy.commands.logs import sifted
+from aideploy.commands.logs import EVERYTHING, sifted
 from aideploy.errors import UsageError
 from aideploy.events import OutputReceived, Phase
 from aideploy.report.merged_log import MergedLog
@@ -107,7 +107,7 @@ def test_what_is_grepped_for_is_what_is_seen() -> None:
 class Screen:
     """A log of two hosts that is followed, and when its lines came out."""
 
-    def __init__(self, want: Wanted = Wanted(), past: int = 10) -> None:
+    def __init__(self, want: Wanted = EVERYTHING, past: int = 10) -> None:
         self.lines: list[str] = []
         self.log = MergedLog(self.lines.append, ("h1", "host2"), want, past)
 
