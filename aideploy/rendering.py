@@ -3,7 +3,8 @@
 Every configuration file that aideploy writes anywhere is rendered here, on the controller, from
 `templates/`. A file of the same name in the user's own `templates/` folder beside hosts.toml wins.
 Values reach a format only through the filter of that format, which escapes what it can and refuses
-what the format cannot hold. This module writes no file and knows no settings.
+what the format cannot hold; in HTML all of them are escaped. This module writes no file and knows
+no settings.
 """
 
 from __future__ import annotations
@@ -16,9 +17,11 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+from markupsafe import Markup
 
 from aideploy.errors import SettingsError
 from aideploy.report.markdown import code, number
+from aideploy.report.safe_text import harmless
 from aideploy.services.environment import environment_file
 
 
@@ -49,6 +52,7 @@ def render(
         loader=jinja2.FileSystemLoader(places),
         # Every other format has a filter of its own.
         autoescape=jinja2.select_autoescape(("html.j2",), default=False),
+        finalize=_harmless if template.endswith(".html.j2") else None,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -76,6 +80,11 @@ def render(
         raise _broken(f"{error.name or template}:{error.lineno}", error) from error
     except Exception as error:  # a template is a program of the user: it can raise anything
         raise _broken(_place(error, template, places), error) from error
+
+
+def _harmless(value: object) -> object:
+    """Make one line of text harmless for who reads it; HTML itself is escaped after this."""
+    return harmless(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def _packaged() -> Path:

@@ -1,8 +1,8 @@
 """The page itself: everything that stands in it, as the template takes it, and the page rendered.
 
 Called by `aideploy.commands.report`. What comes from hosts, commits and people is made harmless for
-readers here (control and invisible characters written out, long lines cut) and harmless for HTML by
-the template engine, which escapes every value.
+readers (control and invisible characters written out, long lines cut) and escaped for HTML where it
+is put into the template: see `aideploy.rendering`.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from aideploy.report.page import charts
 from aideploy.report.page.looks import Analysis
 from aideploy.report.page.told import HostTime, PhaseTime, Told
 from aideploy.report.progress import TAIL_LINES
-from aideploy.report.safe_text import first_line, harmless, harmless_lines
+from aideploy.report.safe_text import first_line, harmless_lines
 from aideploy.report.wording import duration
 
 TEMPLATE = "report/report.html.j2"
@@ -104,6 +104,9 @@ def html(known: Known, folder: Path | None) -> str:
         "record": known.record,
         "headline": _headline(known),
         "failures": _failures(known.told),
+        "next_step": harmless_lines(known.told.finished.next_step)
+        if known.told and known.told.finished
+        else [],
         "more_failures": _more_failures(known.told),
         "timeline": _timeline(known.told),
         "ticks": charts.ticks(known.told.seconds if known.told else 0),
@@ -114,7 +117,6 @@ def html(known: Known, folder: Path | None) -> str:
         "changes": _changes(known),
         "details": [(what, words) for what, words in _details(known.record)],
         "logs": [phase for phase in known.told.phases if phase.lines] if known.told else [],
-        "TAIL": TAIL_LINES,
     }
     return render(
         TEMPLATE,
@@ -122,7 +124,6 @@ def html(known: Known, folder: Path | None) -> str:
         folder=folder,
         filters={
             "duration": duration,
-            "harmless": lambda text: harmless(str(text)),
             "first_line": first_line,
             "clock": _clock,
             "day": _day,
@@ -180,7 +181,7 @@ def _failed(told: Told, failure: Failure, hosts: tuple[str, ...]) -> Failed:
         where=where(failure, hosts),
         what=first_line(failure.what),
         why=tuple(harmless_lines(failure.why)),
-        tail=tuple(map(harmless, tail[-TAIL_LINES:])),
+        tail=tail[-TAIL_LINES:],
     )
 
 
@@ -377,7 +378,7 @@ def _details(record: Record | None) -> Iterator[tuple[str, str]]:
     for what, words in shown:
         # The gate and the metrics have tables of their own.
         if words and what and what not in ("metrics", "gate", "overridden"):
-            yield what, harmless(words)
+            yield what, words
 
 
 def _clock(at: datetime) -> str:
