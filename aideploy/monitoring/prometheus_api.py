@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_fixed
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
     from aideploy.settings import Settings
     from aideploy.settings.monitoring import Access
+
+T = TypeVar("T")
 
 _ATTEMPTS = 2
 _PAUSE_SECONDS = 0.5
@@ -114,6 +116,9 @@ class _Answer(BaseModel):
 
 _SAMPLE = tuple[float, str]
 _VECTOR = TypeAdapter(list[dict[str, Any]])
+_TARGETS = TypeAdapter(tuple[ScrapeTarget, ...])
+_ALERTS = TypeAdapter(tuple[Alert, ...])
+_GROUPS = TypeAdapter(tuple[RuleGroup, ...])
 
 
 class Prometheus:
@@ -197,15 +202,15 @@ class Prometheus:
     def targets(self) -> tuple[ScrapeTarget, ...]:
         """Return what it scrapes now."""
         data = self._ask("targets", {"state": "active"}, what="its targets")
-        return self._read(tuple[ScrapeTarget, ...], data.get("activeTargets"))
+        return self._read(_TARGETS, data.get("activeTargets"))
 
     def alerts(self) -> tuple[Alert, ...]:
         """Return the alerts that are pending or firing."""
-        return self._read(tuple[Alert, ...], self._ask("alerts", {}, what="its alerts")["alerts"])
+        return self._read(_ALERTS, self._ask("alerts", {}, what="its alerts").get("alerts"))
 
     def rules(self) -> tuple[RuleGroup, ...]:
         """Return the rules that are loaded."""
-        return self._read(tuple[RuleGroup, ...], self._ask("rules", {}, what="its rules")["groups"])
+        return self._read(_GROUPS, self._ask("rules", {}, what="its rules").get("groups"))
 
     def _ask(self, what_api: str, parameters: Mapping[str, str], *, what: str) -> dict[str, Any]:
         """Return `data` of an answer; asked once more where the line failed."""
@@ -261,9 +266,9 @@ class Prometheus:
             next_step="look at its log; then run the same command again",
         )
 
-    def _read(self, shape: Any, value: Any) -> Any:
+    def _read(self, shape: TypeAdapter[T], value: object) -> T:
         try:
-            return TypeAdapter(shape).validate_python(value)
+            return shape.validate_python(value)
         except ValidationError as error:
             raise self._strange(f"{error.error_count()} values are not as documented") from error
 
