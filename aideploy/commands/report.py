@@ -24,12 +24,14 @@ from aideploy.commands.recorded import (
     release_begins,
 )
 from aideploy.errors import AideployError, Interrupted, UsageError
-from aideploy.events import ReleaseKnown, RunStarted
+from aideploy.events import Phase, ReleaseKnown, RunStarted
 from aideploy.records.record import Record
+from aideploy.remote.script import Script
+from aideploy.remote.session import Session
 from aideploy.report.event_reading import Stream, read_beginning, read_stream
 from aideploy.report.facts import Table, Text
 from aideploy.report.log_file import log_folder
-from aideploy.report.page.looks import EVENT, analyses
+from aideploy.report.page.looks import EVENT, Analysis, analyses, kept_analyses
 from aideploy.report.page.page import TEMPLATE, Happened, Known, html
 from aideploy.report.page.told import told
 from aideploy.running import Run
@@ -196,7 +198,9 @@ def _known(
             remarks.append(f"There is no answer from {gone}.")
     if stream is not None and stream.unreadable:
         remarks.append(f"{stream.unreadable} lines of the stream could not be read.")
-    looked = (one.values for one in stream.unknown if one.kind == EVENT) if stream else ()
+    looks = analyses(one.values for one in stream.unknown if one.kind == EVENT) if stream else ()
+    if not looks and fleet is not None and record is not None:
+        looks = _kept_analyses(run, fleet, release)
     return Known(
         app=run.settings.app.name,
         environment=run.settings.environment,
@@ -205,7 +209,7 @@ def _known(
         record=record,
         before=before,
         history=history,
-        analyses=analyses(looked),
+        analyses=looks,
         remarks=tuple(remarks),
         log=stream.path.name.removesuffix(".events.jsonl") + ".log" if stream else "",
         made=datetime.now(UTC),
@@ -227,6 +231,19 @@ def _records(run: Run, fleet: Fleet, release: str) -> tuple[Record | None, Recor
     if not earlier or earlier not in fleet.releases:
         return record, None
     return record, ask_for_records(run, fleet, {host: [earlier]}).get((host, earlier))
+
+
+def _kept_analyses(run: Run, fleet: Fleet, release: str) -> tuple[Analysis, ...]:
+    """Return what the host that the record came from keeps of the analyses of the release."""
+    host = fleet.knowing(release)[0]
+    place = fleet.facts[host].root / "analyses" / f"{release}.json"
+    script = Script("read_files", (str(place),), libraries=("files",))
+
+    def work(session: Session) -> bytes:
+        return session.run(Phase.LOOK, script)[0].data("content.1")
+
+    found = run.fleet.attempt(Phase.LOOK, work, [host], stop_at_failure=False).results
+    return kept_analyses(found.get(host, b""))
 
 
 def _history(fleet: Fleet, release: str) -> Iterator[Happened]:

@@ -98,9 +98,15 @@ def test_it_has_a_place_of_its_own_where_none_is_named(project: SmallProject) ->
 
 def test_a_release_that_another_machine_deployed(project: SmallProject) -> None:
     logs, away = project.folder / ".aideploy", project.folder / "away"
+    check = {"name": "errors <b>", "verdict": "pass", "why": "", "canary": 0.1, "baseline": 0.2}
+    for host in ("host1", "host2"):
+        kept = project.root(host) / "analyses" / f"{_live(project)}.json"
+        kept.parent.mkdir(exist_ok=True)
+        kept.write_text(json.dumps({"version": 1, "watches": [{"checks": [check]}]}))
     logs.rename(away)
     try:
         page = _report(project, "--release", "current")
+        assert "Canary against baseline" in page and "errors &lt;b&gt;" in page
         assert "The run was on another machine, or its log is gone." in page
         assert "The model against its predecessor" in page and "blessed" in page
         assert "Where the time went" not in page

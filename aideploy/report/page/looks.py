@@ -6,6 +6,7 @@ stream may be of another version, and what it does not say is left out.
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -83,17 +84,49 @@ class Analysis:
 
 def analyses(events: Iterable[Mapping[str, Any]]) -> tuple[Analysis, ...]:
     """Return what was analysed, from the plain values of the events of the kind `EVENT`."""
-    looks: dict[str, list[Look]] = {}
+    looks: dict[str, list[tuple[object, Look]]] = {}
     queries: dict[str, tuple[str, ...]] = {}
     for event in events:
         findings = _mapping(event.get("findings"))
+        watched = findings.get("what")
         for one in map(_mapping, _list(findings.get("found"))):
-            name = first_line(str(one.get("name") or "analysis"))
-            if one.get("dry_run"):
-                name += " (only shown)"
-            looks.setdefault(name, []).append(_look(event.get("at"), one))
+            name = _name(one)
+            some = looks.setdefault(name, [])
+            # What came of a watch is its last look, said once more.
+            if event.get("final") and some and some[-1][0] == watched:
+                some.pop()
+            some.append((watched, _look(event.get("at"), one)))
             queries[name] = tuple(_queries(one.get("asked"))) or queries.get(name, ())
-    return tuple(Analysis(name, tuple(some), queries[name]) for name, some in looks.items())
+    return tuple(
+        Analysis(name, tuple(look for _, look in some), queries[name])
+        for name, some in looks.items()
+    )
+
+
+def kept_analyses(document: bytes) -> tuple[Analysis, ...]:
+    """Return what a host keeps of the analyses of a release: what came of each watch."""
+    try:
+        watches = _list(_mapping(json.loads(document)).get("watches"))
+    except (ValueError, RecursionError):
+        return ()
+    return analyses(
+        {
+            "at": watch.get("until"),
+            "findings": {
+                "what": watch.get("watched"),
+                "found": [
+                    {**_mapping(one), "asked": _mapping(one).get("queries")}
+                    for one in _list(watch.get("checks"))
+                ],
+            },
+        }
+        for watch in map(_mapping, watches)
+    )
+
+
+def _name(values: Mapping[str, Any]) -> str:
+    name = first_line(str(values.get("name") or "analysis"))
+    return f"{name} (only shown)" if values.get("dry_run") else name
 
 
 def _look(at: object, values: Mapping[str, Any]) -> Look:

@@ -39,7 +39,7 @@ from aideploy.records.record import Record
 from aideploy.report.event_file import EventFile
 from aideploy.report.event_reading import read_stream
 from aideploy.report.page import charts
-from aideploy.report.page.looks import EVENT, Analysis, Look, analyses
+from aideploy.report.page.looks import EVENT, Analysis, Look, analyses, kept_analyses
 from aideploy.report.page.page import Happened, Known, html
 from aideploy.report.page.told import MOST_LINES, told
 
@@ -306,6 +306,40 @@ def test_looks_of_an_analysis_become_a_chart(
     assert (shown_only.name, shown_only.chart) == ("x (only shown)", ())
     page = Page(html(replace(known(1, "killed"), analyses=(errors, shown_only)), None))
     assert "Canary against baseline" in page.text and "3 looks" in page.text
+
+
+def test_what_came_of_a_watch_is_no_look_of_its_own() -> None:
+    def event(what: str, why: str, final: bool) -> dict[str, Any]:
+        finding = {"name": "errors", "verdict": "pass", "why": why, "canary": 1.0}
+        return {"findings": {"what": what, "found": [finding]}, "final": final}
+
+    (errors,) = analyses(
+        [
+            event("batch 1", "a", False),
+            event("batch 1", "b", False),
+            event("batch 1", "c", True),
+            event("batch 2", "d", True),
+        ]
+    )
+    assert [look.why for look in errors.looks] == ["a", "c", "d"]
+
+
+def test_what_a_host_keeps_of_an_analysis_is_read() -> None:
+    check = {
+        "name": "errors",
+        "verdict": "fail",
+        "why": "3 of 100",
+        "canary": 0.03,
+        "baseline": 0.005,
+        "queries": [{"side": "canary", "query": "up"}],
+        "dry_run": False,
+    }
+    document = {"version": 1, "watches": [{"watched": "x", "checks": [check], "until": "no time"}]}
+    (errors,) = kept_analyses(json.dumps(document).encode())
+    assert (errors.verdict, errors.why, errors.queries) == ("fail", "3 of 100", ("up",))
+    assert len(errors.chart) == 2
+    for odd in (b"", b"[", b"[]", b'{"watches": 7}', b'{"watches": [7, {"checks": [[]]}]}'):
+        assert all(one.chart == () for one in kept_analyses(odd))
 
 
 @pytest.mark.parametrize(
