@@ -24,15 +24,17 @@ from aideploy.commands.recorded import (
     release_begins,
 )
 from aideploy.errors import AideployError, Interrupted, UsageError
-from aideploy.events import Phase, ReleaseKnown, RunStarted
+from aideploy.events import Phase, ReleaseKnown
 from aideploy.records.record import Record
 from aideploy.remote.script import Script
 from aideploy.remote.session import Session
-from aideploy.report.event_reading import Stream, read_beginning, read_stream
+from aideploy.report.event_reading import Stream, read_stream
 from aideploy.report.facts import Table, Text
+from aideploy.report.local_runs import Ran, newest, runs_of
 from aideploy.report.log_file import log_folder
+from aideploy.report.page.known import Happened, Known
 from aideploy.report.page.looks import EVENT, Analysis, analyses, kept_analyses
-from aideploy.report.page.page import TEMPLATE, Happened, Known, html
+from aideploy.report.page.page import TEMPLATE, html
 from aideploy.report.page.told import told
 from aideploy.running import Run
 from aideploy.settings import Settings
@@ -79,8 +81,8 @@ def report(run: Run, release: str | None, to: str | None, *, local: bool) -> Wri
         HostNotReady: nothing is known on this machine, and no host answers.
     """
     file = _file(to)
-    runs = tuple(_runs(run.settings))
-    stream = _newest(runs) if release is None else None
+    runs = tuple(runs_of(run.settings))
+    stream = newest(runs) if release is None else None
     if local:
         fleet = None
         remarks: list[str] = ["The hosts were not asked: there is only what this machine knows."]
@@ -104,41 +106,6 @@ def report(run: Run, release: str | None, to: str | None, *, local: bool) -> Wri
     return Written(path, name, log, known.remarks, fleet.absent if fleet else ())
 
 
-# -- the runs of this machine ----------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Ran:
-    path: Path
-    command: str
-    release: str
-
-
-def _runs(settings: Settings) -> Iterator[_Ran]:
-    """Yield the runs on this environment that this machine remembers, newest first."""
-    folder = log_folder(settings.path.parent)
-    for path in sorted(folder.glob("*.events.jsonl"), reverse=True):
-        begun, release = None, ""
-        for event in read_beginning(path, (RunStarted, ReleaseKnown)):
-            if isinstance(event, RunStarted):
-                begun = event
-                if (event.app, event.environment) != (settings.app.name, settings.environment):
-                    break
-            elif isinstance(event, ReleaseKnown):
-                release = event.release
-        else:
-            if begun:
-                yield _Ran(path, begun.command, release)
-
-
-def _newest(runs: tuple[_Ran, ...]) -> Stream | None:
-    """Return the newest run, of those first that were about a release."""
-    about = [one for one in runs if one.release] or [
-        one for one in runs if one.command.partition(".")[0] in ("deploy", "rollback", "step")
-    ]
-    return read_stream(about[0].path) if about else None
-
-
 # -- the release -----------------------------------------------------------------------------------
 
 
@@ -155,7 +122,7 @@ def _fleet(run: Run, *, required: bool) -> tuple[Fleet | None, list[str]]:
 
 
 def _release(
-    word: str | None, stream: Stream | None, fleet: Fleet | None, runs: tuple[_Ran, ...]
+    word: str | None, stream: Stream | None, fleet: Fleet | None, runs: tuple[Ran, ...]
 ) -> str:
     if word is None:
         if stream is not None:

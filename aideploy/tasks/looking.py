@@ -70,9 +70,9 @@ def logs(
     only: str | None = None,
     json: bool = False,
 ) -> None:
-    """Show what the service wrote last, on every host, in the order of time.
+    """Show what the service wrote last on every host.
 
-    A filter looks through the last 1000 lines of each host.
+    In the order of time. A filter looks through the last 1000 lines of each host.
     """
     from aideploy.commands import logs as reading
     from aideploy.report.choose import Shown

@@ -35,8 +35,9 @@ from aideploy.events import (
 from aideploy.gates.model import Baseline, Evaluation, evaluate
 from aideploy.phases.journal import Verdict
 from aideploy.records.record import Record
+from aideploy.report.page.known import Happened, Known
 from aideploy.report.page.looks import Analysis, Look
-from aideploy.report.page.page import Happened, Known, html
+from aideploy.report.page.page import html
 from aideploy.report.page.told import told
 from aideploy.settings.gate import Gate
 

@@ -39,8 +39,9 @@ from aideploy.records.record import Record
 from aideploy.report.event_file import EventFile
 from aideploy.report.event_reading import read_stream
 from aideploy.report.page import charts
+from aideploy.report.page.known import Happened, Known
 from aideploy.report.page.looks import EVENT, Analysis, Look, analyses, kept_analyses
-from aideploy.report.page.page import Happened, Known, html
+from aideploy.report.page.page import html
 from aideploy.report.page.told import MOST_LINES, told
 
 _EMPTY = {"meta", "line", "circle"}
