@@ -18,9 +18,8 @@ from grafana_foundation_sdk.cog.runtime import UnknownDataquery
 from grafana_foundation_sdk.models import common, dashboard
 
 from aideploy.monitoring.dashboards.panels import DATASOURCE, Panel
+from aideploy.monitoring.grafana import DATASOURCE_UID
 
-# The data source that we provision; existing ones can be chosen instead.
-DATASOURCE_UID = "aideploy-prometheus"
 _LONGEST_UID = 40  # Grafana takes no more
 _OWN = common.DataSourceRef(type_val="grafana", uid="-- Grafana --")
 

@@ -142,9 +142,7 @@ def number(
         .graph_mode(common.BigValueGraphMode.NONE)
         .reduce_options(sdk_common.ReduceDataOptions().calcs(["lastNotNull"]))
         .targets([_target(place, line) for place, line in enumerate(lines)])
-        .thresholds(
-            _thresholds(bounds.steps() if bounds else [dashboard.Threshold(color="text")])
-        )
+        .thresholds(_thresholds(bounds.steps() if bounds else [dashboard.Threshold(color="text")]))
     )
     if decimals is not None:
         panel.decimals(decimals)

@@ -59,10 +59,10 @@ def _now() -> tuple[Panel, ...]:
             says="The time since a deploy succeeded.",
         ),
         number(
-            "Last deploy",
-            Line(f"max(aideploy_deploy_last_status{{{_OF}}})"),
-            says="How the last deploy ended: its exit status. 0 is well.",
-            bounds=Bounds(1, 1),
+            "Good here",
+            Line(f"sum(aideploy_deploy_last_status{{{_OF}}})"),
+            says="Hosts where the last release that went live was good. Fewer than there are "
+            "hosts: fab history.",
         ),
         number(
             "Files not read",
@@ -84,7 +84,15 @@ def _over_time() -> tuple[Panel, ...]:
             "Hosts on each release",
             Line(f"count by (release) (aideploy_release_info{{{_OF}}})", "{{release}}"),
             says="A rollout is where two lines cross.",
-            width=12,
+        ),
+        graph(
+            "Since it went back",
+            Line(
+                f"time() - max by (host) (aideploy_last_revert_timestamp_seconds{{{_OF}}})",
+                "{{host}}",
+            ),
+            unit="s",
+            says="Since each host returned to an earlier release; a drop to 0 is such a return.",
         ),
         graph(
             "How old each host's textfile is",
@@ -95,7 +103,6 @@ def _over_time() -> tuple[Panel, ...]:
             ),
             unit="s",
             says="Written by every deploy, rollback and training.",
-            width=12,
         ),
     )
 
@@ -131,7 +138,9 @@ def _hosts() -> tuple[Panel, ...]:
             "fab step.finish.",
             limit=0.9,
         ),
-        graph("Load", Line(f"max by (host) (node_load1{{{_HOSTS}}})", "{{host}}"), says="1 minute."),
+        graph(
+            "Load", Line(f"max by (host) (node_load1{{{_HOSTS}}})", "{{host}}"), says="1 minute."
+        ),
         graph(
             "Network in",
             Line(
