@@ -25,6 +25,7 @@ def gpus() -> Board:
     free = _either("nvidia_smi_memory_free_bytes", "DCGM_FI_DEV_FB_FREE", f"* {_MIB}")
     hot = _either("nvidia_smi_temperature_gpu", "DCGM_FI_DEV_GPU_TEMP")
     watts = _either("nvidia_smi_power_draw_watts", "DCGM_FI_DEV_POWER_USAGE")
+    xids = f'nvidia_smi_xid_last_timestamp_seconds{{{_HOSTS},xid=~"{_XID}"}}'
     return Board(
         kind="gpus",
         title="GPUs",
@@ -59,7 +60,7 @@ def gpus() -> Board:
                     number("Power", Line(f"sum({watts})"), unit="watt"),
                     number(
                         "Critical XIDs today",
-                        Line(_xids("24h")),
+                        Line(f"count(time() - {xids} < 86400) or vector(0)"),
                         says="Errors after which a GPU is to be reset or its host restarted "
                         f"(XID {_XID.replace('|', ', ')}). nvidia_gpu_exporter tells them with its "
                         "NVML backend only.",
@@ -98,11 +99,6 @@ def gpus() -> Board:
     )
 
 
-def _xids(period: str) -> str:
-    seen = f'nvidia_smi_xid_last_timestamp_seconds{{{_HOSTS},xid=~"{_XID}"}}'
-    return f"count(time() - {seen} < {period.removesuffix('h')} * 3600) or vector(0)"
-
-
 def _either(smi: str, dcgm: str, to_unit: str = "") -> str:
     """Return one series for each GPU, labelled host and gpu, whichever exporter tells of it.
 
@@ -111,9 +107,10 @@ def _either(smi: str, dcgm: str, to_unit: str = "") -> str:
         dcgm: the metric of dcgm-exporter.
         to_unit: what turns the second into the unit of the first.
     """
-    with_index = (
-        f"{smi}{{{_HOSTS}}} * on (host, uuid) group_left (index) nvidia_smi_gpu_info{{{_HOSTS}}}"
+    index = f"nvidia_smi_gpu_info{{{_HOSTS}}}"
+    named = f"{smi}{{{_HOSTS}}} * on (host, uuid) group_left (index) {index}"
+    in_unit = f"{dcgm}{{{_HOSTS}}} {to_unit}".strip()
+    return (
+        f'max by (host, gpu) (label_replace({named}, "gpu", "$1", "index", "(.*)"))'
+        f" or max by (host, gpu) ({in_unit})"
     )
-    first = f'max by (host, gpu) (label_replace({with_index}, "gpu", "$1", "index", "(.*)"))'
-    second = f"max by (host, gpu) ({dcgm}{{{_HOSTS}}} {to_unit})".replace(" )", ")")
-    return f"{first} or {second}"
