@@ -1,7 +1,8 @@
 """The dashboards of an app, made of what is measured: which questions, in which order, as what.
 
 Grafana's SDK makes them. It is an optional dependency: this package is imported where somebody has
-looked for it (`monitoring/grafana.py`), and imports it at the top.
+looked for it (`monitoring/grafana.py`), and imports it at the top. The JSON is of the classic kind:
+the SDK would prefer the newer one ("v2"), which a Grafana before 12 cannot read.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ def dashboards(app: str, monitoring: Monitoring) -> Mapping[str, str]:
     questions = Questions(signals(monitoring))
     boards = [
         service(monitoring, questions),
-        model(questions),
+        model(monitoring, questions),
         releases(),
         canary(questions),
     ]

@@ -17,7 +17,7 @@ from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.cog.runtime import UnknownDataquery
 from grafana_foundation_sdk.models import common, dashboard
 
-from aideploy.monitoring.dashboards.panels import DATASOURCE, Panel
+from aideploy.monitoring.dashboards.panels import DATASOURCE, WHOLE_WIDTH, Panel
 from aideploy.monitoring.grafana import DATASOURCE_UID
 
 _LONGEST_UID = 40  # Grafana takes no more
@@ -103,8 +103,7 @@ def as_json(board: Board, app: str) -> str:
             _marks("Rollbacks", "orange", "rollback"),
         ]
     )
-    for number, panel_or_row in enumerate(made.panels or (), start=1):
-        panel_or_row.id_val = number
+    _arrange(made.panels or ())
     return json.dumps(made, cls=JSONEncoder, indent=2, sort_keys=True) + "\n"
 
 
@@ -114,6 +113,18 @@ def uid(kind: str, app: str) -> str:
     if len(name) <= _LONGEST_UID:
         return name
     return f"{name[: _LONGEST_UID - 9]}-{sha256(name.encode()).hexdigest()[:8]}"
+
+
+def _arrange(panels: Sequence[dashboard.Panel | dashboard.RowPanel]) -> None:
+    """Number the panels and place them, left to right; the SDK lets them leave the page."""
+    x = y = height = 0
+    for number, panel in enumerate(panels, start=1):
+        panel.id_val = number
+        place = panel.grid_pos or dashboard.GridPos()
+        if x + place.w > WHOLE_WIDTH or isinstance(panel, dashboard.RowPanel):
+            x, y, height = 0, y + height, 0
+        panel.grid_pos = dashboard.GridPos(x=x, y=y, w=place.w, h=place.h)
+        x, height = x + place.w, max(height, place.h)
 
 
 def _everywhere(app: str) -> tuple[Choice, ...]:

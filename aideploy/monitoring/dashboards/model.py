@@ -5,14 +5,20 @@ from __future__ import annotations
 from aideploy.monitoring.dashboards.asking import Arm, Questions
 from aideploy.monitoring.dashboards.board import Board, Choice, Row
 from aideploy.monitoring.dashboards.panels import Bounds, Line, Panel, graph, number, spread
+from aideploy.settings.monitoring import Monitoring
 
 _APP = 'app="$app",env="$env"'
 _OF = f'{_APP},host=~"$host"'
 
 
-def model(questions: Questions) -> Board:
-    """Return the dashboard; `questions` is what can be asked of the service."""
-    rows = [Row("Now", _now()), Row("Quality and drift", _quality())]
+def model(monitoring: Monitoring, questions: Questions) -> Board:
+    """Return the dashboard.
+
+    Args:
+        monitoring: how much drift is too much.
+        questions: what can be asked of the service.
+    """
+    rows = [Row("Now", _now(monitoring.slo.drift)), Row("Quality and drift", _quality())]
     if predictions := _predictions(questions):
         rows.append(Row("Predictions", predictions))
     return Board(
@@ -32,7 +38,7 @@ def model(questions: Questions) -> Board:
     )
 
 
-def _now() -> tuple[Panel, ...]:
+def _now(drift: float) -> tuple[Panel, ...]:
     return (
         number(
             "Trained",
@@ -60,9 +66,9 @@ def _now() -> tuple[Panel, ...]:
             "Worst drift",
             Line(f"max(aideploy_drift_score{{{_OF}}})"),
             decimals=3,
-            says="Of all features and of the predictions. With psi: from 0.1 on look, from 0.25 "
-            "on it is another population.",
-            bounds=Bounds(0.1, 0.25),
+            says=f"Of all features and of the predictions. From {drift:g} on ([monitoring.slo] "
+            "drift) somebody is told.",
+            bounds=Bounds(drift / 2, drift),
         ),
         number(
             "Rows compared",
