@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 import threading
@@ -91,7 +90,8 @@ def seen(folder: Path) -> Iterator[tuple[Settings, Prometheus]]:
     settings = load(folder / "hosts.toml", "production")
     app = folder / "ranker"
     ranker_versions.first(app)
-    run(sys.executable, "train.py", "--rows", "20000", cwd=app)
+    train = (sys.executable, "train.py", "--rows", "20000")
+    subprocess.run(train, cwd=app, check=True, stdout=subprocess.DEVNULL)
     with ExitStack() as stack:
         stable, canary = (stack.enter_context(_served(app, slot)) for slot in ("blue", "green"))
         front = stack.enter_context(_haproxy(folder, stable))
@@ -100,17 +100,13 @@ def seen(folder: Path) -> Iterator[tuple[Settings, Prometheus]]:
             _job("app", canary, host="h2", track="canary", slot="green"),
             _job("haproxy", front, path="/haproxy", host="h1"),
             *_node(stack, folder, app),
-            _outside(stack, front),
+            _outside(stack, folder, front),
             *_gpus(stack),
         ]
         server = stack.enter_context(_prometheus(folder, settings, jobs))
-        _ask(front, canary)
+        _ask(app, front, canary)
         access = Access.model_validate({"url": server.url, "timeout": "10s"})
         yield settings, stack.enter_context(Prometheus(access, {}, folder))
-
-
-def run(*command: str, cwd: Path) -> None:
-    subprocess.run(command, cwd=cwd, check=True, stdout=subprocess.DEVNULL)
 
 
 @contextmanager
@@ -145,12 +141,13 @@ def _answers(url: str) -> bool:
     return True
 
 
+@contextmanager
 def _served(app: Path, slot: str) -> Iterator[int]:
     port = free_port()
-    command = (sys.executable, "-m", "gunicorn", "app:app", "--threads", "4")
-    return _running(
-        *command, "--bind", f"127.0.0.1:{port}", port=port, cwd=app, SLOT=slot, MODEL_DIR="model"
-    )  # type: ignore[return-value]
+    gunicorn = (sys.executable, "-m", "gunicorn", "app:app", "--threads", "4")
+    command = (*gunicorn, "--bind", f"127.0.0.1:{port}")
+    with _running(*command, port=port, cwd=app, SLOT=slot, MODEL_DIR="model"):
+        yield port
 
 
 @contextmanager
@@ -219,27 +216,14 @@ def _textfile(app: Path) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _outside(stack: ExitStack, front: int) -> Mapping[str, object]:
-    port, file = free_port(), "/dev/null"
-    program = need("prometheus-blackbox-exporter")
-    folder = Path(stack.enter_context(_temporary()))
-    file = folder / "blackbox.yml"
+def _outside(stack: ExitStack, folder: Path, front: int) -> Mapping[str, object]:
+    port, file = free_port(), folder / "blackbox.yml"
     file.write_text("modules: {http_2xx: {prober: http, timeout: 2s}}\n")
+    program = need("prometheus-blackbox-exporter")
     command = (program, f"--web.listen-address=127.0.0.1:{port}", f"--config.file={file}")
     stack.enter_context(_running(*command, port=port, cwd=folder))
     asked = {"module": ["http_2xx"], "target": [f"http://127.0.0.1:{front}/healthz"]}
     return _job("blackbox", port, path="/probe", host="h1") | {"params": asked}
-
-
-@contextmanager
-def _temporary() -> Iterator[str]:
-    import tempfile
-
-    folder = tempfile.mkdtemp()
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder)
 
 
 def _gpus(stack: ExitStack) -> Iterator[Mapping[str, object]]:
@@ -298,11 +282,11 @@ def _prometheus(
         yield server
 
 
-def _ask(*ports: int) -> None:
+def _ask(app: Path, *ports: int) -> None:
     """Ask both hosts what users ask, now and then something that they refuse."""
     questions = [
         json.dumps(json.loads(line)["request"]).encode()
-        for line in (ranker_versions._APPLICATION / "golden.jsonl").read_text().splitlines()
+        for line in (app / "golden.jsonl").read_text().splitlines()
     ]
     end = time.monotonic() + TRAFFIC_SECONDS
     number = 0

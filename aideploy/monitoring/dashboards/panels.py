@@ -129,7 +129,7 @@ def number(
     bounds: Bounds | None = None,
     decimals: int | None = None,
 ) -> stat.Panel:
-    """Return the last value, large, in the colour that `bounds` give it; see `graph`."""
+    """Return a value at the end of the time shown, large, coloured by `bounds`; see `graph`."""
     panel = (
         stat.Panel()
         .title(title)
@@ -141,7 +141,7 @@ def number(
         .no_value("no data")
         .graph_mode(common.BigValueGraphMode.NONE)
         .reduce_options(sdk_common.ReduceDataOptions().calcs(["lastNotNull"]))
-        .targets([_target(place, line) for place, line in enumerate(lines)])
+        .targets([_target(place, line).instant() for place, line in enumerate(lines)])
         .thresholds(_thresholds(bounds.steps() if bounds else [dashboard.Threshold(color="text")]))
     )
     if decimals is not None:
@@ -162,15 +162,10 @@ def spread(
         .span(width)
         .height(8)
         .calculate(False)
-        .y_axis(sdk_heatmap_axis(unit))
+        .y_axis(heatmap.YAxisConfig().unit(unit))
         .show_legend()
         .targets([target])
     )
-
-
-def sdk_heatmap_axis(unit: str) -> heatmap.YAxisConfig:
-    """Return the axis of a heat map in this unit."""
-    return heatmap.YAxisConfig().unit(unit)
 
 
 def listing(

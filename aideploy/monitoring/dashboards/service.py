@@ -45,7 +45,7 @@ def service(monitoring: Monitoring, questions: Questions) -> Board:
 
 def _now(monitoring: Monitoring, questions: Questions) -> tuple[Panel, ...]:
     slo = monitoring.slo
-    owed = 1 - slo.availability / 100
+    owed = _errors_owed(monitoring)
     requests = f"sum(app:inference_requests:rate5m{{{_APP}}})"
     is_up = f"max by (host) (up{{{_ITSELF}}})"
     panels: list[Panel] = [
@@ -57,7 +57,7 @@ def _now(monitoring: Monitoring, questions: Questions) -> tuple[Panel, ...]:
                 "Errors per request",
                 Line(f"sum(app:inference_errors:rate5m{{{_APP}}}) / {requests}"),
                 unit="percentunit",
-                says=f"[monitoring.slo] allows {owed:.4%}.",
+                says=f"[monitoring.slo] allows {owed * 100:g} %.",
                 bounds=Bounds(owed, owed * 10),
             )
         )
@@ -89,8 +89,13 @@ def _now(monitoring: Monitoring, questions: Questions) -> tuple[Panel, ...]:
     return tuple(panels)
 
 
+def _errors_owed(monitoring: Monitoring) -> float:
+    """Return how many of the requests may fail."""
+    return round(1 - monitoring.slo.availability / 100, 9)
+
+
 def _requests(monitoring: Monitoring, questions: Questions) -> tuple[Panel, ...]:
-    owed = 1 - monitoring.slo.availability / 100
+    owed = _errors_owed(monitoring)
     requests = (
         graph(
             "Requests",
