@@ -12,6 +12,7 @@ Prometheus' node_exporter. Exit status 0: it was found out, or there were too fe
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import os
@@ -136,7 +137,7 @@ def read_rows(request: dict[str, Any], now: float) -> Iterator[dict[str, Any]]:
 def last_lines(path: str) -> Iterator[bytes]:
     """Yield the lines of a file, as far as they are whole; of a huge one the last of them."""
     try:
-        file = open(path, "rb")
+        file = open(path, "rb")  # noqa: SIM115  # that it is gone is no error, what follows may be
     except FileNotFoundError:
         return
     except OSError as error:
@@ -183,10 +184,8 @@ def printed(request: dict[str, Any]) -> list[bytes]:
         status = running.wait()
     finally:
         signal.alarm(0)
-        try:
+        with contextlib.suppress(OSError):
             os.killpg(running.pid, signal.SIGKILL)
-        except OSError:
-            pass
     if status != 0:
         raise CannotTell(f"the command failed (exit status {status})")
     return data.splitlines(keepends=True)

@@ -10,6 +10,8 @@ packages=(
     systemd-container debootstrap openssh-client iproute2 iptables util-linux
     # The programs that judge rendered configuration files, and a real sshd.
     haproxy openssh-server prometheus sudo
+    # What the metrics of a host and alerts go to.
+    prometheus-alertmanager prometheus-node-exporter
 )
 
 policy=/usr/sbin/policy-rc.d
