@@ -5,7 +5,7 @@ drift_scores.py in one text, from ROOT/drift.sh, which a timer starts:
 
     python3 -c PROGRAM REQUEST
 
-REQUEST is JSON, from `monitoring/host_files.py`. The rows come from the file that the service
+REQUEST is JSON, from `services/telling_metrics.py`. The rows come from the file that the service
 appends to, or from the project's own command; docs/drift.md describes them. What it finds goes to
 Prometheus' node_exporter. Exit status 0: it was found out, or there were too few rows to tell.
 """
@@ -128,7 +128,7 @@ def read_rows(request: dict[str, Any], now: float) -> Iterator[dict[str, Any]]:
     if request["command"]:
         return from_lines(printed(request))
     # What was rotated away a moment ago belongs to the window too.
-    path = f"{request['root']}/shared/{request['log']}"
+    path = f"{request['root']}/current/{request['log']}"
     lines = (line for name in (f"{path}.1", path) for line in last_lines(name))
     first = now - request["window"]
     return (row for row in from_lines(lines) if first <= time_of(row) <= now + AHEAD)
