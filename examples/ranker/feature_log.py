@@ -49,4 +49,4 @@ class FeatureLog:
 
 
 def _value(column: Column, row: int) -> str:
-    return column.names[column.codes[row]]
+    return column.names[int(column.codes[row])]
