@@ -204,9 +204,8 @@ def test_an_address_that_is_taken_is_said(make: Callable[..., Listening]) -> Non
 def test_names_of_alerts_are_told_once_and_cannot_write_lines_of_their_own(
     make: Callable[..., Listening],
 ) -> None:
-    two = posted(
-        alert(alertname="A\n2026 deploy ended"), alert(alertname="B"), alert(alertname="B")
-    )
+    wild, calm = alert(alertname="A\n2026 deploy ended"), alert(alertname="B")
+    two = posted(wild, calm, calm)
     assert WANTED.firing(two) == ("A\n2026 deploy ended", "B")
     listening = make()
     listening.post(two)
