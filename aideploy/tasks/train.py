@@ -147,7 +147,10 @@ def cancel(
 def schedule(
     c: Context, env: str | None = None, config: str | None = None, write: bool = False
 ) -> None:
-    """Show the timer that trains anew and deploys what is new, every [train] schedule."""
+    """Show the timer that trains anew, every [train] schedule.
+
+    It deploys what is new, and nothing else.
+    """
     import sys
 
     settings = read_settings(c, "train.schedule", env=env, config=config, only=None)
@@ -179,7 +182,10 @@ def listen(
     token: str = "AIDEPLOY_RETRAIN_TOKEN",  # noqa: S107  # the name of one
     pause: str = "15m",
 ) -> None:
-    """Listen for alerts (Alertmanager's webhook) and deploy what is new when one asks for it."""
+    """Train anew when Alertmanager posts an alert.
+
+    It deploys what is new, and nothing else. Ctrl-C ends it.
+    """
     settings = read_settings(c, "train.listen", env=env, config=config, only=None)
     with on_this_machine(c, "train.listen"):
         from aideploy.commands import retraining
