@@ -12,8 +12,8 @@ packages=(
     haproxy openssh-server prometheus sudo
     # The browser that looks at reports, and letters for it.
     chromium fonts-dejavu-core
-    # What the dashboards show, from the programs that really tell it.
-    prometheus-node-exporter prometheus-blackbox-exporter
+    # What the metrics of a host and alerts go to, and what the dashboards show, from the programs that really tell it.
+    prometheus-alertmanager prometheus-node-exporter prometheus-blackbox-exporter
 )
 
 policy=/usr/sbin/policy-rc.d
