@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from aideploy.diagnosis import service_rules, words
 from aideploy.diagnosis.cause import SYMPTOMS, Cause, Kind, Sure
 from aideploy.diagnosis.look import Disk, HostLook
-from aideploy.diagnosis.service_rules import Seen
+from aideploy.diagnosis.seen import Seen
 from aideploy.phases.facts import LEAST_FREE_BYTES
 from aideploy.settings.hosts import Role
 

@@ -6,16 +6,18 @@ import re
 from collections.abc import Iterable, Iterator
 
 _NAME = r"[A-Z][A-Z0-9_]{2,}"
+# In prose a word in capitals may be anything, such as ERROR.
+_PLAIN_NAME = r"[A-Z][A-Z0-9]*_[A-Z0-9_]+"
 # Each group is the name of a variable that somebody missed.
 _MISSED_VARIABLE = tuple(
     re.compile(pattern)
     for pattern in (
         rf"\bKeyError: '({_NAME})'",
         rf"\b({_NAME}): (?:unbound variable|parameter null or not set|parameter not set)",
-        rf"\b({_NAME})['\"`]? (?:is |was |must be )?"
-        r"(?:not set|not defined|unset|missing|required|empty|undefined|set)\b",
-        rf"(?:[Ee]nvironment variable|[Ee]nv var|[Ss]ecret|[Mm]issing|[Uu]ndefined)"
-        rf"(?: variable)?:? ['\"`]?({_NAME})\b",
+        rf"\b({_PLAIN_NAME})['\"`]? (?:is |was |must be )?"
+        r"(?:not set|not defined|unset|missing|required|empty|undefined)\b",
+        rf"(?:environment variable|env var|secret|missing|undefined|set)(?: variable)?:? ['\"`]?"
+        rf"({_PLAIN_NAME})\b",
     )
 )
 _NO_SPACE = re.compile(r"No space left on device|Disk quota exceeded|Errno 28\b|ENOSPC")
@@ -23,6 +25,8 @@ _ADDRESS = re.compile(r"[Aa]ddress already in use|EADDRINUSE|Errno 98\b|port is 
 _NO_MEMORY = re.compile(
     r"oom-kill|OOM killer|Out of memory: Killed|\bMemoryError\b|Cannot allocate memory"
 )
+_KILLED = re.compile(r"code=killed, status=9/KILL")
+_ASKED_TO_STOP = re.compile(r" systemd\[\d+\]: Stopping |timed out\. Killing")
 _NO_GPU_MEMORY = re.compile(r"CUDA out of memory|OutOfMemoryError|CUDA_ERROR_OUT_OF_MEMORY")
 _GPU = re.compile(
     r"no CUDA-capable device|CUDA driver|CUDA_ERROR_(?!OUT)|CUDA error|GPU is lost|Found no NVIDIA"
@@ -53,6 +57,18 @@ def address_taken(lines: Iterable[str]) -> str:
 def no_memory(lines: Iterable[str]) -> str:
     """Return the line that says that there was no memory left."""
     return _last(_NO_MEMORY, lines)
+
+
+def killed(lines: Iterable[str]) -> str:
+    """Return the line that says that the service was killed while nobody had told it to stop."""
+    asked = False
+    found = ""
+    for line in lines:
+        asked = asked or bool(_ASKED_TO_STOP.search(line))
+        if _KILLED.search(line):
+            found = "" if asked else line
+            asked = False
+    return found
 
 
 def no_gpu_memory(lines: Iterable[str]) -> str:

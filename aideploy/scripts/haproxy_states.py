@@ -4,8 +4,9 @@ Runs on the hosts (Python 3.8 or later, standard library only):
 
     python3 -c PROGRAM FOLDER
 
-FOLDER holds the socket admin.sock. It prints `SLOT STATUS CHECK` for each line of the backend (HAProxy's
-management guide, "show stat"). Exit status 1: HAProxy does not answer; the last line says why.
+FOLDER holds the socket admin.sock. It prints `SLOT STATUS CHECK` for each line of the backend
+(HAProxy's management guide, "show stat"). Exit status 1: HAProxy does not answer; the last line
+says why.
 """
 
 from __future__ import annotations
