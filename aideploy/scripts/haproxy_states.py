@@ -26,7 +26,7 @@ def answer(folder: str, command: str) -> str:
         line.settimeout(ANSWER_SECONDS)
         line.connect("admin.sock")
         line.sendall(command.encode() + b"\n")
-        parts = []
+        parts: list[bytes] = []
         while True:
             part = line.recv(1 << 16)
             if not part:
