@@ -12,9 +12,10 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from functools import wraps
-from typing import TYPE_CHECKING, Concatenate, ParamSpec, Protocol, TypeVar, cast
+from typing import IO, TYPE_CHECKING, Concatenate, ParamSpec, Protocol, TypeVar, cast
 
 from aideploy.errors import AideployError, Interrupted, Refused, RolledBack
 from aideploy.events import (
@@ -39,6 +40,7 @@ T = TypeVar("T")
 HERE = "this machine"
 _TAIL_LINES = 20
 _END_SECONDS = 3.0
+_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 # From here on nothing goes back any more.
 _OVER = (Phase.FINISH,)
 _SWITCHES = (Phase.SWITCH, Phase.WATCH, Phase.CONFIRM)
@@ -243,38 +245,59 @@ def _ran(
     hear: Callable[[str], None],
 ) -> str:
     """Run a command to its end, in a process group of its own; what went wrong, or nothing."""
-    process = subprocess.Popen(
-        ["/bin/sh", "-c", command],
-        cwd=folder,
-        env=dict(environment),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        process_group=0,
-    )
-    assert process.stdout is not None
-    output = process.stdout
-
-    def read() -> None:
-        for line in output:
-            hear(line.decode("utf-8", "replace").rstrip("\r\n"))
-
-    reader = threading.Thread(target=read, daemon=True)
-    reader.start()
+    process: subprocess.Popen[bytes] | None = None
+    reader: threading.Thread | None = None
     try:
+        with _signals_wait():
+            process = subprocess.Popen(
+                ["/bin/sh", "-c", command],
+                cwd=folder,
+                env=dict(environment),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                process_group=0,
+            )
+        reader = threading.Thread(target=_read, args=(process.stdout, hear), daemon=True)
+        reader.start()
         status = process.wait(seconds)
     except subprocess.TimeoutExpired:
-        _end(process)
         return f"did not end within {seconds:g} s"
-    except BaseException:
-        _end(process)
-        raise
     finally:
-        # What it left in the background may hold the line for ever.
-        reader.join(_END_SECONDS)
+        if process is not None and process.returncode is None:
+            _end(process)
+        if reader is not None:
+            # What it left in the background may hold the line for ever.
+            reader.join(_END_SECONDS)
     if status < 0:
         return f"was ended by signal {-status}"
     return f"ended with status {status}" if status else ""
+
+
+def _read(output: IO[bytes], hear: Callable[[str], None]) -> None:
+    for line in output:
+        hear(line.decode("utf-8", "replace").rstrip("\r\n"))
+
+
+@contextmanager
+def _signals_wait() -> Iterator[None]:
+    """Let Ctrl-C (or SIGTERM, or SIGHUP) wait until what is begun here can be ended."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+
+    def remember(number: int, _: object) -> None:
+        came.append(number)
+
+    before = {number: signal.signal(number, remember) for number in _STOP_SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if came:
+        raise KeyboardInterrupt
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
@@ -284,8 +307,5 @@ def _end(process: subprocess.Popen[bytes]) -> None:
             os.killpg(process.pid, number)
         except ProcessLookupError:
             return
-        try:
+        with suppress(subprocess.TimeoutExpired):
             process.wait(_END_SECONDS)
-        except subprocess.TimeoutExpired:
-            continue
-    process.wait()

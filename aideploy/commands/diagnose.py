@@ -89,7 +89,7 @@ def diagnose(run: Run) -> Diagnosis:
         causes += of_host(settings, hosts[name], one)
     causes += of_fleet(of_serving(settings, looks))
     notes = [*_at_work(looks)]
-    causes += _of_prometheus(settings, notes)
+    causes += of_monitoring(settings, notes)
     likeliest = ranked(causes)
     if likeliest:
         first = likeliest[0]
@@ -114,7 +114,7 @@ def _at_work(looks: Mapping[str, HostLook]) -> Iterator[str]:
             yield f"{name}: locked on purpose by {one.held} (fab unlock)"
 
 
-def _of_prometheus(settings: Settings, notes: list[str]) -> tuple[Cause, ...]:
+def of_monitoring(settings: Settings, notes: list[str]) -> tuple[Cause, ...]:
     """Return what Prometheus knows; that it cannot be asked is a note."""
     if settings.monitoring.prometheus is None:
         return ()

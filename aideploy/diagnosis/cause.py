@@ -12,6 +12,7 @@ class Kind(StrEnum):
 
     UNREACHABLE = "host unreachable"
     NOT_SET_UP = "not set up"
+    RELEASE_MISSING = "release missing"
     DISK_FULL = "disk full"
     READ_ONLY = "disk read-only"
     GPU_LOST = "GPU lost"

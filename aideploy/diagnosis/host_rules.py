@@ -40,7 +40,7 @@ def of_host(settings: Settings, host: Host, look: HostLook) -> tuple[Cause, ...]
         return (Cause(look.host, Kind.NOT_SET_UP, what, (), "fab setup", Sure.PROVEN),)
     serve = settings.serve if Role.SERVE in host.roles else None
     seen = Seen(settings, serve, look) if serve else None
-    causes = [*_disks(look, seen), *_gpus(settings, host, look, seen)]
+    causes = [*_release(look), *_disks(look, seen), *_gpus(settings, host, look, seen)]
     signs: list[Cause] = []
     if seen:
         causes += service_rules.behind(seen)
@@ -58,6 +58,22 @@ def _explained(signs: Iterable[Cause], causes: Iterable[Cause]) -> Iterator[Caus
     for sign in signs:
         if not (explained and sign.kind in SYMPTOMS):
             yield sign
+
+
+def _release(look: HostLook) -> Iterator[Cause]:
+    current = look.link("current")
+    live = look.journal.live()
+    if current is None or current.state == "ok" or (current.state == "missing" and not live):
+        return
+    leads = f"{current.path} -> {current.target} ({current.state})"
+    yield Cause(
+        look.host,
+        Kind.RELEASE_MISSING,
+        "what is live cannot be found: `current` leads to nothing",
+        (leads if current.target else f"{current.path} is missing", f"live was {live}"),
+        "fab deploy, or fab rollback: both put a whole release in its place",
+        Sure.PROVEN,
+    )
 
 
 def _disks(look: HostLook, seen: Seen | None) -> Iterator[Cause]:
@@ -127,7 +143,7 @@ def _gpus(settings: Settings, host: Host, look: HostLook, seen: Seen | None) -> 
         what,
         tuple(filter(None, (*said, line, *kernel[-3:]))),
         "on that host: nvidia-smi, journalctl -k; a GPU that fell off the bus comes back with a "
-        f"restart of the host. Serve without it meanwhile: --only leaves {look.host} out",
+        "restart of the host; until then deploy to the others, with --only",
         sure,
     )
 

@@ -37,12 +37,13 @@ def _out_of_memory(seen: Seen) -> Iterator[Cause]:
     killed = [line for line in look.kernel if "oom" in line.lower() or "Out of memory" in line]
     kernel = next((line for line in reversed(killed) if app in line), "")
     by_manager = unit is not None and unit.result == "oom-kill"
-    line = words.no_memory(seen.lines) or words.killed(seen.lines)
+    line = words.no_memory(seen.lines)
     # Restarted since, it may be well again: until the next time.
     lately = tuple(_since(look.last_runs, look.now))
-    recent = "" if line else words.no_memory(lately) or words.killed(lately)
+    recent = "" if line else words.no_memory(lately)
     counted = f"killed {look.oom_kills} times for want of memory" if look.oom_kills else ""
     if not (line or recent or by_manager or counted or (kernel and seen.ails)):
+        yield from _killed(seen, words.killed(seen.lines) or words.killed(lately))
         return
     limit = seen.serve.memory_max
     text = f" beyond [serve] memory_max = {limit // 1024**2}M" if limit else ""
@@ -59,6 +60,19 @@ def _out_of_memory(seen: Seen) -> Iterator[Cause]:
         else "give the host more memory, or the service fewer workers; see: fab logs",
         sure=Sure.PROVEN if line or by_manager else seen.sure(""),
     )
+
+
+def _killed(seen: Seen, line: str) -> Iterator[Cause]:
+    """Yield that somebody killed the service; where nobody tells who, it is mostly the kernel."""
+    if line:
+        yield seen.cause(
+            Kind.OUT_OF_MEMORY,
+            "the service was killed (SIGKILL), and not by its manager: so does the kernel when "
+            "memory runs out",
+            line,
+            _memory(seen.look),
+            next_step="on that host: journalctl -k; then give it more memory, or fewer workers",
+        )
 
 
 def _since(lines: tuple[str, ...], now: str) -> Iterator[str]:

@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from aideploy.errors import AideployError, ExitStatus
+from aideploy.errors import AideployError, ExitStatus, SettingsError
 from aideploy.events import (
     Event,
     Events,
@@ -32,7 +32,7 @@ from aideploy.settings.secrets import find
 
 if TYPE_CHECKING:
     from aideploy.running import Run
-    from aideploy.settings.notify import Notify
+    from aideploy.settings import Settings
 
 VERSION = 1
 # A command waits no longer than that, whatever the other side does.
@@ -50,7 +50,7 @@ def send_notices(run: Run) -> None:
     if how is None:
         return
     try:
-        addresses = addresses_of(run, how)
+        addresses = addresses_of(run.settings, os.environ)
     except AideployError as error:
         _warn(run.events, f"{error.what}: {error.why}" if error.why else error.what)
         return
@@ -63,16 +63,16 @@ def send_notices(run: Run) -> None:
     run.events.subscribe_first(Notices(addresses, frozenset(how.on), about, run.events))
 
 
-def addresses_of(run: Run, how: Notify) -> dict[str, str]:
-    """Return the URLs by the keys of [notify].
+def addresses_of(settings: Settings, environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the URLs by the keys of [notify]; none where there is no such table.
 
     Raises:
         SettingsError: a secret has no value, or holds something that is no URL.
     """
-    from aideploy.errors import SettingsError
-
-    settings = run.settings
-    values = find(how.secrets, settings.serve, os.environ, settings.path.parent)
+    how = settings.notify
+    if how is None:
+        return {}
+    values = find(how.secrets, settings.serve, environ, settings.path.parent)
     named = {"webhook": how.webhook, "slack": how.slack}
     urls = {key: values.get(one, one).strip() for key, one in named.items() if one}
     for key, url in urls.items():

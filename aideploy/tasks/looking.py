@@ -101,7 +101,7 @@ def diagnose(
     only: str | None = None,
     json: bool = False,
 ) -> None:
-    """Say what is wrong, the likeliest cause first, and what to do about it."""
+    """Say what is wrong, the likeliest cause first."""
     from aideploy.commands.diagnose import diagnose as ask
     from aideploy.report.choose import Shown
 
