@@ -18,6 +18,7 @@ from aideploy.settings import positions
 from aideploy.settings.app import App
 from aideploy.settings.checks import Tables, mismatches
 from aideploy.settings.document import CORRECT, Document, read, table
+from aideploy.settings.drift import Drift
 from aideploy.settings.gate import Gate
 from aideploy.settings.golden import Golden
 from aideploy.settings.health import Health
@@ -53,11 +54,12 @@ TABLES: Mapping[str, type[Table]] = {
     "review": Review,
     "notify": Notify,
     "hooks": HooksTable,
+    "drift": Drift,
 }
 # What is written as [[name]], once for each of them.
 LISTS: Mapping[str, type[Table]] = {"gate": Gate}
 # What a project may do without; the others are read even when the file does not mention them.
-_OPTIONAL = frozenset({"test", "train", "serve", "golden", "review", "notify", "hooks"})
+_OPTIONAL = frozenset({"test", "train", "serve", "golden", "review", "notify", "hooks", "drift"})
 _FIRST_HOST = 'one host at least, as in [environments.production.hosts.web1] with its "address"'
 _NAME = TypeAdapter(Name)
 
@@ -218,6 +220,7 @@ class _Reading:
             review=self._read("review", Review),
             notify=self._read("notify", Notify),
             hooks=self._read("hooks", HooksTable),
+            drift=self._read("drift", Drift),
             refused=frozenset(self._refused),
         )
 
@@ -318,4 +321,5 @@ def _settings(path: Path, environment: str, tables: Tables) -> Settings:
         review=tables.review,
         notify=tables.notify,
         hooks=tables.hooks,
+        drift=tables.drift,
     )

@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 
 from aideploy.errors import UsageError
 from aideploy.settings.app import App
+from aideploy.settings.drift import Drift
 from aideploy.settings.gate import Gate
 from aideploy.settings.golden import Golden
 from aideploy.settings.health import Health
@@ -36,8 +37,8 @@ class Settings:
         path: the file they come from; what it names on this machine is relative to its folder.
         environment: the name of the environment.
         hosts: its hosts, in the order of the file.
-        test: None without a `[test]` table; `train`, `serve`, `golden`, `review`, `notify` and
-            `hooks` likewise.
+        test: None without a `[test]` table; `train`, `serve`, `golden`, `review`, `notify`, `hooks`
+            and `drift` likewise.
         gates: the `[[gate]]` tables, in the order of the file.
     """
 
@@ -59,6 +60,7 @@ class Settings:
     review: Review | None
     notify: Notify | None = None
     hooks: Hooks | None = None
+    drift: Drift | None
 
     @property
     def model_path(self) -> PurePosixPath | None:
