@@ -12,6 +12,8 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, TypeVar
 
+from aideploy import analysing
+from aideploy.analysis.samples import Source as Numbers
 from aideploy.distribution import distributions
 from aideploy.errors import (
     AideployError,
@@ -163,6 +165,7 @@ class Deployment:
         self._hosts = {host.name: host for host in settings.hosts}
         self._secrets: Mapping[str, str] = {}
         self._provision: Provision | None = None
+        self._numbers: Numbers | None = None
 
     # -- the story ------------------------------------------------------------------------------
 
@@ -222,6 +225,7 @@ class Deployment:
         if self.settings.serve:
             self._secrets = resolve(self.settings.serve, os.environ, self.settings.path.parent)
         self._provision = provision(self.settings, os.environ)
+        self._numbers = analysing.prepared(self.settings, os.environ, self._events)
         try:
             results = self._fleet.open(
                 Lock.HELD, looking.script(self.settings), wait_lock=wait_lock
@@ -448,7 +452,7 @@ class Deployment:
         serve = self._names(Role.SERVE)
         facts = {name: self.facts[name] for name in serve}
         course = batches.course(self.settings, serve)
-        self._rollout = self._begun(facts, course, self._progress.staged)
+        self._rollout = self._begun(facts, course, self._progress.staged, self._numbers)
         self._rollout.run()
 
     def take_over(self, held: State) -> None:
@@ -585,10 +589,22 @@ class Deployment:
 
     # -- inside ---------------------------------------------------------------------------------
 
-    def _begun(self, facts: Mapping[str, HostFacts], course: Course, target: Target) -> Rollout:
-        targets = dict.fromkeys(facts, target)
+    def _begun(
+        self,
+        facts: Mapping[str, HostFacts],
+        course: Course,
+        target: Target,
+        numbers: Numbers | None = None,
+    ) -> Rollout:
         return Rollout(
-            self.settings, self._fleet, facts, self._events, targets, course, who=self._who
+            self.settings,
+            self._fleet,
+            facts,
+            self._events,
+            dict.fromkeys(facts, target),
+            course,
+            who=self._who,
+            analyses=analysing.analyses(self.settings, numbers, self._events, self.release, course),
         )
 
     @property

@@ -88,7 +88,7 @@ def arms(
 def shared_arms(app: str, environment: str, slots: Mapping[str, str], *, since: float) -> Arms:
     """Return the sides while hosts give a share of their requests to the release in these slots.
 
-    The other slot of the same hosts is the best baseline there is: the same machine, at the same time.
+    The other slot of the same hosts is the best baseline there is: one machine, one time.
     """
     groups: dict[str, list[str]] = {}
     for host, slot in slots.items():

@@ -1,4 +1,4 @@
-"""What the live analysis found: a verdict for each check, with the numbers and the queries behind it.
+"""What the live analysis found: a verdict for each check, with its numbers and its queries.
 
 Pure data: made by `judging` and `jury`, shown by the reports, kept in the records.
 """

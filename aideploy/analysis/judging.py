@@ -1,8 +1,8 @@
 """One check, judged: a sample in, a finding out.
 
-Pure. Used by `jury`, which looks again and again; what is said here is of one look. A look fails only if
-the difference is no chance (at a level that is divided over all looks and checks), is large enough to
-matter, and the newest window shows it as well: what came and went is over.
+Pure. Used by `jury`, which looks again and again; what is said here is of one look. A look fails
+only if the difference is no chance (at a level that is divided over all looks and checks), is
+large enough to matter, and the newest window shows it as well: what came and went is over.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from statistics import median
 
 from aideploy.analysis.findings import Verdict
@@ -128,9 +129,8 @@ def _shares(
         "baseline_bad": bad_before,
         "baseline_requests": before,
     }
-    new, old = (
-        part / all_ if all_ else None for part, all_ in ((bad, total), (bad_before, before))
-    )
+    new = bad / total if total else None
+    old = bad_before / before if before else None
     if few := _too_few(check, total) or _too_few(check, before, " with the old release"):
         return Look(Verdict.INCONCLUSIVE, few, new, old, numbers)
     assert new is not None
@@ -250,7 +250,7 @@ def _mean(windows: Windows, sample: Sample, side: int) -> float | None:
     if sample.sums is not None:
         return sample.sums[side] / total
     edges = [0.0, *sample.edges[:-1], sample.edges[-2]]
-    middles = [(low + high) / 2 for low, high in zip(edges, edges[1:], strict=False)]
+    middles = [(low + high) / 2 for low, high in pairwise(edges)]
     return sum(c * m for c, m in zip(counts, middles, strict=True)) / total
 
 

@@ -1,6 +1,7 @@
 """Which PromQL a check asks: that of the preset, or the user's own.
 
-Pure. Each query has `$SELECTOR` where the matchers of one side belong, `$RANGE` where the window does.
+Pure. Each query has `$SELECTOR` where the matchers of one side belong, `$RANGE` where the window
+does.
 """
 
 from __future__ import annotations
@@ -34,6 +35,12 @@ class Templates:
     sum: str = ""
     unit: float = 1.0
     preset: bool = True
+
+    @property
+    def all(self) -> tuple[str, ...]:
+        """Every query that is asked."""
+        named = (self.requests, self.bad, self.value, self.buckets, self.sum)
+        return tuple(query for query in named if query)
 
 
 class NoSignal(ValueError):

@@ -1,7 +1,7 @@
 """From the answers of Prometheus to samples: what one check is judged by.
 
-Whoever asks is handed in as a `Source`. What is no answer to the question (nothing, several series, no
-number) becomes a `NoAnswer` in words, and never a verdict.
+Whoever asks is handed in as a `Source`. What is no answer to the question (nothing, several series,
+no number) becomes a `NoAnswer` in words, and never a verdict.
 """
 
 from __future__ import annotations
@@ -59,8 +59,8 @@ class Sample:
     """What one check is judged by.
 
     Args:
-        canary, baseline: the counts of each window, by category: good and bad, or by bucket; of a value
-            the one number of the window.
+        canary, baseline: the counts of each window, by category: bad and good, or by bucket; of a
+            value the one number of the window.
         usual: windows of the baseline that tell how much its counts vary.
         edges: the upper bounds of the buckets, where the categories are some.
         sums: of both sides, the sum of what was put into buckets; None where nobody knows.
@@ -269,7 +269,7 @@ class Asking:
     def _ask(
         self, side: str, template: str, selector: str, length: float, end: float, count: int
     ) -> Sequence[Series]:
-        query = template.replace("$SELECTOR", selector).replace("$RANGE", promql_duration(length))
+        query = filled_in(template, selector, length)
         asked = Asked(side, query)
         if asked not in self.asked:
             self.asked.append(asked)
@@ -313,6 +313,11 @@ class Asking:
     def _filled(windows: Mapping[int, Sequence[float]], count: int, categories: int = 2) -> Windows:
         nothing = (0.0,) * categories
         return tuple(tuple(windows.get(place, nothing)) for place in range(count))
+
+
+def filled_in(template: str, selector: str, length: float) -> str:
+    """Return the query of a template for one side, over so many seconds."""
+    return template.replace("$SELECTOR", selector).replace("$RANGE", promql_duration(length))
 
 
 def promql_duration(seconds: float) -> str:

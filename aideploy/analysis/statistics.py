@@ -16,8 +16,8 @@ Counts = Sequence[float]
 def fisher_greater(bad: float, total: float, bad_before: float, total_before: float) -> float:
     """Return how likely at least so many bad ones are if both sides are the same.
 
-    Fisher's exact test, one-sided: the tail of the hypergeometric distribution. Counts that Prometheus
-    made of scrapes are no whole numbers; they are rounded.
+    Fisher's exact test, one-sided: the tail of the hypergeometric distribution. Counts that
+    Prometheus made of scrapes are no whole numbers; they are rounded.
     """
     from scipy.stats import hypergeom
 
@@ -30,7 +30,8 @@ def design_effect(windows: Sequence[Counts]) -> float:
     """Return how many times more the counts vary from window to window than by chance; at least 1.
 
     What comes in bursts tells less than its number says: it is divided by this (the first-order
-    correction of Rao and Scott, 1984): Pearson's statistic of homogeneity over its degrees of freedom.
+    correction of Rao and Scott, 1984): Pearson's statistic of homogeneity over its degrees of
+    freedom.
 
     Args:
         windows: for each window the counts of its categories.
@@ -68,9 +69,9 @@ def stability(canary: Counts, baseline: Counts, alpha: float, effect: float) -> 
     """Compare two histograms by the population stability index.
 
     With samples of n and m from the same distribution of B bins the index is about
-    (1/n + 1/m) times a chi-square of B - 1 degrees of freedom (Yurdakul 2018, "Statistical properties of
-    population stability index"): small samples have a great one. Bins that are empty on one side count
-    as half a hit there.
+    (1/n + 1/m) times a chi-square of B - 1 degrees of freedom (Yurdakul 2018, "Statistical
+    properties of population stability index"): small samples have a great one. Every bin counts
+    half a hit more than it has, so that none is empty.
 
     Args:
         canary, baseline: the counts in each bin.

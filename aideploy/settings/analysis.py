@@ -69,7 +69,7 @@ class Limits(Table):
     """Of "slo": the least that the value may be."""
 
     max: Number | None = None
-    """Of "slo": the most that the value may be; of "drift": the population stability index (0.2)."""
+    """Of "slo": the most that the value may be; of "drift" the population stability index (0.2)."""
 
     margin: Allowance | None = None
     """Of "ratio": how much greater the share may be (0.005, of slow requests 0.05); of
@@ -80,7 +80,7 @@ class Limits(Table):
     a window of the new release has to be the worse one (0.65)."""
 
 
-class Queries(Table):
+class CheckQueries(Table):
     """Queries of one's own, in place of a preset's. $SELECTOR stands for the label matchers of the
     hosts, without braces, $RANGE for the time that is looked at."""
 
@@ -113,7 +113,7 @@ class Analysis(Table):
     """What is judged: "errors", "latency", "saturation" or "predictions"; by default the first one
     that the kind can judge."""
 
-    queries: Queries | None = None
+    queries: CheckQueries | None = None
     """Queries of one's own, in place of those of [monitoring] preset."""
 
     limits: Limits = Field(default_factory=Limits)
@@ -154,9 +154,9 @@ class Analysis(Table):
                 raise ValueError(f'for "{self.kind}" the limits {known}, not {key}')
         if self.kind is Kind.SLO and not limits:
             raise ValueError('for "slo" a limit: limits = { max = … } or { min = … }')
-        if self.limits.min is not None and self.limits.max is not None:
-            if self.limits.min > self.limits.max:
-                raise ValueError("a min that is not above max in limits")
+        least, most = self.limits.min, self.limits.max
+        if least is not None and most is not None and least > most:
+            raise ValueError("a min that is not above max in limits")
         if self.kind is Kind.DISTRIBUTION and (self.limits.effect or 0.65) >= 1:
             raise ValueError("for a distribution an effect from 0.5 to 1, as 0.65")
         if self.kind is Kind.RATIO and self.judged is Signal.ERRORS and self.limits.effect:
@@ -167,7 +167,7 @@ class Analysis(Table):
             self._own_queries(self.queries)
         return self
 
-    def _own_queries(self, queries: Queries) -> None:
+    def _own_queries(self, queries: CheckQueries) -> None:
         match self.kind:
             case Kind.SLO:
                 needed: tuple[str, ...] = ("value", "requests")

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import PurePosixPath
 
+from aideploy.settings.analysis import Analysis
 from aideploy.settings.app import App
 from aideploy.settings.gate import Gate
 from aideploy.settings.golden import Golden
@@ -50,6 +51,7 @@ class Tables:
     train: Train | None
     model: Model | None
     gates: tuple[Gate, ...]
+    analyses: tuple[Analysis, ...]
     serve: Serve | None
     health: Health | None
     golden: Golden | None
@@ -74,6 +76,7 @@ def mismatches(tables: Tables) -> Iterator[Problem]:
     if tables.model:
         yield from _model(tables.model, tables)
     yield from _gates(tables)
+    yield from _analyses(tables)
     if tables.golden and tables.serve is None and "serve" not in tables.refused:
         yield Problem(
             ("golden",), "nothing is served, expected a [serve] that answers the requests"
@@ -165,6 +168,31 @@ def _gates(tables: Tables) -> Iterator[Problem]:
         if first.setdefault(judged, index) != index:
             text = f"gate[{first[judged]}] judges the same, expected all limits in one of the two"
             yield Problem(("gate", index), text)
+
+
+def _analyses(tables: Tables) -> Iterator[Problem]:
+    if not tables.analyses:
+        return
+    # They know the models of this room.
+    from aideploy.analysis.queries import NoSignal, templates
+    from aideploy.monitoring.presets import signals
+
+    if tables.monitoring and tables.monitoring.prometheus is None:
+        text = "there is no [monitoring.prometheus] that could be asked; expected one"
+        yield Problem(("analysis",), text)
+    if tables.serve is None and "serve" not in tables.refused:
+        yield Problem(("analysis",), "nothing is served, expected a [serve] that can be judged")
+    first: dict[str, int] = {}
+    for index, check in enumerate(tables.analyses):
+        if first.setdefault(check.name, index) != index:
+            text = f"analysis[{first[check.name]}] has the same name, expected one of its own"
+            yield Problem(("analysis", index, "name"), text)
+        if tables.monitoring:
+            try:
+                templates(check, signals(tables.monitoring))
+            except NoSignal as error:
+                text = f'the preset "{tables.monitoring.preset}" knows {error}; expected queries'
+                yield Problem(("analysis", index), text)
 
 
 def _confirm(rollout: Rollout) -> Iterator[Problem]:

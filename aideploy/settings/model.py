@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from aideploy.errors import UsageError
+from aideploy.settings.analysis import Analysis
 from aideploy.settings.app import App
 from aideploy.settings.gate import Gate
 from aideploy.settings.golden import Golden
@@ -35,7 +36,7 @@ class Settings:
         environment: the name of the environment.
         hosts: its hosts, in the order of the file.
         test: None without a `[test]` table; `train`, `serve`, `golden` and `review` likewise.
-        gates: the `[[gate]]` tables, in the order of the file.
+        gates: the `[[gate]]` tables, in the order of the file; `analyses` likewise.
     """
 
     path: Path
@@ -48,6 +49,7 @@ class Settings:
     train: Train | None
     model: Model
     gates: tuple[Gate, ...]
+    analyses: tuple[Analysis, ...]
     serve: Serve | None
     health: Health
     golden: Golden | None
