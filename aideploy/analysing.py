@@ -1,7 +1,7 @@
 """The live analysis on the way of a rollout: asks Prometheus while the hosts watch themselves.
 
-Used by `rollout` and `story`. In a thread of its own, so that no slow Prometheus holds up the hosts,
-Ctrl-C or the way back. It decides nothing about numbers (`aideploy.analysis`
+Used by `rollout` and `story`. In a thread of its own, so that no slow Prometheus holds up the
+hosts, Ctrl-C or the way back. It decides nothing about numbers (`aideploy.analysis`
 does), and nothing about hosts (`rollout` does).
 """
 
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import math
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -216,14 +215,14 @@ class Watch:
         """Return how long it is worth to go on watching after the time is over: nothing where all
         is decided, or nothing more can be hoped for."""
         nothing = timedelta(0)
-        if not self._analyses.all_cases or self._is_decided():
+        if not self._analyses.all_cases or self._jury.passes(self._length):
             return nothing
         now = time.time()
         wait = self._analyses.settings.rollout.max_wait
         latest = self.since + (self._length + wait).total_seconds()
         if now >= latest:
             return nothing
-        due = min(self._next(case) for case in self._analyses.all_cases)
+        _, due = self._jury.next()
         return timedelta(seconds=max(min(due, latest) - now, 0) + _ANSWER_SECONDS)
 
     def decide(self) -> None:
@@ -232,7 +231,7 @@ class Watch:
         Raises:
             Undecided: nobody knows whether it may.
         """
-        if not self._analyses.all_cases or self._is_decided():
+        if not self._analyses.all_cases or self._jury.passes(self._length):
             return
         findings = self.findings
         on = self._analyses.settings.rollout.on_inconclusive
@@ -253,24 +252,11 @@ class Watch:
 
     # -- inside ---------------------------------------------------------------------------------
 
-    def _is_decided(self) -> bool:
-        looks = self._jury.looks
-        enough = all(
-            looks[case.check.name] >= max(math.floor(self._length / case.check.interval + 1e-6), 1)
-            for case in self._analyses.all_cases
-        )
-        return enough and self.findings.verdict is Verdict.PASS
-
-    def _next(self, case: Case) -> float:
-        """Return when a check is looked at next."""
-        interval = case.check.interval.total_seconds()
-        return self.since + interval * (self._jury.looks[case.check.name] + 1)
-
     def _look(self, source: Source) -> None:
         """Look at each check when it is due."""
         while True:
-            case = min(self._analyses.all_cases, key=self._next)
-            if self._over.wait(max(self._next(case) - time.time(), 0)):
+            case, due = self._jury.next()
+            if self._over.wait(max(due - time.time(), 0)):
                 return
             self._jury.look(case, source, time.time())
             if self._over.is_set():

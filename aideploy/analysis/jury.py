@@ -7,7 +7,7 @@ Pure but for what the `Source` asks. A check fails when more looks in a row fail
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
@@ -65,6 +65,7 @@ class Jury:
     """
 
     def __init__(self, all_cases: Sequence[Case], arms: Arms, what: str) -> None:
+        self._cases = tuple(all_cases)
         self._arms = arms
         self._what = what
         self._found: dict[str, Finding] = {one.check.name: _begun(one.check) for one in all_cases}
@@ -105,10 +106,22 @@ class Jury:
         """What came of all checks, at their last looks."""
         return Findings(self._what, self._arms.baseline.words, tuple(self._found.values()))
 
-    @property
-    def looks(self) -> Mapping[str, int]:
-        """How often each check was looked at."""
-        return {name: found.looks for name, found in self._found.items()}
+    def next(self) -> tuple[Case, float]:
+        """Return which check is looked at next, and when."""
+        return min(((case, self._due(case)) for case in self._cases), key=lambda pair: pair[1])
+
+    def passes(self, length: timedelta) -> bool:
+        """Return whether every check was looked at for so long, and all is well."""
+        enough = all(
+            self._found[case.check.name].looks
+            >= max(math.floor(length / case.check.interval + 1e-6), 1)
+            for case in self._cases
+        )
+        return enough and self.findings.verdict is Verdict.PASS
+
+    def _due(self, case: Case) -> float:
+        looks = self._found[case.check.name].looks
+        return self._arms.since + case.check.interval.total_seconds() * (looks + 1)
 
 
 def _begun(check: Analysis) -> Finding:
