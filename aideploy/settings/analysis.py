@@ -126,7 +126,8 @@ class Analysis(Table):
     """So many requests both sides must have had before anything is judged."""
 
     interval: Timeout = default("30s")
-    """How often it looks, and the time that one window counts: at least four scrapes."""
+    """How often it looks, and the time that one window counts: at least twice the
+    scrape interval."""
 
     failure_limit: Annotated[Whole, Field(ge=0, le=100)] = 1
     """So many failing looks in a row are borne; one more and the release fails."""
