@@ -24,6 +24,14 @@ from aideploy.analysis.queries import templates
 from aideploy.analysis.samples import Source, filled_in
 from aideploy.errors import AideployError, AnalysisFailed, SettingsError
 from aideploy.events import Analysed, Events, Notice, Phase
+from aideploy.monitoring.presets import signals
+from aideploy.monitoring.prometheus_api import (
+    BadQuery,
+    MonitoringUnavailable,
+    Prometheus,
+    prometheus_of,
+)
+from aideploy.monitoring.windows import PrometheusWindows
 from aideploy.remote.script import Script
 from aideploy.settings.rollout import OnInconclusive
 
@@ -276,6 +284,8 @@ class Watch:
 def prepared(settings: Settings, environ: Mapping[str, str], events: Events) -> Source | None:
     """See to it, before anything is begun, that the analysis can be made.
 
+    A Prometheus that does not answer is no reason to refuse: it may be back in time.
+
     Returns:
         where its numbers come from; None where there is no [[analysis]].
 
@@ -284,44 +294,51 @@ def prepared(settings: Settings, environ: Mapping[str, str], events: Events) -> 
     """
     if not settings.analyses:
         return None
-    require_scipy()
-    from aideploy.monitoring.presets import signals
-    from aideploy.monitoring.prometheus_api import BadQuery, MonitoringUnavailable, prometheus_of
-    from aideploy.monitoring.windows import PrometheusWindows
-
-    prometheus = prometheus_of(settings, environ)
-    selector = matchers(settings.app.name, settings.environment, ("nobody",))
-    problems = []
+    prometheus = _prometheus(settings, environ)
     try:
-        for index, check in enumerate(settings.analyses):
-            queries = templates(check, signals(settings.monitoring))
-            for query in queries.all:
-                try:
-                    prometheus.query(filled_in(query, selector, check.interval.total_seconds()))
-                except BadQuery as error:
-                    problems.append(f"analysis[{index}] ({check.name}): {error.why or error.what}")
+        _try_queries(settings, prometheus)
     except MonitoringUnavailable as error:
         text = f"{error.what}: an analysis without it holds the rollout"
         events.publish(Notice(text=text, level="warning"))
+    return PrometheusWindows(prometheus)
+
+
+def asked(settings: Settings, environ: Mapping[str, str]) -> Source:
+    """Return where the numbers of the analysis come from.
+
+    Raises:
+        SettingsError: as `prepared`.
+        MonitoringUnavailable: Prometheus does not answer.
+    """
+    prometheus = _prometheus(settings, environ)
+    _try_queries(settings, prometheus)
+    return PrometheusWindows(prometheus)
+
+
+def _prometheus(settings: Settings, environ: Mapping[str, str]) -> Prometheus:
+    if importlib.util.find_spec("scipy") is None:
+        raise SettingsError(
+            "[[analysis]] needs scipy, which is not installed",
+            next_step='install it here: pip install "aideploy[analysis]"',
+        )
+    return prometheus_of(settings, environ)
+
+
+def _try_queries(settings: Settings, prometheus: Prometheus) -> None:
+    """See to it that Prometheus understands every query."""
+    selector = matchers(settings.app.name, settings.environment, ("nobody",))
+    problems = []
+    for index, check in enumerate(settings.analyses):
+        for query in templates(check, signals(settings.monitoring)).all:
+            try:
+                prometheus.query(filled_in(query, selector, check.interval.total_seconds()))
+            except BadQuery as error:
+                problems.append(f"analysis[{index}] ({check.name}): {error.why or error.what}")
     if problems:
         raise SettingsError(
             "Prometheus does not understand the queries of the analysis",
             problems=tuple(dict.fromkeys(problems)),
             next_step="correct them, then run the same command again",
-        )
-    return PrometheusWindows(prometheus)
-
-
-def require_scipy() -> None:
-    """See to it that the statistics can be made.
-
-    Raises:
-        SettingsError: scipy is not installed.
-    """
-    if importlib.util.find_spec("scipy") is None:
-        raise SettingsError(
-            "[[analysis]] needs scipy, which is not installed",
-            next_step='install it here: pip install "aideploy[analysis]"',
         )
 
 
@@ -331,10 +348,12 @@ def analyses(
     """Return what is asked about a release on this course; None where nothing is."""
     if source is None:
         return None
-    from aideploy.monitoring.presets import signals
-
     steps = len(course.batches) + len(course.weights)
     watched = (course.bake + course.pause) * steps + settings.rollout.max_wait
+    return Analyses(settings, events, source, release, cases_of(settings, watched))
+
+
+def cases_of(settings: Settings, watched: timedelta) -> tuple[Case, ...]:
+    """Return the checks of these settings; see `cases`."""
     known = signals(settings.monitoring)
-    checks = tuple((check, templates(check, known)) for check in settings.analyses)
-    return Analyses(settings, events, source, release, cases(checks, watched))
+    return cases([(check, templates(check, known)) for check in settings.analyses], watched)

@@ -1,8 +1,8 @@
 """`python -m benchmarks.analysis`: false alarms and misses of the live analysis.
 
-The real checks, jury and arms over a simulated Prometheus: rollouts of the same release, which must not be
-taken back, and of worse ones, which must be. The table is printed; the exit status is 1 where a promise
-does not hold.
+The real checks, jury and arms over a simulated Prometheus: rollouts of the same release, which must
+not be taken back, and of worse ones, which must be. The table is printed; the exit status is 1
+where a promise does not hold.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ WORSE = (
     Scene("errors 0.5 % to 3 %", Traffic(), worse(USUAL, errors=0.03), "taken back", whole=False),
     Scene("latency + 50 %", Traffic(), worse(USUAL, seconds=0.03), "taken back", whole=False),
     Scene(
-        "predictions shifted (odds × 2)",
+        "predictions shifted (odds doubled)",
         Traffic(),
         worse(USUAL, prediction=USUAL.prediction + math.log(2)),
         "taken back",
@@ -89,17 +89,15 @@ def all_cases() -> tuple[Case, ...]:
     """The checks as a hosts.toml with defaults has them."""
     known = preset("generic")
     checks = [Analysis.model_validate(each) for each in CHECKS]
-    return cases(
-        [(check, templates(check, known)) for check in checks], BAKE * len(HOSTS) + WAIT
-    )
+    return cases([(check, templates(check, known)) for check in checks], BAKE * len(HOSTS) + WAIT)
 
 
 def rollout(scene: Scene, seed: int) -> tuple[str, float]:
-    """Roll out once, host by host, and return how it ends and after how many seconds of the watch."""
+    """Roll out once, host by host; return how it ends, and how long the last watch was."""
     number = len(HOSTS) if scene.whole else 1
     length = BAKE.total_seconds()
-    # A batch may need longer than its bake; then the later ones switch later than here, which is no
-    # difference to what is compared.
+    # A batch may need longer than its bake; the next host switches in this world all the same, and
+    # counts as one of the old release until that is decided. Both are the same here.
     begun = float(BEFORE)
     slots = [begun + place * (length + 2 * TICK) for place in range(number)]
     switched = dict.fromkeys(HOSTS, math.inf) | dict(zip(HOSTS, slots, strict=False))
@@ -125,14 +123,21 @@ def rollout(scene: Scene, seed: int) -> tuple[str, float]:
                 return "taken back", due - since
             if due >= since + length and jury.passes(BAKE):
                 break
-            if due >= since + length and scene.whole and scene.wanted == "passed" and place + 1 < number:
+            if (
+                due >= since + length
+                and scene.whole
+                and scene.wanted == "passed"
+                and place + 1 < number
+            ):
                 # The next host switches now in this world: what is not decided yet counts as waiting.
                 if verdict is not Verdict.PASS and due > since + length + 1:
                     return "waits", due - since
     return "passed", length
 
 
-def measure(scenes: Sequence[Scene], rounds: int, seed: int) -> list[tuple[Scene, Counter[str], int]]:
+def measure(
+    scenes: Sequence[Scene], rounds: int, seed: int
+) -> list[tuple[Scene, Counter[str], int]]:
     """Roll each scene out so often."""
     measured = []
     for scene in scenes:
@@ -168,8 +173,8 @@ def main() -> int:
             if scene.wanted == "held":
                 promise, holds = "all held", ends["held"] == options.rounds
             shown = str(ends["taken back"])
-        held = ends["held"] + ends["waits"]
-        cells = (scene.name, shown, str(held), str(ends["passed"]), promise, "✓" if holds else "✗")
+        mark = "✓" if holds else "✗"
+        cells = (scene.name, shown, str(ends["held"]), str(ends["passed"]), promise, mark)
         table.add_row(*cells)
         broken |= not holds
     Console(width=None if sys.stdout.isatty() else 120).print(table)

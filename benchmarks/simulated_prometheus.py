@@ -1,9 +1,9 @@
-"""A simulated Prometheus for the benchmark of the analysis: services, their traffic and its scrapes.
+"""A simulated Prometheus for the benchmark of the analysis: services, traffic and scrapes.
 
 It is handed to the real checks in place of the client and says so by its name. Requests arrive by
-chance in ticks of five seconds, each host is scraped every 15 s at a moment of its own, and `increase` is
-computed as Prometheus does, with its extrapolation, its resets and series that begin with their first
-value. `python -m benchmarks.analysis` compares a part of it with a real Prometheus.
+chance in ticks of five seconds, each host is scraped every 15 s at a moment of its own, and
+`increase` is computed as Prometheus does, with its extrapolation, its resets and series that begin
+with their first value. tests/monitoring/test_analysis.py compares it with a real one.
 """
 
 from __future__ import annotations
@@ -233,12 +233,11 @@ def _increased(moments: Numbers, values: Numbers, begins: Numbers, ends: Numbers
     return result
 
 
-def _parts(
-    edges: Sequence[float], centre: float, spread: float, scale: object
-) -> Numbers:
+def _parts(edges: Sequence[float], centre: float, spread: float, scale: object) -> Numbers:
     """The part of each bucket of what is normal on this scale."""
     below = [
-        1.0 if edge in (math.inf, 1.0) and place == len(edges) - 1
+        1.0
+        if edge in (math.inf, 1.0) and place == len(edges) - 1
         else 0.5 * (1 + math.erf((float(scale(edge)) - centre) / spread / math.sqrt(2)))  # type: ignore[operator]
         for place, edge in enumerate(edges)
     ]

@@ -49,9 +49,7 @@ def constant(value: float, **labels: str) -> Series:
 
 
 def sides(hosts: Sequence[str] = ("old",), before: Sequence[str] = ()) -> Arms:
-    return arms(
-        "ranker", "production", ["new"], hosts, since=SINCE, begun=SINCE, before=before
-    )
+    return arms("ranker", "production", ["new"], hosts, since=SINCE, begun=SINCE, before=before)
 
 
 def case(**keys: Any) -> Case:

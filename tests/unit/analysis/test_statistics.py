@@ -1,4 +1,4 @@
-"""Promises of the statistics: they are what the literature says, and quiet where nothing differs."""
+"""Promises of the statistics: as the literature has them, and quiet where nothing differs."""
 
 from __future__ import annotations
 
