@@ -123,15 +123,6 @@ def rollout(scene: Scene, seed: int) -> tuple[str, float]:
                 return "taken back", due - since
             if due >= since + length and jury.passes(BAKE):
                 break
-            if (
-                due >= since + length
-                and scene.whole
-                and scene.wanted == "passed"
-                and place + 1 < number
-            ):
-                # The next host switches now in this world: what is not decided yet counts as waiting.
-                if verdict is not Verdict.PASS and due > since + length + 1:
-                    return "waits", due - since
     return "passed", length
 
 

@@ -43,5 +43,5 @@ def run(
             raise UsageError(f"--last takes {error}, not {last!r}") from None
         found = analyse(settings, canary, baseline, length)
         show_facts(found, json=json)
-        if error := not_passed(found):
-            raise error
+        if failed := not_passed(found):
+            raise failed
