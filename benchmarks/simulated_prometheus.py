@@ -107,8 +107,7 @@ class World:
         if "le)" in query:
             edges = PREDICTION_EDGES if "prediction_" in query else LATENCY_EDGES
             kind = "predictions" if "prediction_" in query else "latency"
-            answer = self._increase(names, [kind], window, ends)
-            cumulated = np.cumsum(answer, axis=1)
+            cumulated = self._increase(names, [kind], window, ends)
             shown = [*edges[:-1], math.inf]
             return [
                 Series({"le": str(edge)}, _present(cumulated[:, place]))
@@ -122,6 +121,25 @@ class World:
             kinds = ["good", "bad"]
         values = _present(self._increase(names, kinds, window, ends)[:, 0])
         return [Series({}, values)] if values else []
+
+    def openmetrics(self, begun: float) -> str:
+        """Return what was scraped as OpenMetrics text, for a real Prometheus.
+
+        Args:
+            begun: the moment that is 0 here, in seconds since 1970.
+        """
+        lines = []
+        for host, (moments, counters) in self._scraped.items():
+            labels = f'app="ranker",env="production",host="{host}"'
+            for name, values in counters.items():
+                for place in range(values.shape[1]):
+                    series = _openmetrics_name(name, place, labels)
+                    lines += [
+                        f"{series} {value:.6f} {begun + moment:.3f}"
+                        for moment, value in zip(moments, values[:, place], strict=True)
+                        if not math.isnan(value)
+                    ]
+        return "\n".join([*lines, "# EOF", ""])
 
     def _serve(
         self, chance: np.random.Generator, load: Numbers, switch: float
@@ -158,8 +176,8 @@ class World:
         counted = {
             "good": (asked - bad).astype(float)[:, None],
             "bad": bad.astype(float)[:, None],
-            "latency": latency,
-            "predictions": predictions,
+            "latency": np.cumsum(latency, axis=1),
+            "predictions": np.cumsum(predictions, axis=1),
             "seconds": np.maximum(seconds, 0)[:, None],
         }
         phase = int(chance.integers(0, SCRAPE // TICK)) * TICK
@@ -242,6 +260,22 @@ def _parts(edges: Sequence[float], centre: float, spread: float, scale: object) 
         for place, edge in enumerate(edges)
     ]
     return np.diff([0.0, *below])
+
+
+def _openmetrics_name(name: str, place: int, labels: str) -> str:
+    match name:
+        case "good" | "bad":
+            code = 200 if name == "good" else 500
+            return f'inference_requests_total{{endpoint="predict",code="{code}",{labels}}}'
+        case "seconds":
+            return f'inference_request_duration_seconds_sum{{endpoint="predict",{labels}}}'
+        case "latency":
+            edge = "+Inf" if math.isinf(LATENCY_EDGES[place]) else str(LATENCY_EDGES[place])
+            metric = "inference_request_duration_seconds_bucket"
+            return f'{metric}{{endpoint="predict",le="{edge}",{labels}}}'
+    last = place == len(PREDICTION_EDGES) - 1
+    edge = "+Inf" if last else str(PREDICTION_EDGES[place])
+    return f'prediction_probability_bucket{{le="{edge}",{labels}}}'
 
 
 def _logit(value: float) -> float:

@@ -20,7 +20,7 @@ from aideploy.settings.analysis import Analysis, Kind, Signal, Worse
 
 _MARGIN_OF_ERRORS = 0.005
 _MARGIN_OF_SLOW = 0.05
-_SLOWER = 1.2
+_SLOWER = 1.25
 _MARGIN_OF_MEDIANS = 0.1
 _CLES = 0.65
 _STABILITY = 0.2

@@ -76,7 +76,7 @@ class Limits(Table):
     "distribution": how much worse the median, as a part of it (0.1)."""
 
     effect: Allowance | None = None
-    """Of "ratio" with latency: how many times slower the mean (1.2); of "distribution": how often
+    """Of "ratio" with latency: how many times slower the mean (1.25); of "distribution": how often
     a window of the new release has to be the worse one (0.65)."""
 
 

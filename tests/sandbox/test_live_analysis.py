@@ -1,7 +1,7 @@
 """While a rollout is watched a real Prometheus is asked, and what it says decides.
 
 The service shows counters of requests that it claims to have answered: what is tried is what
-follows from numbers, not traffic. Deploys are processes of their own, hosts are scraped each second.
+follows from numbers, not traffic. Deploys are processes of their own.
 """
 
 from __future__ import annotations
