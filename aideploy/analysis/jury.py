@@ -83,6 +83,9 @@ class Jury:
             look = judge(check, sample, case.alpha)
         except NoAnswer as error:
             look = Look(Verdict.ERROR, str(error))
+        except Exception as error:
+            # Whatever it is, of a release that was not judged nobody may think that it passed.
+            look = Look(Verdict.ERROR, f"it cannot be judged: {type(error).__name__}: {error}")
         before = self._found[check.name]
         found = replace(
             before,

@@ -1,4 +1,4 @@
-"""Mistakes in [[analysis]]: each is met before anything is asked, with its line and what is expected."""
+"""Mistakes in [[analysis]]: each is met before anything is asked, with what is expected."""
 
 from __future__ import annotations
 
