@@ -405,7 +405,8 @@ class Rollout:
                 session.run(Phase.HOLD, hold)
             else:
                 self._perhaps_confirmed.add(name)
-                session.run(Phase.HOLD, hold, due.confirm(known), *self._kept(name))
+                session.run(Phase.HOLD, hold, due.confirm(known))
+                self._keep(session, Phase.HOLD)
                 self.states[name] = replace(
                     self.states[name], state=f"{self.states[name].state} (held)"
                 )
@@ -494,7 +495,8 @@ class Rollout:
     def _confirm(self, session: Session) -> None:
         name = session.host.name
         self._perhaps_confirmed.add(name)
-        session.run(Phase.CONFIRM, due.confirm(self._facts[name]), *self._kept(name))
+        session.run(Phase.CONFIRM, due.confirm(self._facts[name]))
+        self._keep(session, Phase.CONFIRM)
 
     def _armed(self, name: str) -> Script:
         """Return the script that leaves the way back on a host, for when nobody confirms."""
@@ -505,15 +507,14 @@ class Rollout:
         name = session.host.name
         health = self._way_back.take(session, target, why)
         self.states[name] = self._way_back.taken(name)
-        if kept := self._kept(name):
-            # It is back and well: what is not kept now is in the log.
-            with suppress(AideployError):
-                session.run(Phase.REVERT, *kept)
+        self._keep(session, Phase.REVERT)
         return health
 
-    def _kept(self, name: str) -> tuple[Script, ...]:
-        """Return the script that keeps on a host what the analysis found."""
-        return self._analyses.kept(self._facts[name].root)
+    def _keep(self, session: Session, phase: Phase) -> None:
+        """Keep on a host what the analysis found; where that fails it is in the log alone."""
+        if kept := self._analyses.kept(self._facts[session.host.name].root):
+            with suppress(AideployError):
+                session.run(phase, *kept)
 
     def _say_stuck(self, name: str, cause: AideployError) -> None:
         """Note that a host could not be brought back."""

@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, TypeVar
 
 from aideploy import analysing
-from aideploy.analysis.samples import Source as Numbers
+from aideploy.analysis.source import Source as Numbers
 from aideploy.distribution import distributions
 from aideploy.errors import (
     AideployError,
@@ -35,6 +35,7 @@ from aideploy.golden_file import check_before
 from aideploy.images import ImageDelivery
 from aideploy.jobs import scripts as jobs
 from aideploy.jobs.detached import detached_job
+from aideploy.monitoring import windows
 from aideploy.monitoring.targets import targets_file
 from aideploy.phases import batches, fetch, golden, gpu, image, install, service, test, train
 from aideploy.phases import facts as looking
@@ -225,7 +226,7 @@ class Deployment:
         if self.settings.serve:
             self._secrets = resolve(self.settings.serve, os.environ, self.settings.path.parent)
         self._provision = provision(self.settings, os.environ)
-        self._numbers = analysing.prepared(self.settings, os.environ, self._events)
+        self._numbers = windows.prepared(self.settings, os.environ, self._events)
         try:
             results = self._fleet.open(
                 Lock.HELD, looking.script(self.settings), wait_lock=wait_lock

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from aideploy.analysis.samples import Series
+from aideploy.analysis.source import Series
 
 TICK = 5
 SCRAPE = 15
@@ -96,7 +96,7 @@ class World:
             self._scraped[host] = self._serve(chance, load, switch)
 
     def windows(self, query: str, end: float, step: float, count: int) -> Sequence[Series]:
-        """Evaluate a query of the preset "generic"; see `aideploy.analysis.samples.Source`."""
+        """Evaluate a query of the preset "generic"; see `aideploy.analysis.source.Source`."""
         hosts = re.search(r'host=~"([^"]*)"', query)
         length = re.search(r"\[(\d+)s\]", query)
         assert hosts

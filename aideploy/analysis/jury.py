@@ -15,7 +15,8 @@ from aideploy.analysis.arms import Arms
 from aideploy.analysis.findings import Finding, Findings, Verdict
 from aideploy.analysis.judging import Look, judge
 from aideploy.analysis.queries import Templates
-from aideploy.analysis.samples import Asking, NoAnswer, Source
+from aideploy.analysis.samples import Asking
+from aideploy.analysis.source import NoAnswer, Source
 from aideploy.settings.analysis import Analysis, Kind
 
 FALSE_ALARMS = 0.01

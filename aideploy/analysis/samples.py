@@ -9,11 +9,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from aideploy.analysis.arms import Arm, Arms
 from aideploy.analysis.findings import Asked
 from aideploy.analysis.queries import Templates
+from aideploy.analysis.source import NoAnswer, Series, Source, filled_in
 from aideploy.settings.analysis import Kind
 
 # Of the baseline, so many more: how much it varies has to be known from the first look on.
@@ -23,35 +23,6 @@ _MOST_WINDOWS = 500
 Windows = tuple[tuple[float, ...], ...]
 """For each window the counts of its categories."""
 _NOTHING = "nothing: no series matches, or nothing was counted yet"
-
-
-class NoAnswer(Exception):
-    """Prometheus did not say what was asked for; the text says what it did say."""
-
-
-@dataclass(frozen=True)
-class Series:
-    """One series of an answer.
-
-    Args:
-        labels: of the series.
-        values: by the number of the window, from 0; a window without a value is left out.
-    """
-
-    labels: Mapping[str, str]
-    values: Mapping[int, float]
-
-
-class Source(Protocol):
-    """Where the numbers come from: Prometheus."""
-
-    def windows(self, query: str, end: float, step: float, count: int) -> Sequence[Series]:
-        """Evaluate a query at `count` moments, `step` seconds apart, the last one at `end`.
-
-        Raises:
-            NoAnswer: it refuses the query, cannot be reached, or takes too long.
-        """
-        ...
 
 
 @dataclass(frozen=True)
@@ -313,19 +284,6 @@ class Asking:
     def _filled(windows: Mapping[int, Sequence[float]], count: int, categories: int = 2) -> Windows:
         nothing = (0.0,) * categories
         return tuple(tuple(windows.get(place, nothing)) for place in range(count))
-
-
-def filled_in(template: str, selector: str, length: float) -> str:
-    """Return the query of a template for one side, over so many seconds."""
-    return template.replace("$SELECTOR", selector).replace("$RANGE", promql_duration(length))
-
-
-def promql_duration(seconds: float) -> str:
-    """Return a length of time as PromQL writes it."""
-    milliseconds = round(seconds * 1000)
-    if milliseconds % 1000 == 0:
-        return f"{milliseconds // 1000}s"
-    return f"{milliseconds}ms"
 
 
 def _edge(series: Series) -> float:

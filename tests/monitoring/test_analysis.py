@@ -15,7 +15,7 @@ import pytest
 from aideploy.analysis.arms import arms
 from aideploy.analysis.findings import Verdict
 from aideploy.analysis.jury import Jury
-from aideploy.analysis.samples import Series
+from aideploy.analysis.source import Series
 from aideploy.monitoring.prometheus_api import Prometheus
 from aideploy.monitoring.windows import PrometheusWindows
 from aideploy.settings.monitoring import PrometheusServer as Access

@@ -12,7 +12,7 @@ from aideploy.analysis.arms import Arms, arms, matchers, shared_arms
 from aideploy.analysis.findings import Finding, Verdict
 from aideploy.analysis.jury import Case, Jury
 from aideploy.analysis.queries import Templates, templates
-from aideploy.analysis.samples import NoAnswer, Series
+from aideploy.analysis.source import NoAnswer, Series
 from aideploy.monitoring.presets import preset
 from aideploy.settings.analysis import Analysis
 

@@ -12,7 +12,7 @@ import pytest
 
 from aideploy.analysing import Analyses, Undecided, cases_of
 from aideploy.analysis.findings import Verdict
-from aideploy.analysis.samples import Series, Source
+from aideploy.analysis.source import Series, Source
 from aideploy.errors import AnalysisFailed
 from aideploy.events import Analysed, Event, Events
 from aideploy.settings import load
