@@ -19,6 +19,7 @@ from aideploy.settings.analysis import Analysis
 from aideploy.settings.app import App
 from aideploy.settings.checks import Tables, mismatches
 from aideploy.settings.document import CORRECT, Document, read, table
+from aideploy.settings.drift import Drift
 from aideploy.settings.gate import Gate
 from aideploy.settings.golden import Golden
 from aideploy.settings.health import Health
@@ -50,11 +51,12 @@ TABLES: Mapping[str, type[Table]] = {
     "rollout": Rollout,
     "monitoring": Monitoring,
     "review": Review,
+    "drift": Drift,
 }
 # What is written as [[name]], once for each of them.
 LISTS: Mapping[str, type[Table]] = {"gate": Gate, "analysis": Analysis}
 # What a project may do without; the others are read even when the file does not mention them.
-_OPTIONAL = frozenset({"test", "train", "serve", "golden", "review"})
+_OPTIONAL = frozenset({"test", "train", "serve", "golden", "review", "drift"})
 _FIRST_HOST = 'one host at least, as in [environments.production.hosts.web1] with its "address"'
 _NAME = TypeAdapter(Name)
 
@@ -214,6 +216,7 @@ class _Reading:
             rollout=self._read("rollout", Rollout),
             monitoring=self._read("monitoring", Monitoring),
             review=self._read("review", Review),
+            drift=self._read("drift", Drift),
             refused=frozenset(self._refused),
         )
 
@@ -313,4 +316,5 @@ def _settings(path: Path, environment: str, tables: Tables) -> Settings:
         rollout=tables.rollout,
         monitoring=tables.monitoring,
         review=tables.review,
+        drift=tables.drift,
     )
