@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from aideploy.errors import UsageError
+from aideploy.settings.analysis import Analysis
 from aideploy.settings.app import App
 from aideploy.settings.drift import Drift
 from aideploy.settings.gate import Gate
@@ -39,7 +40,7 @@ class Settings:
         hosts: its hosts, in the order of the file.
         test: None without a `[test]` table; `train`, `serve`, `golden`, `review`, `notify`, `hooks`
             and `drift` likewise.
-        gates: the `[[gate]]` tables, in the order of the file.
+        gates: the `[[gate]]` tables, in the order of the file; `analyses` likewise.
     """
 
     path: Path
@@ -52,6 +53,7 @@ class Settings:
     train: Train | None
     model: Model
     gates: tuple[Gate, ...]
+    analyses: tuple[Analysis, ...]
     serve: Serve | None
     health: Health
     golden: Golden | None
