@@ -24,6 +24,7 @@ from aideploy.errors import (
     UsageError,
 )
 from aideploy.events import Events, HostState, Notice, Phase, ReleaseKnown
+from aideploy.ganging import trainers
 from aideploy.gates.model import Evaluation
 from aideploy.gates.review import Verdict as Reviewed
 from aideploy.gates.review import Waiver
@@ -34,7 +35,7 @@ from aideploy.images import ImageDelivery
 from aideploy.jobs import scripts as jobs
 from aideploy.jobs.detached import detached_job
 from aideploy.monitoring.targets import targets_file
-from aideploy.phases import batches, fetch, golden, gpu, image, install, service, test, train
+from aideploy.phases import batches, fetch, golden, gpu, image, install, service, test
 from aideploy.phases import facts as looking
 from aideploy.phases.batches import Course
 from aideploy.phases.control import State
@@ -338,14 +339,13 @@ class Deployment:
         how = self.settings.train
         if how is None:
             return self._fetch_model()
-        name = self._names(Role.TRAIN)[0]
-        scripts = train.scripts(self.settings, how, self.release, self.revision, self._who)
-        self._progress.trained_on = name
+        together = trainers(
+            self.settings, how, self._events, self.release, self.revision, self._who
+        )
+        name = self._progress.trained_on = together.hosts[0]
         with detached_job(name) as job:
-            work = job.named_by(
-                lambda session: train.read(name, session.run(Phase.TRAIN, *scripts))
-            )
-            trained = self._each(Phase.TRAIN, work, [name])[name]
+            self._each(Phase.TRAIN, job.named_by(together.work), together.hosts)
+        trained = together.made
         self._progress.trained = trained
         self._progress.evaluation = None
         if trained.reused:

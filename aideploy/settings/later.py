@@ -15,7 +15,7 @@ _KEYS = {
         {"alertmanager", "exporters", "grafana", "prometheus", "runbook_url", "slo"}
     ),
 }
-_VALUES: dict[Path, frozenset[str]] = {("train", "engine"): frozenset({"ray", "torchrun"})}
+_VALUES: dict[Path, frozenset[str]] = {}
 
 
 def later_table(name: str) -> str:

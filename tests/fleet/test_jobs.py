@@ -346,8 +346,9 @@ def test_a_job_that_does_not_exist_is_refused_and_so_is_an_engine_that_is_not_th
     project.configure(train_table='engine = "slurm"')
     refused(project, ExitStatus.NOT_READY, "there is no sbatch on the path of deploy")
     project.configure(train_table='engine = "ray"')
-    later = project.fab("deploy", expected=ExitStatus.USAGE)
-    assert "train.engine: 'ray' is not in this version yet" in later.output
+    refused(project, ExitStatus.NOT_READY, "there is no ray in the release's environment")
+    project.configure(train_table='engine = "torchrun"')
+    refused(project, ExitStatus.NOT_READY, "there is no torchrun in the release's environment")
     project.configure(train_table='engine = "slrum"')
     unknown = project.fab("deploy", expected=ExitStatus.USAGE)
     assert "train.engine" in unknown.output and "slurm" in unknown.output
