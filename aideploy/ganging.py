@@ -23,7 +23,6 @@ from aideploy.remote.fleet import cancellation
 from aideploy.remote.result import Result, ScriptFailed
 from aideploy.remote.script import Script
 from aideploy.remote.session import Session
-from aideploy.settings.hosts import Role
 
 if TYPE_CHECKING:
     from aideploy.settings import Settings
@@ -165,7 +164,7 @@ def trainers(
         revision: the full commit.
         who: user@machine of whoever deploys.
     """
-    names = _hosts(settings, train)
+    names = telling.trainers_of(settings)
 
     def lead(session: Session, tell: Tell) -> Trained:
         scripts = training.scripts(settings, train, release, revision, who)
@@ -196,7 +195,7 @@ def submitters(
     def part(session: Session, gang: telling.Gang) -> None:
         session.run(_PHASE, _join(settings, train, release, revision, who, session.host.name, gang))
 
-    return Together(settings, events, _hosts(settings, train), lead, part)
+    return Together(settings, events, telling.trainers_of(settings), lead, part)
 
 
 def followers(
@@ -223,12 +222,6 @@ def followers(
     return Together(settings, events, names, lead, part)
 
 
-def _hosts(settings: Settings, train: Train) -> tuple[str, ...]:
-    """Return who trains; where the engine is for one host, the first host with the role."""
-    names = tuple(host.name for host in settings.with_role(Role.TRAIN))
-    return names[: jobs.hosts_together(settings, train) or 1]
-
-
 def _join(
     settings: Settings,
     train: Train,
@@ -238,7 +231,7 @@ def _join(
     name: str,
     gang: telling.Gang,
 ) -> Script:
-    names = _hosts(settings, train)
+    names = telling.trainers_of(settings)
     return jobs.join(
         settings,
         train,

@@ -34,6 +34,7 @@ from aideploy.golden_file import check_before
 from aideploy.images import ImageDelivery
 from aideploy.jobs import scripts as jobs
 from aideploy.jobs.detached import detached_job
+from aideploy.jobs.gang import trainers_of
 from aideploy.monitoring.targets import targets_file
 from aideploy.phases import batches, fetch, golden, gpu, image, install, service, test
 from aideploy.phases import facts as looking
@@ -535,7 +536,7 @@ class Deployment:
         phases = [
             ("fetch", "review", "install") if settings.review else ("fetch", "install"),
             ("test",) if settings.test else (),
-            (f"train on {names[Role.TRAIN][0]}",) if settings.train else (),
+            (f"train on {' and '.join(trainers_of(settings))}",) if settings.train else (),
             ("model",) if settings.model.source else (),
             ("evaluate",) if settings.gates else (),
             ("distribute",) if settings.model_path else (),

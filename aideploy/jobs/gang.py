@@ -6,8 +6,14 @@ The first host names the attempt and says where all meet; the others join in (`j
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from aideploy.remote.result import Result
+from aideploy.settings.hosts import Role
+from aideploy.settings.train import Engine
+
+if TYPE_CHECKING:
+    from aideploy.settings import Settings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,3 +47,11 @@ def read(submitted: Result) -> Gang | None:
         inputs=submitted.text("inputs"),
         data_version=submitted.text("data"),
     )
+
+
+def trainers_of(settings: Settings) -> tuple[str, ...]:
+    """Return the names of the hosts that train: with most engines the first that has the role."""
+    if settings.train is None:
+        return ()
+    names = tuple(host.name for host in settings.with_role(Role.TRAIN))
+    return names if settings.train.engine is Engine.TORCHRUN else names[:1]

@@ -7,8 +7,8 @@ import math
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from aideploy.jobs.gang import trainers_of
 from aideploy.remote.script import Argument, Script, Secret
-from aideploy.settings.hosts import Role
 from aideploy.settings.train import Engine
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def submit(settings: Settings, train: Train, release: str, revision: str, who: s
             str(limits.memory or 0),
             str(limits.cpus or 0),
             str(limits.gpus),
-            str(hosts_together(settings, train)),
+            str(len(trainers_of(settings)) if train.engine is Engine.TORCHRUN else 0),
             str(len(train.inputs)),
             *train.inputs,
             *_variables(train),
@@ -108,11 +108,6 @@ def join(
         ),
         libraries=_BEGINNING,
     )
-
-
-def hosts_together(settings: Settings, train: Train) -> int:
-    """Return how many hosts train together; 0 where the engine is for one host."""
-    return len(settings.with_role(Role.TRAIN)) if train.engine is Engine.TORCHRUN else 0
 
 
 def _spec(

@@ -35,7 +35,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
 
 @pytest.fixture(scope="module")
 def ganged(pair: Lab, tmp_path_factory: pytest.TempPathFactory) -> Project:
-    device = pair.hosts[0].exec("ls /sys/class/net | grep -v ^lo$").stdout.split()[0]
+    device = pair.hosts[0].exec("ip -4 -o address show scope global").stdout.split()[1]
     project = Project(
         pair,
         tmp_path_factory.mktemp("ganged"),
@@ -54,7 +54,8 @@ def ganged(pair: Lab, tmp_path_factory: pytest.TempPathFactory) -> Project:
 def project(ganged: Project) -> Iterator[Project]:
     yield ganged
     ganged.end_trainings()
-    assert not any(map(ganged.processes, ganged.hosts)), "nothing of it may run on"
+    quiet = eventually(lambda: not any(map(ganged.processes, ganged.hosts)))
+    assert quiet, "nothing of it may run on"
 
 
 def begin(project: Project, **behaviour: object) -> Command:
