@@ -27,9 +27,14 @@ mkdir -p -- "$root/jobs" "$root/releases/$release/.aideploy"
 key=$(mktemp) || fail no-space "cannot write below ${TMPDIR:-/tmp}" "make room on the disk of the host"
 trap 'rm -rf -- "$key" "$root/jobs/.new"' EXIT
 if [ -d "$job" ]; then
-  # Of an earlier attempt something may still run.
+  # What runs of an earlier attempt would end in the folder of this one.
   attempt=$(next_attempt)
-  engine cancel "$job"
+  job_state "$job"
+  case $state in
+    RUNNING | PENDING) end_job "$job" "aideploy: the first host has begun another attempt" ;;
+    *) engine cancel "$job" ;;
+  esac
+  ! engine alive "$job" || sleep 1
 fi
 mapfile -t known < <(jobs_here)
 refuse_two "${known[@]}"

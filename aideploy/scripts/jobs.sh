@@ -67,6 +67,17 @@ job_state() {
   state=LOST
 }
 
+# end_job JOB WHO: it is asked, then it has to.
+end_job() {
+  local tries
+  printf '%s\n' "$2" >"$1/cancel" || fail no-space "cannot write below $1" "make room on the disk of the host"
+  for ((tries = 0; tries < 250; tries++)); do
+    if [ -e "$1/status.json" ] || [ ! -e "$1/started" ]; then break; fi
+    sleep 0.1
+  done
+  engine cancel "$1"
+}
+
 # job_said JOB KEY: a text or a number of its status.
 job_said() {
   local value
