@@ -11,9 +11,6 @@ from aideploy.settings.positions import Path
 _TABLES = frozenset({"analysis", "hooks", "notify"})
 _KEYS = {
     "rollout": frozenset({"on_inconclusive"}),
-    "monitoring": frozenset(
-        {"alertmanager", "exporters", "grafana", "prometheus", "runbook_url", "slo"}
-    ),
 }
 _VALUES: dict[Path, frozenset[str]] = {}
 

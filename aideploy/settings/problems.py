@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import ValidationError
 
@@ -26,9 +26,11 @@ _PRIVATE = frozenset(
         "environment",
         "find_links",
         "index_url",
+        "password",
         "repository",
         "secrets",
         "secrets_command",
+        "token",
     }
 )
 # Keys of [model] that are URLs; [app] source is none.
@@ -83,9 +85,10 @@ def _unknown(model: type[Table], table: Path, path: Path, value: object) -> Prob
     key = str(path[-1])
     for name in path[len(table) : -1]:
         # A table within the table.
-        inner = model.model_fields[str(name)].annotation
-        if isinstance(inner, type) and issubclass(inner, Table):
-            model = inner
+        annotation = model.model_fields[str(name)].annotation
+        for inner in (annotation, *get_args(annotation)):
+            if isinstance(inner, type) and issubclass(inner, Table):
+                model = inner
     return Problem(path, later_key(table, key) or f"unknown key; {hint(key, keys_of(model))}")
 
 

@@ -24,7 +24,9 @@ def write_row(request: pytest.FixtureRequest) -> WriteRow:
     """Call it with the title of a table and one row of it: its columns in order."""
 
     def write(title: str, row: Row) -> None:
-        request.node.user_properties.append((_PROPERTY, (title, row)))
+        # Plain texts: the workers of pytest-xdist cannot send a member of an enum, and end.
+        plain = {str(name): str(value) for name, value in row.items()}
+        request.node.user_properties.append((_PROPERTY, (title, plain)))
 
     return write
 
