@@ -12,7 +12,6 @@ _TABLES = frozenset({"analysis", "hooks", "notify"})
 _KEYS = {
     "rollout": frozenset({"on_inconclusive"}),
 }
-_VALUES: dict[Path, frozenset[str]] = {}
 
 
 def later_table(name: str) -> str:
@@ -24,9 +23,3 @@ def later_key(table: Path, key: str) -> str:
     """Say so if this key comes with a later version; otherwise say nothing."""
     later = key in _KEYS.get(str(table[0]), ())
     return "this key is not in this version yet" if later else ""
-
-
-def later_value(path: Path, value: object) -> str:
-    """Say so if this value comes with a later version; otherwise say nothing."""
-    later = isinstance(value, str) and value in _VALUES.get(path, ())
-    return f"{value!r} is not in this version yet" if later else ""

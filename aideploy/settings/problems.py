@@ -14,7 +14,7 @@ from typing import Any, get_args
 
 from pydantic import ValidationError
 
-from aideploy.settings.later import later_key, later_value
+from aideploy.settings.later import later_key
 from aideploy.settings.positions import Path
 from aideploy.settings.table import Table
 
@@ -74,8 +74,6 @@ def problems_of(model: type[Table], table: Path, error: ValidationError) -> Iter
             yield Problem(path, f"missing; expected: {_described(model, str(location[-1]))}")
         elif kind == "extra_forbidden":
             yield _unknown(model, table, path, detail["input"])
-        elif note := later_value(path, detail["input"]):
-            yield Problem(path, note)
         else:
             found, expected = found_at(path, detail["input"]), _expected(detail)
             yield Problem(path, f"found {found}, expected {expected}")

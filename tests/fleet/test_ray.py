@@ -100,6 +100,7 @@ def test_a_deploy_that_died_finds_its_job_in_the_cluster_again(project: Project)
     assert ray(host, "job list").count("submission_id='aideploy-") == 1
 
 
+@pytest.mark.slow
 def test_a_training_may_give_its_work_to_the_cluster(project: Project) -> None:
     (project.source / "tasks.py").write_text(TASKS)
     python = "/opt/ray-environment/bin/python"
@@ -109,6 +110,7 @@ def test_a_training_may_give_its_work_to_the_cluster(project: Project) -> None:
     assert "squares 14" in project.fab("train.logs").output
 
 
+@pytest.mark.slow
 def test_a_training_that_fails_in_the_cluster_says_how(project: Project) -> None:
     refused(project, ExitStatus.ROLLED_BACK, "exit status 3", training_ends_with=3)
     assert newest(project)["state"] == State.FAILED
@@ -165,6 +167,7 @@ def test_a_cluster_that_ends_takes_the_job_with_it_and_the_next_deploy_trains_ag
     assert (newest(project)["state"], newest(project)["attempt"]) == (State.SUCCEEDED, 2)
 
 
+@pytest.mark.slow
 def test_a_job_that_was_submitted_before_it_was_noted_is_not_submitted_twice(
     project: Project,
 ) -> None:
@@ -184,6 +187,7 @@ def test_a_job_that_was_submitted_before_it_was_noted_is_not_submitted_twice(
         host.path("/usr/local/bin/ray").write_text(real)
 
 
+@pytest.mark.slow
 def test_a_host_without_ray_is_refused_before_anything_begins(project: Project) -> None:
     host = project.hosts[0]
     program = host.path("/usr/local/bin/ray")

@@ -141,6 +141,7 @@ def test_a_process_that_dies_on_one_host_ends_all_and_the_host_is_named(project:
     assert states(project) == {"h1": State.SUCCEEDED, "h2": State.SUCCEEDED}
 
 
+@pytest.mark.slow
 def test_a_part_that_is_gone_without_a_word_is_found_whoever_says_so_first(
     project: Project,
 ) -> None:
@@ -183,6 +184,7 @@ def test_a_part_that_failed_while_nobody_looked_ends_the_others_as_soon_as_someb
     assert states(project)["h1"] == State.CANCELLED
 
 
+@pytest.mark.slow
 def test_a_host_that_cannot_take_part_ends_what_had_begun_on_the_others(project: Project) -> None:
     program = project.hosts[1].path("/usr/local/bin/torchrun")
     hidden = program.rename(program.with_name("torchrun-hidden"))
@@ -197,6 +199,7 @@ def test_a_host_that_cannot_take_part_ends_what_had_begun_on_the_others(project:
     project.fab("deploy")
 
 
+@pytest.mark.slow
 def test_to_submit_begins_all_parts_and_to_attach_shows_them(project: Project) -> None:
     project.commit()
     submitted = project.fab("train.submit")
