@@ -107,6 +107,8 @@ watch() {
   exec 7<> <(:)
   while :; do
     read -r -t 1 -u 7
+    # Without its keeper the folder may be another attempt's by now.
+    kill -0 "$$" 2>/dev/null || exit 0
     reason=0
     if [ -e "$job/cancel" ]; then
       reason=$CANCELLED

@@ -316,6 +316,23 @@ def test_a_host_that_loses_its_power_loses_the_job_and_the_next_deploy_trains_ag
     assert ticks(earlier.output)[:3] == [0, 1, 2]
 
 
+@pytest.mark.slow
+def test_a_host_that_is_restarted_tells_so_and_the_next_deploy_trains_again(
+    project: Project,
+) -> None:
+    trainer, *_ = project.hosts
+    command = begin(project)
+    trainer.stop()
+    assert command.finish(within=90).status == ExitStatus.NOT_READY
+    trainer.boot()
+    let_it_end(project)
+    assert newest(project)["state"] == State.LOST
+    assert "ended from outside: the host shut down" in str(newest(project)["message"])
+    finished = project.fab("deploy")
+    assert "attempt 2: the one before ended LOST" in finished.output
+    assert (newest(project)["state"], newest(project)["attempt"]) == (State.SUCCEEDED, 2)
+
+
 def test_a_disk_that_gets_full_while_training_is_named(lab: Lab, tmp_path: Path) -> None:
     trainer = lab.hosts[2]
     trainer.exec("install -d -o deploy -g deploy /srv/little")

@@ -283,6 +283,9 @@ def test_a_job_whose_keeper_was_killed_is_lost_and_nothing_of_it_survives_the_ne
     keeper = int((trainer.place() / "started").read_text().split()[0])
     os.kill(keeper, signal.SIGKILL)
     assert eventually(lambda: not alive(keeper))
+    # Whoever looked after the limits for it would end the next attempt by those of this one.
+    about = ["pgrep", "-f", str(trainer.place() / "run.sh")]
+    assert eventually(lambda: not subprocess.run(about, capture_output=True).stdout)
     assert trainer.job().state is State.LOST
     assert trainer.follow().code == "job-lost"
     again = trainer.submit()
