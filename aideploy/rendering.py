@@ -54,6 +54,7 @@ def render(template: str, values: Mapping[str, Any], *, folder: Path | None = No
         percent=percent,
         ssh_word=ssh_word,
         toml=toml,
+        provisioned=provisioned,
         environment=environment_file,
         markdown=code,
         number=number,
@@ -140,6 +141,11 @@ def ssh_word(value: object) -> str:
 def toml(value: object) -> str:
     """Write a text, a number or a list of them: what JSON writes for these is TOML too."""
     return json.dumps(value, ensure_ascii=False, default=str)
+
+
+def provisioned(value: object) -> str:
+    """Quote a text for Grafana's provisioning files: YAML, in which `$` begins a variable."""
+    return json.dumps(str(value)).replace("$", "$$")
 
 
 def shell(value: object) -> str:

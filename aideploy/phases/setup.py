@@ -14,6 +14,7 @@ from aideploy.remote.result import Result
 from aideploy.remote.script import Script
 from aideploy.services.files import rendered_files
 from aideploy.services.manager import bind, service_user, slot_bind, slots
+from aideploy.services.telling_metrics import metric_files
 from aideploy.settings import Host, Role, Settings
 from aideploy.settings.serve import Manager, Serve
 
@@ -64,11 +65,13 @@ def setup(settings: Settings, host: Host, *, root: PurePosixPath, user: str) -> 
             service_user(settings, serve) if serve and serve.manager is Manager.SYSTEMD else "",
             _addresses(serve, host) if serve else "",
             str(targets or ""),
+            str(settings.monitoring.textfile or ""),
+            " ".join(metric_files(settings, host)),
             str(len(linked)),
             *linked,
             *files,
         ),
-        libraries=("files", "ports", "setup_haproxy"),
+        libraries=("files", "ports", "setup_haproxy", "setup_metrics"),
     )
 
 

@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 
 from aideploy.errors import UsageError
 from aideploy.settings.app import App
+from aideploy.settings.drift import Drift
 from aideploy.settings.gate import Gate
 from aideploy.settings.golden import Golden
 from aideploy.settings.health import Health
@@ -34,7 +35,8 @@ class Settings:
         path: the file they come from; what it names on this machine is relative to its folder.
         environment: the name of the environment.
         hosts: its hosts, in the order of the file.
-        test: None without a `[test]` table; `train`, `serve`, `golden` and `review` likewise.
+        test: None without a `[test]` table; `train`, `serve`, `golden`, `review`
+            and `drift` likewise.
         gates: the `[[gate]]` tables, in the order of the file.
     """
 
@@ -54,6 +56,7 @@ class Settings:
     rollout: Rollout
     monitoring: Monitoring
     review: Review | None
+    drift: Drift | None
 
     @property
     def model_path(self) -> PurePosixPath | None:

@@ -21,6 +21,7 @@ from prometheus_client import (
 )
 
 from artifact import Model
+from feature_log import FeatureLog
 from ftrl import probabilities
 from inputs import BadInput, parse
 
@@ -61,6 +62,11 @@ class Instruments:
             buckets=(0.005, 0.01, 0.02, 0.03, 0.05, 0.08, 0.12, 0.2, 0.3, 0.5, 1.0),
             registry=self.registry,
         )
+        self.in_progress = Gauge(
+            "inference_requests_in_progress",
+            "Predictions that are being made at this moment.",
+            registry=self.registry,
+        )
         info = Gauge(
             "model_info",
             "Always 1; its labels say what runs.",
@@ -82,8 +88,8 @@ class Instruments:
         self.seconds.labels(endpoint).observe(seconds)
 
 
-def create(model: Model, identity: Identity) -> Flask:
-    """The application that serves this model under this identity."""
+def create(model: Model, identity: Identity, log: FeatureLog | None = None) -> Flask:
+    """The application that serves this model under this identity, and logs a sample if it may."""
     app = Flask("ranker")
     app.config["MAX_CONTENT_LENGTH"] = _LARGEST_BODY
     app.json.sort_keys = False  # type: ignore[attr-defined]  # of Flask's default provider
@@ -110,10 +116,13 @@ def create(model: Model, identity: Identity) -> Flask:
         )
 
     @app.post("/predict")
+    @instruments.in_progress.track_inprogress()
     def predict() -> Response:
         question = parse(request.get_data())
-        touched = model.spec.weights_for(question.columns())
-        predicted = probabilities(model.weights, touched)
+        columns = question.columns()
+        predicted = probabilities(model.weights, model.spec.weights_for(columns))
+        if log:
+            log.append(columns, predicted)
         for each in predicted:
             instruments.probability.observe(each)
         best_first = (-predicted).argsort(kind="stable")

@@ -11,6 +11,7 @@ from typing import Any
 
 import artifact
 import service
+from feature_log import FeatureLog
 from tests.test_training import trained
 
 APP = Path(__file__).parent.parent
@@ -65,6 +66,23 @@ class Service(WithAModel):
         self.assertGreater(probabilities[0], probabilities[-1])
         self.assertTrue(all(0 < each < 1 for each in probabilities))
 
+    def test_a_row_of_each_question_is_logged_and_a_log_that_cannot_be_is_no_failure(self) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / "features.jsonl"
+            client = service.create(self.model, IDENTITY, FeatureLog(file)).test_client()
+            for _ in range(3):
+                answer = client.post("/predict", json=question())
+            client.post("/predict", json={})
+            rows = [json.loads(line) for line in file.read_text().splitlines()]
+            self.assertEqual(len(rows), 3)
+            self.assertEqual(rows[0]["interest"], "sports")
+            self.assertEqual((rows[0]["tenure"], rows[0]["hour"]), ("first week", 20))
+            predicted = [each["probability"] for each in answer.get_json()["ranking"]]
+            self.assertIn(round(rows[0]["prediction"], 6), predicted)
+        nowhere = FeatureLog(Path("/nowhere/features.jsonl"))
+        client = service.create(self.model, IDENTITY, nowhere).test_client()
+        self.assertEqual(client.post("/predict", json=question()).status_code, 200)
+
     def test_an_ad_nobody_has_seen_is_ranked_too(self) -> None:
         asked = question()
         asked["ads"].append({"id": "brand new", "category": "zeppelins"})
@@ -110,6 +128,7 @@ class Service(WithAModel):
             'inference_requests_total{code="400",endpoint="predict"} 1.0',
             'inference_requests_total{code="404",endpoint="none"} 1.0',
             'inference_request_duration_seconds_count{endpoint="predict"} 2.0',
+            "inference_requests_in_progress 0.0",
             "prediction_probability_count 5.0",
             f'model_info{{model="{self.model.sha256}",revision="4f2c1aa"}} 1.0',
         ):
