@@ -26,6 +26,7 @@ from aideploy.errors import (
     UsageError,
 )
 from aideploy.events import Events, HostState, Notice, Phase, ReleaseKnown
+from aideploy.ganging import trainers
 from aideploy.gates.model import Evaluation
 from aideploy.gates.review import Verdict as Reviewed
 from aideploy.gates.review import Waiver
@@ -36,10 +37,11 @@ from aideploy.hooks import Hooks, hooked
 from aideploy.images import ImageDelivery
 from aideploy.jobs import scripts as jobs
 from aideploy.jobs.detached import detached_job
+from aideploy.jobs.gang import trainers_of
 from aideploy.monitoring import windows
 from aideploy.monitoring.targets import targets_file
 from aideploy.novelty import clearing, known_already
-from aideploy.phases import batches, fetch, golden, gpu, image, install, service, test, train
+from aideploy.phases import batches, fetch, golden, gpu, image, install, service, test
 from aideploy.phases import facts as looking
 from aideploy.phases.batches import Course
 from aideploy.phases.control import State
@@ -366,14 +368,13 @@ class Deployment:
         how = self.settings.train
         if how is None:
             return self._fetch_model()
-        name = self._names(Role.TRAIN)[0]
-        scripts = train.scripts(self.settings, how, self.release, self.revision, self._who)
-        self._progress.trained_on = name
+        together = trainers(
+            self.settings, how, self._events, self.release, self.revision, self._who
+        )
+        name = self._progress.trained_on = together.hosts[0]
         with detached_job(name) as job:
-            work = job.named_by(
-                lambda session: train.read(name, session.run(Phase.TRAIN, *scripts))
-            )
-            trained = self._each(Phase.TRAIN, work, [name])[name]
+            self._each(Phase.TRAIN, job.named_by(together.work), together.hosts)
+        trained = together.made
         self._progress.trained = trained
         self._progress.evaluation = None
         if trained.reused:
@@ -571,7 +572,7 @@ class Deployment:
         phases = [
             ("fetch", "review", "install") if settings.review else ("fetch", "install"),
             ("test",) if settings.test else (),
-            (f"train on {names[Role.TRAIN][0]}",) if settings.train else (),
+            (f"train on {' and '.join(trainers_of(settings))}",) if settings.train else (),
             ("model",) if settings.model.source else (),
             ("evaluate",) if settings.gates else (),
             ("distribute",) if settings.model_path else (),

@@ -11,6 +11,7 @@ from aideploy.commands.asking import named, of_serving
 from aideploy.errors import UsageError
 from aideploy.events import Phase
 from aideploy.gates.reviewing import place_of
+from aideploy.jobs.gang import trainers_of
 from aideploy.phases import batches, drift, install, planning, service, share
 from aideploy.phases import facts as looking
 from aideploy.phases.batches import Course
@@ -285,7 +286,7 @@ def _phases(
     )
     yield phase(
         Phase.TRAIN,
-        trainer if settings.train else (),
+        trainers_of(settings),
         f"anew: {settings.train.command}" if settings.train else "there is no [train]",
     )
     if settings.model.source:

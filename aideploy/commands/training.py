@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from aideploy.commands.asking import Absent, ask
 from aideploy.errors import Interrupted, UsageError
 from aideploy.events import Phase
+from aideploy.ganging import Together, followers, submitters
 from aideploy.jobs import scripts
 from aideploy.jobs.detached import detached_job
-from aideploy.jobs.job import Job, State, find, newest_first, read_job, read_jobs
+from aideploy.jobs.job import Job, State, find, newest_first, parts_of, read_job, read_jobs
 from aideploy.remote.fleet import FleetError
 from aideploy.remote.result import Result
 from aideploy.remote.script import Script
 from aideploy.remote.session import Session
 from aideploy.report.facts import Table, Text
-from aideploy.report.wording import duration
+from aideploy.report.wording import duration, joined
 from aideploy.running import Run
 from aideploy.settings import Role, Settings
 from aideploy.settings.train import Train
@@ -88,15 +89,17 @@ def submit(run: Run, revision: str | None, *, wait_lock: bool) -> None:
     """
     train = _train(run)
     story = Deployment(run.settings, run.fleet, run.events, who=run.who)
-    name = run.settings.hosts[0].name
     try:
         story.open(wait_lock=wait_lock)
         story.fetch(revision)
         story.install()
-        script = scripts.submit(run.settings, train, story.release, story.revision, run.who)
-        submitted = _run_on(run, name, script)
+        together = submitters(
+            run.settings, train, run.events, story.release, story.revision, run.who
+        )
+        submitted = _run_together(run, together)
     finally:
         run.hosts = story.states
+    name = joined(*together.hosts)
     job = submitted.text("job")[:7]
     if submitted.text("reused") == "yes":
         run.headline = f"job {job} on {name} has trained this before, inputs unchanged"
@@ -119,11 +122,14 @@ def attach(run: Run, name: str | None) -> None:
         AideployError: it did not end well.
         Interrupted: Ctrl-C; the job goes on.
     """
-    job = _find(run, name)
-    script = scripts.follow(run.settings, job=job.id)
+    job, *others = _find(run, name)
+    if job.state.is_over:
+        others = []
+    names = [job.host, *(one.host for one in others if one.state is not State.SUCCEEDED)]
+    together = followers(run.settings, run.events, names, job.id)
     try:
         with detached_job(job.host):
-            ended = read_job(job.host, _run_on(run, job.host, script))
+            ended = read_job(job.host, _run_together(run, together))
     except Interrupted as error:
         raise Interrupted(
             f"not followed any more; the job {job.short} goes on on {job.host}",
@@ -154,11 +160,12 @@ def log(run: Run, name: str | None, attempt: int | None, lines: int) -> JobLog:
     Raises:
         UsageError: there is no such job, or no such attempt.
     """
-    job = _find(run, name)
+    job, *_ = _find(run, name)
     if attempt is not None and attempt > job.attempt:
         raise UsageError(f"job {job.short} has had {job.attempt} attempts, not {attempt}")
     number = None if attempt in (None, job.attempt) else attempt
-    result = _run_on(run, job.host, scripts.log(run.settings, job.id, number, lines))
+    script = scripts.log(run.settings, job.id, number, lines)
+    result = _run_on(run, [job.host], script)[job.host]
     text = result.data("log").decode("utf-8", "replace").rstrip("\n")
     return JobLog(job, attempt or job.attempt, tuple(text.split("\n")) if text else ())
 
@@ -173,37 +180,54 @@ def cancel(run: Run, name: str | None) -> None:
     Raises:
         UsageError: there is no such job.
     """
-    job = _find(run, name)
-    if job.state.is_over and job.state is not State.LOST:
+    parts = _find(run, name)
+    job = parts[0]
+    names = [one.host for one in parts if not one.state.is_over or one.state is State.LOST]
+    if not names:
         run.headline = f"job {job.short} had ended before ({job.state}); nothing was cancelled"
         return
-    result = _run_on(run, job.host, scripts.cancel(run.settings, job.id, run.who))
-    if result.text("state") == State.CANCELLED:
-        run.headline = f"job {job.short} on {job.host} is cancelled; nothing of it runs any more"
+    results = _run_on(run, names, scripts.cancel(run.settings, job.id, run.who))
+    states = {result.text("state") for result in results.values()}
+    where = joined(*names)
+    if states == {State.CANCELLED}:
+        run.headline = f"job {job.short} on {where} is cancelled; nothing of it runs any more"
     else:
-        run.headline = f"job {job.short} on {job.host} has ended: {result.text('state')}"
+        run.headline = f"job {job.short} on {where} has ended: {joined(*sorted(states))}"
     run.next_step = "fab deploy, or fab train.submit, begins it anew"
 
 
-def _find(run: Run, name: str | None) -> Job:
-    """Ask the hosts for their jobs, which opens their sessions, too."""
+def _find(run: Run, name: str | None) -> tuple[Job, ...]:
+    """Ask the hosts for their jobs, which opens their sessions, too.
+
+    Returns:
+        the job that is meant: on one host, or on all that train it together.
+    """
     _train(run)
     results, _ = ask(run, lambda _: (scripts.list_all(run.settings),))
     if run.failure and not results:
         raise run.failure
-    return find(_read(results), name)
+    known = _read(results)
+    return parts_of(known, find(known, name))
 
 
 def _read(results: Mapping[str, list[Result]]) -> list[Job]:
     return [job for name, result in results.items() for job in read_jobs(name, result[0])]
 
 
-def _run_on(run: Run, host: str, script: Script) -> Result:
+def _run_on(run: Run, hosts: Iterable[str], script: Script) -> Mapping[str, Result]:
     def work(session: Session) -> Result:
         return session.run(Phase.TRAIN, script)[0]
 
     try:
-        return run.fleet.each(Phase.TRAIN, work, [host])[host]
+        return run.fleet.each(Phase.TRAIN, work, hosts)
+    except FleetError as error:
+        raise judged(error) from error
+
+
+def _run_together(run: Run, together: Together[Result]) -> Result:
+    try:
+        run.fleet.each(Phase.TRAIN, together.work, together.hosts)
+        return together.made
     except FleetError as error:
         raise judged(error) from error
 

@@ -56,6 +56,8 @@ class Job:
         inputs: the sha256 over everything that it depends on.
         data_version: what the project's own command says of the data, or empty.
         environment: the name of its environment.
+        rank: the number of the host, where several train together; the first of them is 0 and
+            has the model.
     """
 
     host: str
@@ -73,6 +75,7 @@ class Job:
     inputs: str = ""
     data_version: str = ""
     environment: str = ""
+    rank: int = 0
 
     @property
     def short(self) -> str:
@@ -90,7 +93,7 @@ def read_job(host: str, result: Result) -> Job:
     """
     spec, status = _object(result.text("spec")), _object(result.text("status"))
     seconds, code = status.get("seconds"), status.get("exit_status")
-    attempt = spec.get("attempt")
+    attempt, rank = spec.get("attempt"), spec.get("rank")
     return Job(
         host=host,
         id=result.text("job"),
@@ -107,6 +110,7 @@ def read_job(host: str, result: Result) -> Job:
         inputs=_text(spec, "inputs"),
         data_version=_text(spec, "data_version"),
         environment=_text(spec, "environment"),
+        rank=rank if isinstance(rank, int) else 0,
     )
 
 
@@ -137,15 +141,21 @@ def find(jobs: Iterable[Job], name: str | None) -> Job:
     if not ordered:
         raise UsageError("there are no jobs", next_step="fab train.submit, or fab deploy")
     if name is None:
-        return ordered[0]
+        name = ordered[0].id
     fitting = [job for job in ordered if name and job.id.startswith(name)]
     if len({job.id for job in fitting}) == 1:
-        return fitting[0]
+        # Of those that train together the first host has the model.
+        return min(fitting, key=lambda job: job.rank)
     known = ", ".join(dict.fromkeys(job.short for job in fitting or ordered))
     raise UsageError(
         f"{name!r} fits several jobs" if fitting else f"there is no job {name!r}",
         next_step=f"choose from: {known}",
     )
+
+
+def parts_of(jobs: Iterable[Job], job: Job) -> tuple[Job, ...]:
+    """Return a job on all the hosts that train it together, the first of them first."""
+    return tuple(sorted((one for one in jobs if one.id == job.id), key=lambda one: one.rank))
 
 
 def _grouped(facts: Iterable[tuple[str, str]]) -> Iterator[list[tuple[str, str]]]:

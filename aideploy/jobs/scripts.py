@@ -7,15 +7,19 @@ import math
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from aideploy.jobs.gang import trainers_of
 from aideploy.remote.script import Argument, Script, Secret
+from aideploy.settings.train import Engine
 
 if TYPE_CHECKING:
+    from aideploy.jobs.gang import Gang
     from aideploy.settings import Settings
     from aideploy.settings.train import Train
 
 # A job may be another engine's than the one of the settings: all of them are known everywhere.
-_ENGINES = ("engine_local", "engine_slurm")
+_ENGINES = ("engine_local", "engine_slurm", "engine_ray", "engine_torchrun")
 _JOBS = ("job_base", "jobs", *_ENGINES)
+_BEGINNING = ("release", "commits", *_JOBS, "job_prepare")
 
 
 def submit(settings: Settings, train: Train, release: str, revision: str, who: str) -> Script:
@@ -28,24 +32,8 @@ def submit(settings: Settings, train: Train, release: str, revision: str, who: s
         revision: the full commit.
         who: user@machine of whoever asks for it.
     """
-    spec = {
-        "app": settings.app.name,
-        "revision": revision,
-        "release": release,
-        "who": who,
-        "submitted": datetime.now(UTC).isoformat(timespec="seconds"),
-        "engine": train.engine,
-        "command": train.command,
-        "outputs": str(train.outputs),
-        "metrics": str(train.metrics),
-        "variables": sorted(train.environment),
-        "timeout": train.timeout.total_seconds(),
-        "resources": train.resources.model_dump(),
-    }
+    spec = _spec(settings, train, release, revision, who)
     limits = train.resources
-    variables: list[Argument] = [
-        Secret(f"{name}={value}") for name, value in train.environment.items()
-    ]
     return Script(
         "job_submit",
         (
@@ -64,22 +52,97 @@ def submit(settings: Settings, train: Train, release: str, revision: str, who: s
             str(limits.memory or 0),
             str(limits.cpus or 0),
             str(limits.gpus),
+            str(len(trainers_of(settings)) if train.engine is Engine.TORCHRUN else 0),
             str(len(train.inputs)),
             *train.inputs,
-            *variables,
+            *_variables(train),
         ),
-        libraries=("release", "commits", *_JOBS, "job_key"),
+        libraries=(*_BEGINNING, "job_key"),
     )
 
 
-def _run(train: Train, release: str, revision: str) -> Script:
+def join(
+    settings: Settings,
+    train: Train,
+    release: str,
+    revision: str,
+    who: str,
+    *,
+    gang: Gang,
+    rank: int,
+    leader: str,
+) -> Script:
+    """Return the script that begins a host's part of a training that several do together.
+
+    Args:
+        settings: of the environment.
+        train: how to train.
+        release: the id of the release, whose environment is used.
+        revision: the full commit.
+        who: user@machine of whoever asks for it.
+        gang: what the first host told.
+        rank: the number of this host; the first is 0 and needs no such script.
+        leader: the name of the first host.
+    """
+    spec = _spec(settings, train, release, revision, who) | {"rank": rank, "leader": leader}
+    limits = train.resources
+    return Script(
+        "job_join",
+        (
+            str(settings.app.deploy_to),
+            settings.app.name,
+            release,
+            revision,
+            str(settings.app.subdirectory or ""),
+            json.dumps(spec),
+            _run(train, release, revision, makes_the_model=False).standalone_text(),
+            gang.job,
+            gang.inputs,
+            gang.data_version,
+            str(rank),
+            gang.meeting,
+            str(limits.memory or 0),
+            str(limits.cpus or 0),
+            str(limits.gpus),
+            *_variables(train),
+        ),
+        libraries=_BEGINNING,
+    )
+
+
+def _spec(
+    settings: Settings, train: Train, release: str, revision: str, who: str
+) -> dict[str, object]:
+    return {
+        "app": settings.app.name,
+        "revision": revision,
+        "release": release,
+        "who": who,
+        "submitted": datetime.now(UTC).isoformat(timespec="seconds"),
+        "engine": train.engine,
+        "command": train.command,
+        "outputs": str(train.outputs),
+        "metrics": str(train.metrics),
+        "variables": sorted(train.environment),
+        "timeout": train.timeout.total_seconds(),
+        "resources": train.resources.model_dump(),
+    }
+
+
+def _variables(train: Train) -> list[Argument]:
+    return [Secret(f"{name}={value}") for name, value in train.environment.items()]
+
+
+def _run(train: Train, release: str, revision: str, *, makes_the_model: bool = True) -> Script:
     """Return what runs the training, on its own, when nobody is connected."""
     limits = train.resources
+    # torchrun starts a process for each GPU.
+    processes = max(1, limits.gpus) if train.engine is Engine.TORCHRUN else 0
     return Script(
         "job_run",
         (
             train.command,
-            str(train.outputs),
+            str(train.outputs) if makes_the_model else "",
             str(train.metrics),
             str(math.ceil(train.timeout.total_seconds())),
             str(limits.memory or 0),
@@ -87,6 +150,7 @@ def _run(train: Train, release: str, revision: str) -> Script:
             str(limits.gpus),
             revision,
             release,
+            str(processes),
         ),
         libraries=("release", "job_base"),
     )

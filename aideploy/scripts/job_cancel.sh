@@ -10,12 +10,7 @@ emit before "$state"
 case $state in
   RUNNING | PENDING)
     step "end job $(short "$2")"
-    printf '%s\n' "$who" >"$job/cancel" || fail no-space "cannot write below $job" "make room on the disk of the host"
-    for ((tries = 0; tries < 250; tries++)); do
-      if [ -e "$job/status.json" ] || [ ! -e "$job/started" ]; then break; fi
-      sleep 0.1
-    done
-    engine cancel "$job"
+    end_job "$job" "$who"
     job_state "$job"
     ;;
   LOST) engine cancel "$job" ;;

@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # What a training depends on, and so what names its job. A library behind commits.sh and release.sh. A script
 # sets `root`, `repo`, `release`, `tree` and the settings `command`, `outputs`, `metrics`,
-# `data_version`, `inputs` and `variables`.
+# `data_version`, `inputs`, `nodes` and `variables`.
 
 # job_key: the inputs, a line each. What may be secret is in it as a checksum.
 job_key() {
@@ -10,6 +10,7 @@ job_key() {
   printf 'outputs %s\nmetrics %s\n' "$outputs" "$metrics"
   printf 'environment %s\n' "$(basename -- "$(readlink -f -- "$root/releases/$release/.venv")")"
   printf 'variables %s\n' "$(printf '%s\0' "${variables[@]}" | LC_ALL=C sort -z | sha256sum | cut -c 1-64)"
+  ((nodes == 0)) || printf 'nodes %s\n' "$nodes"
   if [ -n "$data_version" ]; then
     data=$(data_version)
     printf 'data %s\n' "$data"
@@ -48,8 +49,8 @@ input_files() {
 changes() {
   local word words=()
   declare -A names=([command]="the command" [outputs]="outputs" [metrics]="metrics" [environment]="the packages"
-    [variables]="[train] environment" [data]="the data version")
-  for word in command outputs metrics environment variables data; do
+    [variables]="[train] environment" [nodes]="the number of hosts" [data]="the data version")
+  for word in command outputs metrics environment variables nodes data; do
     [ "$(grep "^$word " -- "$1")" = "$(grep "^$word " -- "$2")" ] || words+=("${names[$word]}")
   done
   mapfile -t -O "${#words[@]}" words < <(changed_files "$1" "$2")

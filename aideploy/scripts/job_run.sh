@@ -2,11 +2,14 @@
 # The run.sh of a training job: runs the training, keeps its limits, and writes last of all how it ended.
 # It lives on when nobody is connected; whoever wants to know reads what lies in the job's folder (jobs.sh).
 #
-#   job_run.sh COMMAND OUTPUTS METRICS SECONDS MEMORY CPUS GPUS REVISION RELEASE
+#   job_run.sh COMMAND OUTPUTS METRICS SECONDS MEMORY CPUS GPUS REVISION RELEASE PROCESSES
 #
-# SECONDS: how long it may take. MEMORY: bytes, over all its processes; 0 is no limit, of CPUS and GPUS likewise.
+# OUTPUTS: empty where the model is made by another host. SECONDS: how long it may take. MEMORY: bytes, over all its
+# processes; 0 is no limit, of CPUS and GPUS likewise. PROCESSES: as many times torchrun runs the command
+# here, as one of NNODES hosts; 0 is once, without torchrun.
 
 command=$1 outputs=$2 metrics=$3 seconds=$4 memory=$5 cpus=$6 gpus=$7 REVISION=$8 RELEASE=$9
+processes=${10}
 set -uo pipefail
 umask 022
 job=$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")
@@ -70,10 +73,10 @@ emptiest_gpus() {
 
 # train: becomes the project's own command.
 train() {
-  local pair
+  local pair runs
   cd -- "$job/work" || exit 1
   # A model that came with the commit is not the result of this training.
-  rm -rf -- "$outputs" "$metrics"
+  rm -rf -- ${outputs:+"$outputs"} "$metrics"
   [ -z "$visible" ] || export CUDA_VISIBLE_DEVICES=$visible
   while IFS= read -r -d '' pair; do
     if [ -n "$pair" ]; then export "${pair?}"; fi
@@ -81,7 +84,12 @@ train() {
   JOB=${job##*/} JOB_DIR=$job RELEASE_DIR=$job/work
   VIRTUAL_ENV=$RELEASE_DIR/.venv PATH=$RELEASE_DIR/.venv/bin:$PATH PYTHONUNBUFFERED=1
   export REVISION RELEASE JOB JOB_DIR RELEASE_DIR VIRTUAL_ENV PATH PYTHONUNBUFFERED
-  exec ${pinned:+taskset -c "$pinned"} bash -c "$command"
+  runs=(bash -c "$command")
+  # The ranks of the hosts stay what they are, and nothing is begun anew in their midst.
+  ((processes == 0)) || runs=(torchrun --nnodes "$NNODES" --node-rank "$NODE_RANK" --nproc-per-node "$processes"
+    --rdzv-backend static --rdzv-id "$JOB" --master-addr "$MASTER_ADDR" --master-port "$MASTER_PORT"
+    --max-restarts 0 --no-python "${runs[@]}")
+  exec ${pinned:+taskset -c "$pinned"} "${runs[@]}"
 }
 
 # used_memory: what its processes have for themselves, in bytes.
@@ -99,6 +107,8 @@ watch() {
   exec 7<> <(:)
   while :; do
     read -r -t 1 -u 7
+    # Without its keeper the folder may be another attempt's by now.
+    kill -0 "$$" 2>/dev/null || exit 0
     reason=0
     if [ -e "$job/cancel" ]; then
       reason=$CANCELLED
@@ -159,6 +169,10 @@ verdict() {
 # collect: take what it made into out/. Only plain files are the same on every host.
 collect() {
   local made=$job/work/$outputs odd own
+  if [ -z "$outputs" ]; then
+    verdict SUCCEEDED "" ""
+    return
+  fi
   state=FAILED code=no-model
   if [ ! -e "$made" ] && [ ! -L "$made" ]; then
     message="the training ended well but wrote no $outputs"

@@ -3,15 +3,17 @@
 # never trained twice.
 #
 #   job_submit.sh ROOT APP RELEASE REVISION SUBDIRECTORY ENGINE SPEC RUN COMMAND OUTPUTS METRICS DATA_VERSION
-#                 MEMORY CPUS GPUS COUNT INPUT… [NAME=VALUE…]
+#                 MEMORY CPUS GPUS NODES COUNT INPUT… [NAME=VALUE…]
 #
 # SPEC: what is known of the job elsewhere, a JSON object on one line. RUN: the text of its run.sh.
-# MEMORY: bytes; 0 is no limit, of CPUS likewise. INPUT: COUNT patterns of files.
+# MEMORY: bytes; 0 is no limit, of CPUS likewise. NODES: how many hosts train together, this one the
+# first of them; 0 where the engine is for one host. INPUT: COUNT patterns of files.
 
 # shellcheck disable=SC2034  # app, cpus, … are for the libraries
 root=$(expand "$1") app=$2 release=$3 revision=$4 subdirectory=$5 engine=$6 spec=$7 run=$8 command=$9
-outputs=${10} metrics=${11} data_version=${12} memory=${13} cpus=${14} gpus=${15} count=${16}
-shift 16
+outputs=${10} metrics=${11} data_version=${12} memory=${13} cpus=${14} gpus=${15} nodes=${16}
+count=${17}
+shift 17
 inputs=("${@:1:count}")
 shift "$count"
 variables=("$@")
@@ -21,19 +23,6 @@ repo=$root/repo.git
 # may_be_reused JOB: whether it ended well and its model is still to be had.
 may_be_reused() {
   [ "$state" = SUCCEEDED ] && [ -d "$1/out/model" ]
-}
-
-# refuse_two JOB…: one training at a time, for two may not fit the host's memory or its GPUs.
-refuse_two() {
-  local other
-  for other in "$@"; do
-    [ "$other" != "$job" ] || continue
-    job_state "$other"
-    case $state in RUNNING | PENDING)
-      fail job-busy "the job $(short "${other##*/}") is still training here, with other inputs" \
-        "wait for it with fab train.attach --job $(short "${other##*/}"), or end it with fab train.cancel --job $(short "${other##*/}")" ;;
-    esac
-  done
 }
 
 # last_good JOB…: the newest that ended well.
@@ -61,30 +50,34 @@ say_why() {
   fi
 }
 
-# prepare_job: a folder that is whole before it gets its name.
-prepare_job() {
-  local new=$root/jobs/.new number
-  rm -rf -- "$new"
-  mkdir -p -- "$new/work" "$new/attempts"
-  git_ archive --format=tar "$tree" | tar -x -C "$new/work" --no-same-owner ||
-    fail no-space "cannot unpack the commit for the training" "make room on the disk of the host"
-  rm -rf -- "$new/work/.venv"
-  ln -s -- "../../../venvs/$(sed -n 's/^environment //p' -- "$key")" "$new/work/.venv"
-  cp -- "$key" "$new/key"
-  : >"$new/log"
-  (umask 077 && printf '%s\0' "${variables[@]}" >"$new/env" && printf '%s\n' "$run" >"$new/run.sh")
-  if [ -d "$job" ]; then
-    rm -rf -- "$job/work" "$job/out" "$job/env" "$job/run.sh"
-    for number in "$job"/attempts/*; do
-      if [ -d "$number" ]; then mv -- "$number" "$new/attempts/"; fi
-    done
-    mv -T -- "$job" "$new/attempts/$((attempt - 1))"
-  fi
-  printf '%s, "id": "%s", "attempt": %s, "inputs": "%s", "environment": "%s", "data_version": %s}\n' \
-    "${spec%\}}" "$id" "$attempt" "$hash" "$(sed -n 's/^environment //p' -- "$key")" \
-    "$(json_text "$(sed -n 's/^data //p' -- "$key")")" >"$new/spec.json"
-  printf '%s\n' "$engine" >"$new/engine"
-  mv -T -- "$new" "$job"
+# lead_gang: what the other hosts need to know to join in, and the variables of our own part.
+lead_gang() {
+  local pair address port=29500
+  address=$(own_address)
+  for pair in "${variables[@]}"; do
+    case $pair in
+      MASTER_ADDR=*) address=${pair#*=} ;;
+      MASTER_PORT=*) port=${pair#*=} ;;
+    esac
+  done
+  gang="$(od -An -N8 -tx8 /dev/urandom | tr -d ' ') $nodes $address $port"
+  variables+=("NNODES=$nodes" NODE_RANK=0 "MASTER_ADDR=$address" "MASTER_PORT=$port")
+}
+
+# own_address: the one at which we were called, or else the first that this host has.
+own_address() {
+  local address
+  read -r _ _ address _ <<<"${SSH_CONNECTION-}" || true
+  [ -n "$address" ] || read -r address _ < <(hostname -I) || true
+  printf '%s\n' "${address:-127.0.0.1}"
+}
+
+# tell_gang: where several hosts train together, what the others have to know.
+tell_gang() {
+  [ -e "$job/gang" ] || return 0
+  emit gang "$(<"$job/gang")"
+  emit inputs "$hash"
+  emit data "$(sed -n 's/^data //p' -- "$key")"
 }
 
 step "look whether it was trained before"
@@ -112,12 +105,13 @@ case $state in
   RUNNING | PENDING)
     emit job "$id"
     emit attached yes
+    tell_gang
     exit 0
     ;;
   '') ;;
   *)
     earlier=$state
-    attempt=$(($(find "$job/attempts" -mindepth 1 -maxdepth 1 -type d | wc -l) + 2))
+    attempt=$(next_attempt)
     # Of one that was lost something may still run.
     engine cancel "$job"
     ;;
@@ -127,6 +121,9 @@ refuse_two "${known[@]}"
 say_why "${known[@]}"
 [ -z "$data_version" ] || variables+=("DATA_VERSION=$(sed -n 's/^data //p' -- "$key")")
 step "begin job $(short "$id")"
+gang=''
+((nodes == 0)) || lead_gang
 prepare_job
 emit job "$id"
+tell_gang
 engine submit "$job"

@@ -8,6 +8,8 @@
 #     spec.json         what was asked for, by whom and when; one object on one line
 #     key               its inputs, a line each; the id is the beginning of the sha256 over them
 #     engine            who keeps it running: the name of an engine, and what that noted for itself
+#     gang              where several hosts train together: a name of its own for this attempt, how many
+#                       hosts, and the address and port where they meet; the others have the same id
 #     run.sh            runs the training and sees how it ends (job_run.sh)
 #     env               the variables of the training, readable for us alone, until it has ended
 #     work/             its own copy of the commit, until it has ended
@@ -31,6 +33,8 @@
 #   NAME_alive JOB       returns 0 while the engine has it, waiting or running, and 1 afterwards
 #   NAME_cancel JOB      take it from the engine, and end what still runs of it. run.sh was asked
 #                        before, with the file JOB/cancel, and had its time to write status.json.
+#   NAME_tell JOB        print what the engine knows of a job that is gone without a word; where an
+#                        engine has nothing to tell, there is no such function
 
 # engine VERB JOB: call the function of the job's own engine.
 engine() {
@@ -38,6 +42,7 @@ engine() {
   [ ! -e "$2/engine" ] || read -r name rest <"$2/engine" || true
   # Without one it was never handed over.
   [ -n "$name" ] || { [ "$1" != alive ] && return 0 || return 1; }
+  [ "$1" != tell ] || declare -F "${name}_tell" >/dev/null || return 0
   declare -F "${name}_$1" >/dev/null ||
     fail no-engine "the engine $name of the job ${2##*/} is not known here" "use the version of aideploy that began it"
   "${name}_$1" "$2"
@@ -60,6 +65,17 @@ job_state() {
   done
   # shellcheck disable=SC2034  # for the caller
   state=LOST
+}
+
+# end_job JOB WHO: it is asked, then it has to.
+end_job() {
+  local tries
+  printf '%s\n' "$2" >"$1/cancel" || fail no-space "cannot write below $1" "make room on the disk of the host"
+  for ((tries = 0; tries < 250; tries++)); do
+    if [ -e "$1/status.json" ] || [ ! -e "$1/started" ]; then break; fi
+    sleep 0.1
+  done
+  engine cancel "$1"
 }
 
 # job_said JOB KEY: a text or a number of its status.

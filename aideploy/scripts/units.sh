@@ -18,6 +18,9 @@ service_start() {
 service_restart() {
   require_release "$1"
   hold_address "$1"
+  # What is started too often is given up, and its socket closed with it: that is meant for crash loops, not for
+  # who deploys often.
+  ! is_behind_socket "$1" || change reset-failed "$app@$1.service" || true
   apply restart "$app@$1.service"
 }
 

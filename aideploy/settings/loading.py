@@ -26,7 +26,6 @@ from aideploy.settings.health import Health
 from aideploy.settings.hooks import HooksTable
 from aideploy.settings.hosts import HostTable, resolve
 from aideploy.settings.install import Install
-from aideploy.settings.later import later_table
 from aideploy.settings.model import Settings
 from aideploy.settings.monitoring import Monitoring
 from aideploy.settings.notify import Notify
@@ -146,7 +145,7 @@ def _unknown_tables(
     known = tuple(known)
     for name in values:
         if name not in known:
-            yield Problem((*path, name), later_table(name) or f"unknown table; {hint(name, known)}")
+            yield Problem((*path, name), f"unknown table; {hint(name, known)}")
 
 
 def _default_environment(document: Document) -> Iterator[Problem]:

@@ -14,7 +14,6 @@ from typing import Any, get_args
 
 from pydantic import ValidationError
 
-from aideploy.settings.later import later_key, later_value
 from aideploy.settings.positions import Path
 from aideploy.settings.table import Table
 
@@ -76,8 +75,6 @@ def problems_of(model: type[Table], table: Path, error: ValidationError) -> Iter
             yield Problem(path, f"missing; expected: {_described(model, str(location[-1]))}")
         elif kind == "extra_forbidden":
             yield _unknown(model, table, path, detail["input"])
-        elif note := later_value(path, detail["input"]):
-            yield Problem(path, note)
         else:
             found, expected = found_at(path, detail["input"]), _expected(detail)
             yield Problem(path, f"found {found}, expected {expected}")
@@ -91,7 +88,7 @@ def _unknown(model: type[Table], table: Path, path: Path, value: object) -> Prob
         for inner in (annotation, *get_args(annotation)):
             if isinstance(inner, type) and issubclass(inner, Table):
                 model = inner
-    return Problem(path, later_key(table, key) or f"unknown key; {hint(key, keys_of(model))}")
+    return Problem(path, f"unknown key; {hint(key, keys_of(model))}")
 
 
 def keys_of(model: type[Table]) -> tuple[str, ...]:

@@ -34,6 +34,8 @@ class Engine(StrEnum):
 
     LOCAL = "local"
     SLURM = "slurm"
+    RAY = "ray"
+    TORCHRUN = "torchrun"
 
 
 class Resources(Table):
@@ -77,7 +79,8 @@ class Train(Table):
     """Environment variables while training."""
 
     engine: Engine = Engine.LOCAL
-    """Who keeps the training running: the train host itself ("local") or "slurm"."""
+    """Who keeps the training running: the train host itself ("local"), "slurm", "ray", or
+    "torchrun" on all train hosts together."""
 
     resources: Resources = Field(default_factory=Resources)
     """Limits of the training: cpus, memory, gpus."""

@@ -316,6 +316,25 @@ def test_a_host_that_loses_its_power_loses_the_job_and_the_next_deploy_trains_ag
     assert ticks(earlier.output)[:3] == [0, 1, 2]
 
 
+@pytest.mark.slow
+def test_a_host_that_is_restarted_tells_so_and_the_next_deploy_trains_again(
+    project: Project,
+) -> None:
+    trainer, *_ = project.hosts
+    command = begin(project)
+    trainer.stop()
+    assert command.finish(within=90).status == ExitStatus.NOT_READY
+    trainer.boot()
+    let_it_end(project)
+    assert newest(project)["state"] == State.LOST
+    # Whether it had the time for a last word or not.
+    said = project.fab("train.attach", expected=ExitStatus.NOT_READY).last_words
+    assert "the host shut down" in said or "the host was restarted" in said
+    finished = project.fab("deploy")
+    assert "attempt 2: the one before ended LOST" in finished.output
+    assert (newest(project)["state"], newest(project)["attempt"]) == (State.SUCCEEDED, 2)
+
+
 def test_a_disk_that_gets_full_while_training_is_named(lab: Lab, tmp_path: Path) -> None:
     trainer = lab.hosts[2]
     trainer.exec("install -d -o deploy -g deploy /srv/little")
@@ -346,8 +365,9 @@ def test_a_job_that_does_not_exist_is_refused_and_so_is_an_engine_that_is_not_th
     project.configure(train_table='engine = "slurm"')
     refused(project, ExitStatus.NOT_READY, "there is no sbatch on the path of deploy")
     project.configure(train_table='engine = "ray"')
-    later = project.fab("deploy", expected=ExitStatus.USAGE)
-    assert "train.engine: 'ray' is not in this version yet" in later.output
+    refused(project, ExitStatus.NOT_READY, "there is no ray in the release's environment")
+    project.configure(train_table='engine = "torchrun"')
+    refused(project, ExitStatus.NOT_READY, "there is no torchrun in the release's environment")
     project.configure(train_table='engine = "slrum"')
     unknown = project.fab("deploy", expected=ExitStatus.USAGE)
     assert "train.engine" in unknown.output and "slurm" in unknown.output

@@ -18,6 +18,7 @@ from aideploy.jobs.job import Job, State, read_jobs
 from aideploy.phases import fetch, service
 from aideploy.phases.facts import HostFacts
 from aideploy.settings import Settings, load
+from aideploy.settings.train import Train
 from tests.scripts.running import Ran, run
 
 WRITES_A_MODEL = "mkdir -p model/a; echo w > model/a/weights; "
@@ -57,8 +58,8 @@ class Trainer:
         subprocess.run([*git, "add", "-A"], check=True)
         subprocess.run([*git, "commit", "--quiet", "--allow-empty", "-m", "x"], check=True)
 
-    def submit(self, environment: str = "e1", **variables: str) -> Ran:
-        """What a deploy does up to the job: a new release each time."""
+    def prepare(self, environment: str = "e1") -> Train:
+        """What a deploy does before the job: a new release each time. What it says of training."""
         self._number += 1
         stamp = f"2026010{self._number}T000000Z"
         fetched = fetch.read(run(fetch.pull(self.settings, "main", stamp, "")).result)
@@ -68,6 +69,11 @@ class Trainer:
         self.release, self.revision = fetched.release, fetched.commit
         train = self.settings.train
         assert train
+        return train
+
+    def submit(self, environment: str = "e1", **variables: str) -> Ran:
+        """What a deploy does up to the job."""
+        train = self.prepare(environment)
         return run(
             scripts.submit(self.settings, train, self.release, self.revision, "ann@here"),
             environment=variables,
@@ -277,6 +283,9 @@ def test_a_job_whose_keeper_was_killed_is_lost_and_nothing_of_it_survives_the_ne
     keeper = int((trainer.place() / "started").read_text().split()[0])
     os.kill(keeper, signal.SIGKILL)
     assert eventually(lambda: not alive(keeper))
+    # Whoever looked after the limits for it would end the next attempt by those of this one.
+    about = ["pgrep", "-f", str(trainer.place() / "run.sh")]
+    assert eventually(lambda: not subprocess.run(about, capture_output=True).stdout)
     assert trainer.job().state is State.LOST
     assert trainer.follow().code == "job-lost"
     again = trainer.submit()

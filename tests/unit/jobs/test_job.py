@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 
 from aideploy.errors import UsageError
-from aideploy.jobs.job import Job, State, find, newest_first, read_job, read_jobs
+from aideploy.jobs.job import Job, State, find, newest_first, parts_of, read_job, read_jobs
 from aideploy.phases.train import Trained
 from aideploy.remote.result import Result
 
@@ -70,6 +71,16 @@ def test_a_name_that_fits_no_job_or_several_is_refused(name: str, says: str) -> 
     with pytest.raises(UsageError, match=says) as refused:
         find([job("aaaa"), job("abbb")], name)
     assert "aaaa" in refused.value.next_step
+
+
+def test_of_a_job_on_several_hosts_the_one_with_the_model_is_meant() -> None:
+    first = job("abc", State.RUNNING)
+    second = replace(first, host="h2", rank=1, began=datetime(2026, 1, 2, tzinfo=UTC))
+    known = (second, job("abd"), first)
+    assert find(known, None) == find(known, "abc") == first
+    assert parts_of(known, first) == (first, second)
+    # Where the first host does not answer there is still something to cancel.
+    assert find((second,), "ab") == second
 
 
 def test_where_there_are_no_jobs_none_is_found() -> None:

@@ -231,7 +231,7 @@ port = "80"
 strategy = "green_blue"
 image = "x"
 
-[notify]
+[notifies]
 metric = "auc"
 
 [environments.production.serve]
@@ -249,7 +249,7 @@ adress = "web1"
         ["11", "serve.port"],
         ["12", "serve.strategy"],
         ["13", "serve.image"],
-        ["15", "notify"],
+        ["15", "notifies"],
         ["19", "environments.production.serve.memory_max"],
         ["20", "environments.production.serve.port"],
         ["22", "environments.production.hosts.web1.address"],
@@ -259,7 +259,7 @@ adress = "web1"
     assert "did you mean serve?" in found[2]
     assert "found '80' (a text), expected a whole number" in found[3]
     assert "expected an image with a tag or a digest" in found[5]
-    assert "not in this version yet" in found[6]
+    assert "did you mean notify?" in found[6]
     assert 'expected "blue_green", "recreate" or "socket"' in found[4]
     assert "did you mean address?" in found[10]
 
