@@ -53,6 +53,7 @@ def render(template: str, values: Mapping[str, Any], *, folder: Path | None = No
         shell=shell,
         percent=percent,
         ssh_word=ssh_word,
+        haproxy=haproxy,
         toml=toml,
         environment=environment_file,
         markdown=code,
@@ -135,6 +136,14 @@ def percent(value: object) -> str:
 def ssh_word(value: object) -> str:
     """Quote one argument of ssh_config(5), in which `%` begins a token."""
     return '"' + _one_line(value, "ssh_config").replace("%", "%%") + '"'
+
+
+def haproxy(value: object) -> str:
+    """Quote one word of HAProxy's configuration, where single quotes end all meaning."""
+    text = _one_line(value, "the configuration of HAProxy")
+    if "'" in text:
+        raise SettingsError(f"{text!r} cannot stand in the configuration of HAProxy")
+    return f"'{text}'"
 
 
 def toml(value: object) -> str:

@@ -25,6 +25,7 @@ from aideploy.errors import (
     RolledBack,
 )
 from aideploy.events import Events, HostState, Notice, Phase
+from aideploy.monitoring.telling import Telling
 from aideploy.phases import control, due, service, share
 from aideploy.phases.batches import Course
 from aideploy.phases.control import Doing, Request, Steering
@@ -84,6 +85,7 @@ class Rollout:
         self._why = why
         self._hosts = {host.name: host for host in settings.hosts if host.name in facts}
         self._way_back = WayBack(settings, facts, who)
+        self._telling = Telling(settings, fleet.sessions, events)
         self._switched: dict[str, Target] = {}
         self._stuck: dict[str, AideployError] = {}
         target = next(iter(targets.values()), Target(None))
@@ -144,12 +146,14 @@ class Rollout:
         Raises:
             RolledBack, NeedsPerson: a host did not answer, and so every host went back.
         """
+        self._telling.tell()
         try:
             with undisturbed(self._events, "the release is being confirmed"):
                 self._fleet.each(Phase.CONFIRM, self._confirm, tuple(self._switched))
         except (FleetError, Interrupted) as error:
             raise self.go_back(error) from error
         self._switched = {}
+        self._telling.settle()
 
     def shortfall(self) -> NeedsPerson | None:
         """Return what a person has to know of the hosts that failed while the others did not."""
@@ -177,6 +181,7 @@ class Rollout:
             the error that says where the hosts are now.
         """
         switched, self._switched = self._switched, {}
+        self._telling.tell()
         causes = error.causes or (error,)
         what = "interrupted" if isinstance(error, Interrupted) else _told(causes)
         for name in switched:
@@ -199,6 +204,7 @@ class Rollout:
                 next_step="see in a minute how they are: fab status",
                 phase=Phase.REVERT,
             )
+        self._telling.settle()
         for name, cause in outcomes.errors.items():
             self._say_stuck(name, cause)
         if self._stuck:
@@ -252,6 +258,7 @@ class Rollout:
 
     def _switch_batch(self, index: int) -> None:
         self._note(batch=index + 1, doing=Doing.SWITCHING, share=0)
+        self._telling.tell({*self._switched, *self._course.batches[index]})
         # Where a host may fail and go back alone, the others end what they began.
         bears = self._course.holds or len(self.failed) < self._course.tolerated(index)
         outcomes = self._fleet.attempt(
@@ -343,6 +350,7 @@ class Rollout:
         )
         for name in failed:
             self._switched.pop(name, None)
+        self._telling.tell(tuple(self._switched))
         for name, cause in outcomes.errors.items():
             self._say_stuck(name, cause)
 

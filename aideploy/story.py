@@ -33,7 +33,6 @@ from aideploy.golden_file import check_before
 from aideploy.images import ImageDelivery
 from aideploy.jobs import scripts as jobs
 from aideploy.jobs.detached import detached_job
-from aideploy.monitoring.targets import targets_file
 from aideploy.phases import batches, fetch, golden, gpu, image, install, service, test, train
 from aideploy.phases import facts as looking
 from aideploy.phases.batches import Course
@@ -470,7 +469,7 @@ class Deployment:
         self._rollout.run(adopted=tuple(switched))
 
     def finish(self) -> None:
-        """Confirm the switch, write the last word to the journals, tell Prometheus, make room.
+        """Confirm the switch, write the last word to the journals, make room.
 
         Raises:
             RolledBack, NeedsPerson: a host did not confirm, and so every host went back.
@@ -489,7 +488,6 @@ class Deployment:
                 known,
                 entries,
                 keep,
-                targets=targets_file(self.settings, session.host),
                 stand_by=service.stand_by(self.settings, session.host),
             )
             session.run(
@@ -499,7 +497,7 @@ class Deployment:
         self._rollout.confirm()
         self._finished = True
         failed = self._rollout.failed
-        well = [name for name in self._fleet.names if name not in failed]
+        well = [name for name in self._deployed_names() if name not in failed]
         conclude(self._fleet, self._events, work, well)
         if shortfall := self._rollout.shortfall():
             raise shortfall
