@@ -16,6 +16,7 @@ from aideploy.phases.journal import Entry, Verdict
 from aideploy.phases.rollback import Choice
 from aideploy.remote.fleet import FleetError
 from aideploy.remote.session import Lock, Session
+from aideploy.report.wording import host_count
 from aideploy.rollout import Rollout, conclude, untouched
 from aideploy.running import Run
 from aideploy.settings import Role
@@ -87,7 +88,7 @@ def roll_back(run: Run, to: str | None, *, wait_lock: bool = False) -> None:
         session.run(Phase.FINISH, script)
 
     conclude(run.fleet, run.events, finish, tuple(serve))
-    run.headline = f"back on {release} on {len(serve)} hosts"
+    run.headline = f"back on {release} on {host_count(len(serve))}"
     if absent:
         raise NeedsPerson(
             f"{run.headline}, but not on {', '.join(absent)}",

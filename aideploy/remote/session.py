@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import shlex
 import threading
+import time
 from collections import deque
 from collections.abc import Iterable
 from contextlib import suppress
@@ -33,7 +34,10 @@ if TYPE_CHECKING:
     from aideploy.settings import Host
 
 _READ_BYTES = 1 << 16
-_CANCEL_SECONDS = 15.0
+# Who is told to end what runs, and is silent for so long in spite of a ping every second, is gone:
+# the other hosts wait for it before they go back.
+_CANCEL_SECONDS = 3
+_LOOK_SECONDS = 1.0
 # How Paramiko says that a line is dead; which of them depends on the moment.
 _LINE_ERRORS = (OSError, EOFError, paramiko.SSHException)
 
@@ -80,6 +84,8 @@ class Session:
         self._pending: deque[Mark | Line] = deque()
         self._sending = threading.Lock()
         self._cancelled = threading.Event()
+        # Set while something that the host sent waits to be read, and when the channel is closed.
+        self._arrived = threading.Event()
 
     def open(self, lock: Lock, *first: Script) -> list[Result]:
         """Connect, take the lock, run the first scripts in turn, and return what each emitted.
@@ -101,6 +107,7 @@ class Session:
         try:
             self._channel = self._connection.transport.open_session(timeout=SILENCE_SECONDS)
             self._channel.settimeout(SILENCE_SECONDS)
+            self._channel.in_buffer.set_event(self._arrived)
             self._channel.exec_command(_bootstrap(start))
         except _LINE_ERRORS as error:
             raise self._lost(Phase.OPEN, str(error)) from error
@@ -159,8 +166,6 @@ class Session:
     def resume(self) -> None:
         """Let the session run scripts again after a `cancel`."""
         self._cancelled.clear()
-        if self._channel is not None:
-            self._channel.settimeout(SILENCE_SECONDS)
 
     def ping(self) -> None:
         """Tell the host that the controller lives; its answer shows that the host does."""
@@ -289,12 +294,10 @@ class Session:
         channel = self._channel
         if channel is None:
             raise self._lost(phase, "the session was closed")
-        if self._cancelled.is_set():
-            channel.settimeout(_CANCEL_SECONDS)
         try:
-            data: bytes = channel.recv(_READ_BYTES)
+            data = self._heard(channel)
         except TimeoutError as error:
-            raise self._lost(phase, f"no sign of life for {SILENCE_SECONDS} s") from error
+            raise self._lost(phase, str(error)) from error
         except OSError as error:
             raise self._lost(phase, str(error)) from error
         if data:
@@ -302,6 +305,25 @@ class Session:
         if not self._stream.started:
             raise self._no_shell(channel)
         raise self._lost(phase, last_words(channel) or "the host closed the connection")
+
+    def _heard(self, channel: paramiko.Channel) -> bytes:
+        """Return what comes next. A host that is silent for too long is told to end the session.
+
+        Raises:
+            TimeoutError: it was.
+        """
+        since = time.monotonic()
+        limit = SILENCE_SECONDS
+        while not self._arrived.wait(_LOOK_SECONDS):
+            if self._cancelled.is_set() and limit != _CANCEL_SECONDS:
+                since, limit = time.monotonic(), _CANCEL_SECONDS
+            if limit == _CANCEL_SECONDS:
+                self._whisper(b"ping\n")
+            if time.monotonic() - since >= limit:
+                channel.close()
+                raise TimeoutError(f"no sign of life for {limit} s")
+        data: bytes = channel.recv(_READ_BYTES)
+        return data
 
     def _no_shell(self, channel: paramiko.Channel) -> HostNotReady:
         said = "\n".join(filter(None, (last_words(channel), self._stream.before_start)))

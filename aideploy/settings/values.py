@@ -305,12 +305,14 @@ Share = Annotated[
 Whole = Annotated[int, Strict()]
 Port = Annotated[Whole, Field(ge=1, le=65535)]
 
-# It becomes the name of a folder, of units and of a Linux user (31 letters at most).
+# It becomes the name of a folder, of units and of a Linux user (31 letters at most). The endings
+# are those of the units that belong to an app.
 AppName = Annotated[
     str,
     Matches(
-        r"[a-z](?:[a-z0-9-]{0,29}[a-z0-9])?",
-        "up to 31 lower case letters, digits and dashes, a letter first",
+        r"[a-z](?:[a-z0-9-]{0,29}[a-z0-9])?(?<!-due)(?<!-drift)(?<!-haproxy)",
+        "up to 31 lower case letters, digits and dashes, a letter first, "
+        "and not -due, -drift or -haproxy at the end",
     ),
 ]
 Name = Annotated[

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import time
+from datetime import datetime
 
 import pytest
 
 from aideploy.errors import ExitStatus
+from aideploy.remote.connecting import SILENCE_SECONDS
 from tests.fleet.project import Command, Project, eventually, watched
+from tests.lab.hosts import SSH_PORT
 
 pytestmark = pytest.mark.fleet
 
@@ -23,6 +27,14 @@ def of_which_always(phase: str, *others: str) -> list[object]:
     return [
         name if name in quick else pytest.param(name, marks=pytest.mark.slow) for name in PHASES
     ]
+
+
+def moment_of(project: Project, pattern: str) -> datetime:
+    """When a line of the log of the last command was written."""
+    newest = max((project.folder / ".aideploy" / "logs").glob("*.log"))
+    found = re.search(rf"^(\S+Z) {pattern}", newest.read_text(), re.MULTILINE)
+    assert found, newest.read_text()
+    return datetime.fromisoformat(found[1])
 
 
 def begin_slow_deploy(project: Project, phase: str) -> Command:
@@ -165,3 +177,33 @@ def test_a_silent_controller_loses_its_lock_even_while_a_program_floods_the_line
     finally:
         command.kill()
         project.configure(tables="")
+
+
+@pytest.mark.slow
+def test_a_host_that_is_silent_keeps_the_others_waiting_for_seconds_only(project: Project) -> None:
+    before = project.all_serve()
+    ill, silent, other = project.hosts
+    project.configure(bake="60s")
+    project.commit(dies_on=[ill.name], ill_after=12)
+    command = project.start("deploy")
+    try:
+        command.wait_for_phase("watch")
+        silent.drop(SSH_PORT)
+        # The ill one is found out; all are told to stop, and one of them does not hear it.
+        command.wait_for("revert ", within=60)
+        assert eventually(lambda: {project.served(ill), project.served(other)} == before)
+    finally:
+        silent.undrop()
+    finished = command.finish(within=60)
+
+    # It may have come back in time to be taken back as the others.
+    assert finished.status in (ExitStatus.NEEDS_PERSON, ExitStatus.ROLLED_BACK), finished.output
+    assert "Traceback" not in finished.output
+    waited = moment_of(project, f"watch +{silent.name} +failed") - moment_of(
+        project, f"watch +{ill.name} +failed"
+    )
+    assert waited.total_seconds() < SILENCE_SECONDS / 2, finished.output
+    # And that host is back by itself.
+    assert eventually(lambda: project.all_serve() == before, within=FREED_WITHIN_SECONDS)
+    project.configure(bake="1s")
+    project.fab("deploy")

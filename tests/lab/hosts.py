@@ -295,7 +295,11 @@ class Host:
         container = self._running().pid
         children = Path(f"/proc/{container}/task/{container}/children").read_text().split()
         for child in children:
-            status = Path(f"/proc/{child}/status").read_text().splitlines()
+            try:
+                status = Path(f"/proc/{child}/status").read_text().splitlines()
+            except FileNotFoundError:
+                # One of nspawn's helpers, which ended in this moment.
+                continue
             numbers = next(line for line in status if line.startswith("NSpid:")).split()[1:]
             if len(numbers) > 1 and numbers[-1] == "1":
                 return int(child)

@@ -6,7 +6,6 @@ import fabric
 import paramiko
 import pytest
 
-from aideploy.remote import connecting
 from aideploy.remote.connecting import connect
 from aideploy.settings.hosts import Host
 
@@ -29,7 +28,7 @@ def keys_offered(
     def refuse(connection: fabric.Connection) -> None:
         raise Opened(connection.connect_kwargs["key_filename"])
 
-    monkeypatch.setattr(connecting.fabric.Connection, "open", refuse)
+    monkeypatch.setattr(fabric.Connection, "open", refuse)
     with pytest.raises(Opened) as opened:
         connect(Host(name=name, address=name), config)
     keys: list[str] | str = opened.value.args[0]

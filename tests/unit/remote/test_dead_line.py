@@ -55,3 +55,21 @@ def test_a_script_that_cannot_be_sent_says_that_the_connection_is_lost(
     script = facts.script(load(tmp_path / "hosts.toml", "test"))
     with pytest.raises(ConnectionLost, match="lost the connection to h1"):
         dead.run(Phase.SWITCH, script)
+
+
+def test_who_is_told_to_stop_and_stays_silent_is_given_up_within_seconds(
+    mocker: MockerFixture, tmp_path: Path
+) -> None:
+    (tmp_path / "hosts.toml").write_text(SETTINGS)
+    settings = load(tmp_path / "hosts.toml", "test")
+    [host] = settings.hosts
+    session = Session(host, "/srv/app", "a test", Events(), fabric.Config())
+    # Nothing ever arrives, and whatever is sent goes on its way.
+    session._channel = mocker.create_autospec(paramiko.Channel, instance=True)
+    session.cancel()
+    with pytest.raises(ConnectionLost) as lost:
+        session.run(Phase.WATCH, facts.script(settings))
+    assert lost.value.why == "no sign of life for 3 s"
+    sent = [call.args[0] for call in session._channel.sendall.call_args_list]
+    assert b"ping\n" in sent
+    session._channel.close.assert_called_once()

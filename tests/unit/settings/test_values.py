@@ -45,6 +45,7 @@ def test_a_value_is_read_as_what_it_means(kind: Any, text: str, meaning: object)
         *((values.Port, v) for v in (0, 65536, -1, "80", 80.0, True)),
         *((values.AppName, v) for v in ("", "1app", "-a", "a-", "a b", "A", "ä", "a/b", "a" * 32)),
         *((values.AppName, v) for v in ("a\n", "$(id)", "`id`", "a;b", "a.b", "..")),
+        *((values.AppName, v) for v in ("x-haproxy", "x-due", "x-drift")),
         *((values.Name, v) for v in ("", "-a", "a-", "gpu_1", "gpu.1", "GPU", "a" * 42)),
         *(
             (values.Address, v)
@@ -98,6 +99,8 @@ def test_a_value_that_could_do_harm_or_makes_no_sense_is_refused(kind: Any, valu
         (values.Line, "Zürich `$(x)` --"),
         (values.Interpreter, "/opt/py-3.12/bin/python3.12"),
         (values.AppName, "a"),
+        (values.AppName, "haproxy"),
+        (values.AppName, "overdue"),
         (values.AppName, "a" * 31),
     ],
 )
