@@ -14,10 +14,12 @@ from aideploy.settings.values import (
     HostFolder,
     Line,
     Matches,
+    Number,
     Port,
     Timeout,
     UrlPath,
     VariableName,
+    Whole,
     number,
 )
 
@@ -72,6 +74,18 @@ _Objective = Annotated[
     float,
     PlainValidator(_objective),
     WithJsonSchema({"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 100}),
+]
+
+
+_STRING = r'"(?:[^"\\$\x00-\x1f\x7f]|\\[\\"])*"'
+_MATCHER = rf"[A-Za-z_][A-Za-z0-9_]*\s*(?:=~|!~|!=|=)\s*{_STRING}"
+# One metric and what its labels have to be: whatever it is put into stays one expression.
+Series = Annotated[
+    str,
+    Matches(
+        rf"[A-Za-z_:][A-Za-z0-9_:]*(?:\{{\s*(?:{_MATCHER}\s*(?:,\s*{_MATCHER}\s*)*)?\}})?",
+        "a metric, with matchers of its labels or without, as 'requests_total{code=~\"5..\"}'",
+    ),
 ]
 
 
@@ -178,6 +192,45 @@ class Slo(Table):
     window: Timeout = default("30d")
     """Over which time both are counted."""
 
+    queue: Annotated[Whole, Field(ge=1)] = 32
+    """How many requests may wait on a host for ten minutes, or be at work in a service that counts
+    no queue."""
+
+    model_age: Timeout | None = None
+    """How old the live model may grow, as "14d"; best two periods of its training."""
+
+    drift: Annotated[Number, Field(gt=0)] = 0.2
+    """The score of a feature's drift from which on somebody is told."""
+
+
+class Queries(Table):
+    """What metrics are called where no preset knows them: one metric each, with the matchers that
+    are needed, as 'http_requests_total{handler="/rank"}'."""
+
+    requests: Series | None = None
+    """The counter of requests."""
+
+    errors: Series | None = None
+    """The counter of those that failed by the service's fault."""
+
+    latency_bucket: Series | None = None
+    """The histogram of the time that they took; its name ends with "_bucket"."""
+
+    latency_sum: Series | None = None
+    """The counter of that time in all, where there is no histogram."""
+
+    latency_count: Series | None = None
+    """The counter of what that time was taken by."""
+
+    latency_unit: Timeout | None = None
+    """What these times are counted in, as "1ms"."""
+
+    waiting: Series | None = None
+    """How many requests wait, or are at work in a service that counts no queue."""
+
+    prediction_bucket: Series | None = None
+    """The histogram of what the model predicts; its name ends with "_bucket"."""
+
 
 class Monitoring(Table):
     """What watches the hosts, and what is told to it."""
@@ -208,7 +261,8 @@ class Monitoring(Table):
     """What else tells of the hosts: "node", "nvidia", "haproxy", "blackbox"."""
 
     runbook_url: ServiceUrl | None = None
-    """The page that alerts link to, each with its own name behind a "#"; by default ours."""
+    """The page that alerts link to, each with its own name in small letters behind a "#"; without
+    it they name the section of docs/runbook.md."""
 
     prometheus: PrometheusServer | None = None
     """Prometheus: asked by the analysis, told of rules by monitor.push."""
@@ -221,6 +275,9 @@ class Monitoring(Table):
 
     slo: Slo = Field(default_factory=Slo)
     """What the service owes its users: availability, latency and their window."""
+
+    queries: Queries = Field(default_factory=Queries)
+    """What metrics are called where no preset knows them."""
 
     def metrics_port_beside(self, port: int) -> int:
         """Return the port for Prometheus in front of the slots of a service with this port."""

@@ -1,0 +1,190 @@
+"""The rules of Prometheus for one app in one environment: what it records, and when it alerts.
+
+`monitor.render` and `monitor.push` call `rule_files`. The expressions stand in
+`templates/prometheus/rules/`; here is only what they are filled in with, and which of them this
+app has: no rule is written about what nobody measures.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from aideploy.monitoring.presets import query, signals
+from aideploy.rendering import render
+from aideploy.settings import Settings
+from aideploy.settings.monitoring import Exporter
+from aideploy.settings.serve import Manager
+
+# Google's SRE workbook, chapter 5, "multiwindow, multi-burn-rate alerts", for 30 days: how much
+# faster than allowed the budget is spent, and over which of the two windows, of which the longer
+# one has twelve times the length.
+_BURNS = (
+    (14.4, timedelta(minutes=5), "fast"),
+    (6.0, timedelta(minutes=30), "fast"),
+    (3.0, timedelta(hours=2), "slow"),
+    (1.0, timedelta(hours=6), "slow"),
+)
+_MONTH = timedelta(days=30)
+_LONGER = 12
+_SHORTEST = timedelta(minutes=2)
+_LABELS = ("app", "env", "host", "track", "instance", "feature", "method", "name", "mountpoint")
+_MORE_LABELS = ("device", "uuid", "xid", "proxy", "server", "job", "error")
+
+
+@dataclass(frozen=True)
+class Burn:
+    """One pair of windows in which an error budget may burn.
+
+    Args:
+        longer: the window that says it is worth a word, as a PromQL duration.
+        shorter: the one that says it is still so.
+        errors: the share of failed requests from which on it is too fast.
+        quantile: the quantile of the latency that is too long then.
+        speed: "fast" or "slow".
+    """
+
+    longer: str
+    shorter: str
+    errors: str
+    quantile: str
+    speed: str
+
+
+def rule_files(settings: Settings) -> Mapping[str, str]:
+    """Return the rule files for Prometheus: name -> YAML. One app in one environment has one.
+
+    Raises:
+        SettingsError: a template cannot be rendered.
+    """
+    values = _values(settings)
+    folder = settings.path.parent
+    parts = [
+        render(f"prometheus/rules/{part}.yml.j2", values, folder=folder)
+        for part in _parts(settings)
+    ]
+    text = render("prometheus/rules/rules.yml.j2", {"parts": parts}, folder=folder)
+    return {f"aideploy-{settings.app.name}-{settings.environment}.yml": text}
+
+
+def burns(settings: Settings) -> tuple[Burn, ...]:
+    """Return the windows of `[monitoring.slo]`: those of 30 days, shorter or longer in proportion.
+
+    None is shorter than two minutes, so that a few scrapes lie in it.
+    """
+    slo = settings.monitoring.slo
+    errors = 1 - slo.availability / 100
+    slow = 1 - slo.latency_objective / 100
+    found = []
+    for rate, shortest, speed in _BURNS:
+        shorter = max(_SHORTEST, shortest * (slo.window / _MONTH))
+        found.append(
+            Burn(
+                longer=promql_duration(shorter * _LONGER),
+                shorter=promql_duration(shorter),
+                errors=_number(_reachable(errors, rate)),
+                quantile=_number(1 - _reachable(slow, rate)),
+                speed=speed,
+            )
+        )
+    return tuple(found)
+
+
+def promql_duration(length: timedelta) -> str:
+    """Write a duration for PromQL, in whole minutes at least."""
+    minutes = max(1, -(-length // timedelta(minutes=1)))
+    for name, unit in (("d", 1440), ("h", 60)):
+        if minutes % unit == 0:
+            return f"{minutes // unit}{name}"
+    return f"{minutes}m"
+
+
+def _reachable(budget: float, rate: float) -> float:
+    """Return the share of bad requests at this rate; one that a total outage is sure to reach."""
+    return min(budget * rate, (1 + budget) / 2)
+
+
+def _parts(settings: Settings) -> Iterator[str]:
+    monitoring = settings.monitoring
+    if settings.serve is not None:
+        yield from ("recording", "service")
+    if monitoring.textfile is not None:
+        yield "release"
+    for exporter, part in (
+        (Exporter.NODE, "hosts"),
+        (Exporter.NVIDIA, "gpu"),
+        (Exporter.HAPROXY, "haproxy"),
+        (Exporter.BLACKBOX, "blackbox"),
+    ):
+        if exporter in monitoring.exporters:
+            yield part
+    yield "prometheus"
+
+
+def _values(settings: Settings) -> Mapping[str, object]:
+    app, env = settings.app.name, settings.environment
+    monitoring, serve = settings.monitoring, settings.serve
+    slo = monitoring.slo
+    of_app = f'app="{app}",env="{env}"'
+    # What belongs to a host and to no app has no such label, and whatever has another is not ours.
+    hosts = "|".join(host.name for host in settings.hosts)
+    of_hosts = f'host=~"{hosts}",app=~"|{app}",env=~"|{env}"'
+    windows = burns(settings)
+
+    def rate(expression: str, over: str, by: Sequence[str]) -> str:
+        return query(expression, selector=of_app, over=over, by=by, per_second=True)
+
+    def now(expression: str, by: Sequence[str]) -> str:
+        return query(expression, selector=of_app, by=by)
+
+    return {
+        "app": app,
+        "env": env,
+        "of_app": of_app,
+        # The service itself, not what tells of it from outside.
+        "of_service": f'{of_app},slot!=""',
+        "of_hosts": of_hosts,
+        "signals": signals(monitoring),
+        "unit": _times(signals(monitoring).latency_unit),
+        "rate": rate,
+        "now": now,
+        "burns": windows,
+        "short_windows": _sorted({burn.shorter for burn in windows}),
+        "long_windows": _sorted({b.longer for b in windows} - {b.shorter for b in windows}),
+        "slo": slo,
+        "latency": _number(slo.latency.total_seconds()),
+        "objective": _number(slo.latency_objective / 100),
+        "drift": _number(slo.drift),
+        "model_age": None if slo.model_age is None else int(slo.model_age.total_seconds()),
+        "trains": settings.train is not None,
+        "under_systemd": serve is not None and serve.manager is Manager.SYSTEMD,
+        "textfile": f"aideploy-{app}-{env}.prom",
+        "file": f"aideploy-{app}-{env}.yml",
+        "runbook_url": monitoring.runbook_url,
+        "label": {name: f"{{{{ $labels.{name} }}}}" for name in (*_LABELS, *_MORE_LABELS)},
+        "value": "{{ $value | humanize }}",
+        "percent": "{{ $value | humanizePercentage }}",
+        "duration": "{{ $value | humanizeDuration }}",
+        "yaml": _yaml,
+    }
+
+
+def _sorted(windows: set[str]) -> list[str]:
+    minutes = {"m": 1, "h": 60, "d": 1440}
+    return sorted(windows, key=lambda window: int(window[:-1]) * minutes[window[-1]])
+
+
+def _times(unit: float) -> str:
+    """Return what makes seconds of such a unit, to be put behind an expression."""
+    return "" if unit == 1 else f" * {_number(unit)}"
+
+
+def _number(value: float) -> str:
+    return f"{value:.6g}"
+
+
+def _yaml(text: str) -> str:
+    """Quote a text for YAML, which reads strings as JSON writes them."""
+    return json.dumps(text, ensure_ascii=False)
