@@ -133,14 +133,18 @@ for path in "${!kinds[@]}"; do
       "correct your copy in templates/, or remove it to use the one of aideploy"
 done
 
+# A link needs no room; of somebody else's file we may only have a copy.
+for path in "${!kinds[@]}"; do
+  had[$path]=no
+  [ -e "$path" ] || continue
+  ln -f -- "$path" "$path.before" 2>/dev/null || cp -f -- "$path" "$path.before" 2>/dev/null ||
+    fail no-space "what is in $path cannot be kept" "make room on the disk of the host; see who owns the file"
+  had[$path]=yes
+done
+
 # Until here nothing was changed.
 step "putting them in place"
 for path in "${!kinds[@]}"; do
-  had[$path]=no
-  if [ -e "$path" ]; then
-    ln -f -- "$path" "$path.before"
-    had[$path]=yes
-  fi
   swapped+=("$path")
   mv -fT -- "$path.new.$$" "$path"
 done
