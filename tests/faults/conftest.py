@@ -34,12 +34,12 @@ def steady(
 
 @pytest.fixture(scope="session")
 def behind_haproxy(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
-    yield from steady(lab, tmp_path_factory, "steady", 8700, "blue_green")
+    yield from steady(lab, tmp_path_factory, "steady", 8800, "blue_green")
 
 
 @pytest.fixture(scope="session")
 def behind_socket(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
-    yield from steady(lab, tmp_path_factory, "queued", 8710, "socket")
+    yield from steady(lab, tmp_path_factory, "queued", 8810, "socket")
 
 
 @pytest.hookimpl(wrapper=True)

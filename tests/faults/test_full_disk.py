@@ -25,7 +25,7 @@ def small_disk(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[P
     second.exec("install -d -o deploy -g deploy /srv/cramped")
     second.fill_disk("/srv/cramped", DISK_MEGABYTES * MEGABYTE)
     project = Project(
-        lab, tmp_path_factory.mktemp("cramped"), hosts=[first, second], app="cramped", port=8500
+        lab, tmp_path_factory.mktemp("cramped"), hosts=[first, second], app="cramped", port=8820
     )
     project.set_up()
     project.deploy()

@@ -95,7 +95,7 @@ def kept_images(project: Project, host: Host) -> list[str]:
 
 
 def project_of(lab: Lab, folder: Path, *, app: str, serve: str, **values: str) -> Project:
-    port = 8700 if app == "boxed" else 8710
+    port = 8720 if app == "boxed" else 8730
     return Project(lab, folder / app, app=app, port=port, serve=serve, keep_releases=2, **values)
 
 

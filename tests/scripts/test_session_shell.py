@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import select
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -192,6 +194,27 @@ def test_the_second_session_is_told_who_holds_the_lock(shell: Shell, tmp_path: P
     assert isinstance(mark, Mark)
     assert mark.rest.startswith("locked ann@laptop since 20")
     second.process.wait(SECONDS)
+
+
+@pytest.mark.parametrize(("holds_for", "came_to"), [(2.5, "ready"), (60, "refused")])
+def test_a_job_of_the_host_itself_is_waited_for_but_not_for_ever(
+    tmp_path: Path, holds_for: float, came_to: str
+) -> None:
+    with (tmp_path / "lock").open("w") as lock:
+        lock.write("the host itself (stop-old) since 2026-11-22T21:42:39Z\n")
+        lock.flush()
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        second = Shell(tmp_path, idle=4)
+        free = threading.Timer(holds_for, lambda: fcntl.flock(lock, fcntl.LOCK_UN))
+        free.start()
+        try:
+            waited = second.until(came_to)
+        finally:
+            free.cancel()
+            free.join()
+            second.close()
+    # So that nobody takes it for dead.
+    assert Mark("pong", "") in waited
 
 
 def test_the_lock_ends_with_the_session_even_when_a_daemon_stays(
