@@ -17,6 +17,7 @@ from aideploy.settings.monitoring import (
     GrafanaServer,
     Monitoring,
     PrometheusServer,
+    Queries,
     Slo,
 )
 from aideploy.settings.problems import keys_of
@@ -84,6 +85,7 @@ TABLES_WITHIN = {
     "alertmanager": AlertmanagerServer,
     "grafana": GrafanaServer,
     "slo": Slo,
+    "queries": Queries,
 }
 TABLES_OF_THE_FILE = [
     *((f"[{name}]", model) for name, model in TABLES.items()),
