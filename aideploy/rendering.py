@@ -55,6 +55,7 @@ def render(template: str, values: Mapping[str, Any], *, folder: Path | None = No
         ssh_word=ssh_word,
         haproxy=haproxy,
         toml=toml,
+        provisioned=provisioned,
         environment=environment_file,
         markdown=code,
         number=number,
@@ -149,6 +150,11 @@ def haproxy(value: object) -> str:
 def toml(value: object) -> str:
     """Write a text, a number or a list of them: what JSON writes for these is TOML too."""
     return json.dumps(value, ensure_ascii=False, default=str)
+
+
+def provisioned(value: object) -> str:
+    """Quote a text for Grafana's provisioning files: YAML, in which `$` begins a variable."""
+    return json.dumps(str(value)).replace("$", "$$")
 
 
 def shell(value: object) -> str:

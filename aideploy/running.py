@@ -81,6 +81,7 @@ def running(
             there is to say was said.
     """
     from aideploy.report.choose import Shown, quiet_readers, readers
+    from aideploy.report.grafana_annotation import show_on_grafana
     from aideploy.report.log_file import log_path
 
     log = None
@@ -92,6 +93,7 @@ def running(
             events = Events(*quiet_readers(sys.stdout, sys.stderr, shown))
     except AideployError as failed:
         raise complain(failed) from None
+    show_on_grafana(settings, events)
     who = f"{getpass.getuser()}@{socket.gethostname()}"
     began = time.monotonic()
     events.publish(

@@ -184,6 +184,10 @@ def push(run: Run) -> None:
         done = run.fleet.each(Phase.SETUP, work)
     except FleetError as error:
         raise _told(error) from error
+    for name, result in done.items():
+        if untold := result.all("untold"):
+            text = f"{len(untold)} files of Grafana may not be written there, as {untold[0]}"
+            run.events.publish(Notice(text=text, level="warning", host=name))
     changed = {name: len(result.all("changed")) for name, result in done.items()}
     run.hosts = tuple(
         HostState(host=name, state=f"{number} files changed" if number else "nothing to change")

@@ -22,7 +22,9 @@ def set_up_hosts(run: Run) -> None:
         known = facts[session.host.name]
         script = setup(run.settings, session.host, root=known.root, user=known.user)
         watched = monitoring(run.settings, session.host, user=known.user)
-        return set_up(session.run(Phase.SETUP, script, *([watched] if watched else [])))
+        # What it installs has users and folders that the rest may need.
+        first = [watched] if watched else []
+        return set_up(session.run(Phase.SETUP, *first, script))
 
     done = run.fleet.each(Phase.SETUP, work)
     for name, one in done.items():

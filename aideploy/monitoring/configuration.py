@@ -18,6 +18,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from aideploy.errors import UsageError
+from aideploy.monitoring.grafana import grafana_files
 from aideploy.monitoring.rules import rule_files
 from aideploy.monitoring.targets import exporter_targets, file_of, targets
 from aideploy.rendering import render
@@ -137,6 +138,8 @@ def _files(settings: Settings, secrets: Mapping[str, str]) -> Iterator[MonitorFi
         path = monitoring.alertmanager.directory / "alertmanager.yml"
         content = _alertmanager(settings, secrets)
         yield MonitorFile(path, Kind.ALERTMANAGER, content)
+    for path, content in grafana_files(settings).items():
+        yield MonitorFile(path, Kind.GRAFANA, content)
 
 
 def required(monitoring: Monitoring) -> PrometheusServer:

@@ -311,7 +311,7 @@ def client(access: Access, secrets: Mapping[str, str], base_dir: Path) -> httpx.
 
     headers = {"User-Agent": "aideploy"}
     if access.token:
-        headers["Authorization"] = f"Bearer {secrets[access.token].strip()}"
+        headers["Authorization"] = f"Bearer {_token(secrets[access.token], access.token)}"
     auth = None
     if access.username:
         auth = (access.username, secrets[access.password] if access.password else "")
@@ -326,19 +326,24 @@ def client(access: Access, secrets: Mapping[str, str], base_dir: Path) -> httpx.
                 problems=(getattr(error, "strerror", None) or str(error),),
                 next_step="name a PEM file in `ca`",
             ) from error
-    try:
-        return httpx.Client(
-            base_url=f"{access.url}/",
-            headers=headers,
-            auth=auth,
-            verify=trusted,
-            timeout=access.timeout.total_seconds(),
-        )
-    except UnicodeEncodeError:
+    return httpx.Client(
+        base_url=f"{access.url}/",
+        headers=headers,
+        auth=auth,
+        verify=trusted,
+        timeout=access.timeout.total_seconds(),
+    )
+
+
+def _token(value: str, name: str) -> str:
+    """Return what a header can hold: httpx would name a value that it cannot in its error."""
+    token = value.strip()
+    if not token.isascii() or not token.isprintable() or " " in token:
         raise SettingsError(
-            f"the value of {access.token} is no token: no header can hold it",
-            next_step=f"set {access.token} to the token and nothing else",
-        ) from None
+            f"the value of {name} is no token: it holds spaces or other odd characters",
+            next_step=f"set {name} to the token and nothing else",
+        )
+    return token
 
 
 def _sample(one: Mapping[str, Any]) -> Sample:

@@ -100,7 +100,7 @@ def monitoring(settings: Settings, host: Host, *, user: str) -> Script | None:
     programs = [f"prometheus-{name}" for name in _exporters(settings)]
     if watches:
         programs += ["prometheus", *(["prometheus-alertmanager"] if table.alertmanager else [])]
-    if not (watches or table.install or table.textfile):
+    if not (watches or programs):
         return None
     rights = f"/etc/sudoers.d/aideploy-monitor-{settings.app.name}"
     values = {"user": user}
@@ -111,7 +111,7 @@ def monitoring(settings: Settings, host: Host, *, user: str) -> Script | None:
             " ".join(programs),
             str(table.prometheus.directory) if watches and table.prometheus else "",
             str(table.file_sd or "") if watches else "",
-            str(table.textfile or ""),
+            str(table.grafana.directory) if watches and table.grafana else "",
             rights if watches and user != "root" else "",
             render("sudoers_monitor.j2", values, folder=settings.path.parent) if watches else "",
         ),

@@ -5,7 +5,8 @@
 #
 # PROGRAM: monitor_ask.py. ACCESS: what it gets on its input. DIRECTORY: of prometheus.yml. FILE_SD: of the targets, and of the lock. ALERTMANAGER_URL:
 # empty where its file is not ours. KIND: prometheus, alertmanager, rules, targets or grafana. What was there stays
-# beside each file that is replaced, as PATH.before. Emits `changed` for each. Whatever goes wrong on
+# beside each file that is replaced, as PATH.before. Emits `changed` for each, and
+# `untold` for files of Grafana that we may not write. Whatever goes wrong on
 # the way, what was there comes back, and is read again.
 
 python=$1 program=$2 directory=$3 file_sd=$4 prometheus=$5 alertmanager=$6 access=$7
@@ -102,6 +103,12 @@ while (($#)); do
   path=$1 kind=$2 mode=$3
   [ "$kind" != rules ] || rules+=("$path")
   if ! mkdir -p -- "${path%/*}" 2>/dev/null || [ ! -w "${path%/*}" ]; then
+    # Where Grafana is elsewhere, or somebody else's, the rest does not wait for it.
+    if [ "$kind" = grafana ]; then
+      emit untold "$path"
+      shift 4
+      continue
+    fi
     fail not-writable "$(id -un) may not write to ${path%/*}" "fab setup, or let $(id -un) write there"
   fi
   fresh+=("$path")

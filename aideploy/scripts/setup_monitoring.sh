@@ -1,14 +1,14 @@
 # shellcheck shell=bash
 # Make this host ready to be watched, and a monitor host ready for monitor.push. Run again it changes nothing.
 #
-#   setup_monitoring.sh INSTALL PROGRAMS DIRECTORY FILE_SD TEXTFILE SUDOERS SUDOERS_CONTENT
+#   setup_monitoring.sh INSTALL PROGRAMS DIRECTORY FILE_SD GRAFANA SUDOERS SUDOERS_CONTENT
 #
 # INSTALL: yes where the packages of the system may be installed and their folders be made ours. PROGRAMS: those
 # that are wanted here, in one word each. DIRECTORY: of prometheus.yml, FILE_SD: of the targets; both empty where this is no
-# monitor host. TEXTFILE: where node_exporter reads files, or empty. SUDOERS: the path of our rights, empty for
+# monitor host. GRAFANA: the folder that Grafana is provisioned from, or empty. SUDOERS: the path of our rights, empty for
 # root. Emits `changed` for all that it makes or replaces, and `notice` for what is left to a person.
 
-install=$1 programs=$2 directory=$3 file_sd=$4 textfile=$5 sudoers=$6 rights=$7
+install=$1 programs=$2 directory=$3 file_sd=$4 grafana=$5 sudoers=$6 rights=$7
 PATH=$PATH:/usr/sbin:/sbin
 umask 022
 me=$(id -un) my_group=$(id -gn)
@@ -64,17 +64,19 @@ own_directory() {
   fi
 }
 
-own_textfile() {
-  [ ! -w "$textfile" ] || return 0
-  if [ ! -d "$textfile" ]; then
-    own_folder "$textfile"
-  elif [ -z "$install" ]; then
-    emit notice "$me may not write to $textfile: metrics of releases and trainings are not told there"
-  else
-    as_root chgrp -- "$my_group" "$textfile"
-    as_root chmod -- g+w "$textfile"
-    changed "$textfile"
-  fi
+# own_grafana: the folders of a Grafana that is there, which keeps reading them.
+own_grafana() {
+  local folder
+  for folder in "$grafana/dashboards" "$grafana/datasources"; do
+    if [ -d "$folder" ] && [ -w "$folder" ]; then continue; fi
+    if [ -z "$install" ]; then
+      emit notice "$me may not write to $folder: dashboards are not put there"
+      continue
+    fi
+    [ -d "$folder" ] || as_root mkdir -p -- "$folder"
+    as_root chown -- "$me" "$folder"
+    changed "$folder"
+  done
 }
 
 grant() {
@@ -95,11 +97,11 @@ grant() {
 
 step "looking at what watches"
 for program in $programs; do have "$program"; done
-[ -z "$textfile" ] || own_textfile
 if [ -n "$directory" ]; then
   [ -z "$install" ] || own_directory
   own_folder "$directory/rules"
   own_folder "$file_sd"
+  [ ! -d "$grafana" ] || own_grafana
   grant
 fi
 for program in $programs; do runs "$program"; done

@@ -61,6 +61,11 @@ class Instruments:
             buckets=(0.005, 0.01, 0.02, 0.03, 0.05, 0.08, 0.12, 0.2, 0.3, 0.5, 1.0),
             registry=self.registry,
         )
+        self.in_progress = Gauge(
+            "inference_requests_in_progress",
+            "Predictions that are being made at this moment.",
+            registry=self.registry,
+        )
         info = Gauge(
             "model_info",
             "Always 1; its labels say what runs.",
@@ -110,6 +115,7 @@ def create(model: Model, identity: Identity) -> Flask:
         )
 
     @app.post("/predict")
+    @instruments.in_progress.track_inprogress()
     def predict() -> Response:
         question = parse(request.get_data())
         touched = model.spec.weights_for(question.columns())

@@ -10,6 +10,8 @@ packages=(
     systemd-container debootstrap openssh-client iproute2 iptables util-linux
     # The programs that judge rendered configuration files, and a real sshd.
     haproxy openssh-server prometheus sudo
+    # What the dashboards show, from the programs that really tell it.
+    prometheus-node-exporter prometheus-blackbox-exporter
 )
 
 policy=/usr/sbin/policy-rc.d

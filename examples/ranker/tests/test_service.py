@@ -110,6 +110,7 @@ class Service(WithAModel):
             'inference_requests_total{code="400",endpoint="predict"} 1.0',
             'inference_requests_total{code="404",endpoint="none"} 1.0',
             'inference_request_duration_seconds_count{endpoint="predict"} 2.0',
+            "inference_requests_in_progress 0.0",
             "prediction_probability_count 5.0",
             f'model_info{{model="{self.model.sha256}",revision="4f2c1aa"}} 1.0',
         ):
