@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from importlib import import_module
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -49,8 +50,7 @@ def lacking(settings: Settings, files: Iterable[MonitorFile], foreign: str) -> s
 
 def _read(text: str) -> Mapping[str, Any]:
     # Invoke reads settings with it: an own dependency for one file is too much.
-    from invoke.util import yaml
-
+    yaml: Any = import_module("invoke.util").yaml
     try:
         return _mapping(yaml.safe_load(text))
     except (yaml.YAMLError, ValueError, RecursionError) as error:

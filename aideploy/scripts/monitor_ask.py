@@ -14,12 +14,14 @@ monitor_push.sh. Standard input: JSON, for each of both the value of its Authori
 Exit status 1: it is not so; the last line says why.
 """
 
+from __future__ import annotations
+
 import json
 import sys
 import time
 import urllib.error
-import urllib.parse
 import urllib.request
+from typing import Any
 
 ANSWER_SECONDS = 10
 WAIT_SECONDS = 20.0
@@ -30,7 +32,7 @@ class Unanswered(Exception):
     """It cannot be asked; the message says why."""
 
 
-def ask(url, authorization, post=False):
+def ask(url: str, authorization: str | None, *, post: bool = False) -> str:
     request = urllib.request.Request(url, data=b"" if post else None)  # noqa: S310  # http(s) only
     if authorization:
         request.add_header("Authorization", authorization)
@@ -38,14 +40,14 @@ def ask(url, authorization, post=False):
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with opener.open(request, timeout=ANSWER_SECONDS) as answer:
-            return answer.read().decode("utf-8", "replace")
+            return str(answer.read(), "utf-8", "replace")
     except urllib.error.HTTPError as error:
         raise Unanswered(f"{url} answers {error.code}") from None
     except (OSError, ValueError) as error:
         raise Unanswered(f"{url}: {getattr(error, 'reason', error)}") from None
 
 
-def gauge(text, name):
+def gauge(text: str, name: str) -> float:
     """Return the value of a metric without labels; 0 where there is none."""
     for line in text.splitlines():
         if line.startswith(name + " "):
@@ -53,11 +55,11 @@ def gauge(text, name):
     return 0.0
 
 
-def state(kind, url, authorization):
+def state(kind: str, url: str, authorization: str | None) -> dict[str, Any]:
     """Return what it says of itself."""
     try:
         metrics = ask(url + "/metrics", authorization)
-        found = {
+        found: dict[str, Any] = {
             "answers": True,
             "well": gauge(metrics, kind + "_config_last_reload_successful") == 1,
             "since": gauge(metrics, kind + "_config_last_reload_success_timestamp_seconds"),
@@ -71,7 +73,7 @@ def state(kind, url, authorization):
         return {"answers": False, "well": False, "since": 0.0, "files": [], "why": str(error)}
 
 
-def loaded(kind, url, authorization, since, files):
+def loaded(kind: str, url: str, authorization: str | None, since: float, files: list[str]) -> str:
     """Wait until it has read its files; return why it has not, or nothing."""
     began = state(kind, url, authorization)
     end = time.monotonic() + WAIT_SECONDS
@@ -95,7 +97,7 @@ def loaded(kind, url, authorization, since, files):
     return why
 
 
-def main():
+def main() -> None:
     given = json.load(sys.stdin)
     what, first, *words = sys.argv[1:]
     if what == "look":
