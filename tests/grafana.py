@@ -62,6 +62,8 @@ class Grafana:
     def __post_init__(self) -> None:
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
         self._server.daemon_threads = True
+        # Whoever loses patience hangs up: no reason for a traceback.
+        self._server.handle_error = lambda *_: None  # type: ignore[method-assign]
         self.url = f"http://127.0.0.1:{self._server.server_port}"
 
     def __enter__(self) -> Grafana:

@@ -8,6 +8,7 @@ app has: no rule is written about what nobody measures.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -156,7 +157,7 @@ def _values(settings: Settings) -> Mapping[str, object]:
         "slo": slo,
         "latency": _number(slo.latency.total_seconds()),
         "objective": _number(slo.latency_objective / 100),
-        "drift": _number(slo.drift),
+        "drift": _drift(slo.drift),
         "model_age": None if slo.model_age is None else int(slo.model_age.total_seconds()),
         "trains": settings.train is not None,
         "under_systemd": serve is not None and serve.manager is Manager.SYSTEMD,
@@ -168,6 +169,20 @@ def _values(settings: Settings) -> Mapping[str, object]:
         "percent": "{{ $value | humanizePercentage }}",
         "duration": "{{ $value | humanizeDuration }}",
         "yaml": _yaml,
+    }
+
+
+def _drift(psi: float) -> Mapping[str, str]:
+    """Return the limit of each method: where a shift of the same small size puts all of them.
+
+    A normal distribution that moves by s standard deviations has a PSI of s^2 (the symmetric
+    divergence of Kullback and Leibler), a Wasserstein distance of s, and about s^2 / (8 ln 2) as
+    the square of its Jensen-Shannon distance to the base 2.
+    """
+    return {
+        "psi": _number(psi),
+        "js": _number(min(0.99, math.sqrt(psi / (8 * math.log(2))))),
+        "wasserstein": _number(math.sqrt(psi)),
     }
 
 

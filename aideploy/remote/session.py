@@ -34,10 +34,10 @@ if TYPE_CHECKING:
     from aideploy.settings import Host
 
 _READ_BYTES = 1 << 16
-# Who is told to end what runs, and is silent for so long in spite of a ping every second, is gone:
+# Who is told to end what runs, and is silent for so long in spite of pings, is gone:
 # the other hosts wait for it before they go back.
-_CANCEL_SECONDS = 3
-_LOOK_SECONDS = 1.0
+_CANCEL_SECONDS = 2
+_LOOK_SECONDS = 0.5
 # How Paramiko says that a line is dead; which of them depends on the moment.
 _LINE_ERRORS = (OSError, EOFError, paramiko.SSHException)
 

@@ -200,7 +200,8 @@ class Slo(Table):
     """How old the live model may grow, as "14d"; best two periods of its training."""
 
     drift: Annotated[Number, Field(gt=0)] = 0.2
-    """The score of a feature's drift from which on somebody is told."""
+    """The drift of a feature from which on somebody is told, as its PSI; other methods have their
+    limit where a shift of the same size puts them."""
 
 
 class Queries(Table):

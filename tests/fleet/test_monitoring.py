@@ -194,11 +194,21 @@ def test_everything_that_was_pushed_is_loaded_and_a_second_push_changes_nothing(
     assert eventually(all_up, within=60)
     assert not [rule for group in groups for rule in group["rules"] if rule["health"] == "err"]
     assert "nothing to change" in project.fab("monitor.push").output
+    again = project.fab("setup").output
+    assert "set up before, nothing to change" in again
+    assert not re.search(r"set up$", again, re.MULTILINE)
     assert "as it should be, and loaded" in project.fab("monitor.check").output
     assert (
         monitor.exec(f"stat -c '%a %G' {DIRECTORY}/alertmanager.yml").stdout == "640 prometheus\n"
     )
-    assert "another" not in monitor.exec("sudo -l -U deploy").stdout
+    may = "runuser -u deploy -- sudo -n -l systemctl"
+    monitor.exec(f"{may} reload prometheus.service")
+    for more in (
+        "restart prometheus.service",
+        "reload ssh.service",
+        "reload prometheus.service -H x",
+    ):
+        assert monitor.exec(f"{may} {more}", check=False).returncode != 0
 
 
 def test_what_goes_wrong_fires_the_alert_that_reaches_the_webhook(
@@ -363,3 +373,20 @@ def test_the_prometheus_of_others_is_joined_and_not_overwritten(
     finally:
         monitor.exec(f"cat > {file} <<'END'\n{ours}END\nsystemctl reload prometheus")
     project.fab("monitor.push")
+
+
+def test_a_monitor_host_that_dies_in_a_rollout_fails_no_deploy(
+    project: Project, monitor: Host
+) -> None:
+    project.configure(rollout="canary = 1", bake="4s")
+    revision = project.commit()
+    command = project.start("deploy")
+    command.wait_for(r"watch +.*canary")
+    monitor.power_off()
+    try:
+        finished = command.finish()
+    finally:
+        monitor.boot()
+    assert finished.status == ExitStatus.DONE, finished.output
+    assert "Prometheus is not told" in finished.output
+    assert project.all_serve() == {revision}

@@ -180,6 +180,20 @@ def test_every_panel_says_what_it_is_of_and_asks_the_data_source_that_was_chosen
         assert len(set(ids)) == len(ids)
 
 
+def test_what_is_not_there_has_no_dashboard_and_no_row(tmp_path: Path) -> None:
+    every = '["node", "nvidia", "haproxy", "blackbox"]'
+    hosts = scene.HOSTS.replace(every, "[]").replace(
+        "[monitoring]", '[monitoring]\npreset = "kserve"'
+    )
+    (tmp_path / "hosts.toml").write_text(hosts)
+    made = dashboards(load(tmp_path / "hosts.toml", "production"))
+    assert set(made) == {"service", "model", "releases", "canary"}
+    assert not re.search("haproxy_|probe_|node_(?!textfile|exporter)", "".join(made.values()))
+    # KServe counts no errors and knows nothing of predictions.
+    titles = {panel["title"] for text in made.values() for panel in json.loads(text)["panels"]}
+    assert not [title for title in titles if "rror" in title or title == "Predictions"]
+
+
 def test_names_of_apps_never_make_two_dashboards_one(tmp_path: Path) -> None:
     uids: set[str] = set()
     for app in ("a", "ranker", "x" * 31, "x" * 30 + "y"):

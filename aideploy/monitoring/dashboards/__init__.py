@@ -33,7 +33,7 @@ def dashboards(app: str, monitoring: Monitoring) -> Mapping[str, str]:
     boards = [
         service(monitoring, questions),
         model(monitoring, questions),
-        releases(),
+        releases(monitoring),
         canary(questions),
     ]
     if Exporter.NVIDIA in monitoring.exporters:

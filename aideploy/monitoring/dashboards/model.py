@@ -64,10 +64,10 @@ def _now(drift: float) -> tuple[Panel, ...]:
         ),
         number(
             "Worst drift",
-            Line(f"max(aideploy_drift_score{{{_OF}}})"),
+            Line(f'max(aideploy_drift_score{{{_OF},method="psi"}})'),
             decimals=3,
-            says=f"Of all features and of the predictions. From {drift:g} on ([monitoring.slo] "
-            "drift) somebody is told.",
+            says="The PSI of all features and of the predictions. From "
+            f"{drift:g} on ([monitoring.slo] drift) somebody is told.",
             bounds=Bounds(drift / 2, drift),
         ),
         number(

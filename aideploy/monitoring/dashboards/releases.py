@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from aideploy.monitoring.dashboards.board import Board, Choice, Row
 from aideploy.monitoring.dashboards.panels import Bounds, Line, Panel, graph, listing, number
+from aideploy.settings.monitoring import Exporter, Monitoring
 
 _HOSTS = 'host=~"$host"'
 _OF = f'app="$app",env="$env",{_HOSTS}'
@@ -14,8 +15,11 @@ _OF = f'app="$app",env="$env",{_HOSTS}'
 _DISKS = 'fstype!~"tmpfs|ramfs|overlay|squashfs|devtmpfs|fuse.*"'
 
 
-def releases() -> Board:
-    """Return the dashboard."""
+def releases(monitoring: Monitoring) -> Board:
+    """Return the dashboard; `monitoring` says whether node_exporter tells of the hosts."""
+    rows = [Row("Releases", _now()), Row("Over time", _over_time())]
+    if Exporter.NODE in monitoring.exporters:
+        rows.append(Row("Hosts", _hosts()))
     return Board(
         kind="releases",
         title="Fleet and releases",
@@ -29,7 +33,7 @@ def releases() -> Board:
             ),
         ),
         since="now-24h",
-        rows=(Row("Releases", _now()), Row("Over time", _over_time()), Row("Hosts", _hosts())),
+        rows=rows,
     )
 
 

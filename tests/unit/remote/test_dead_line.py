@@ -69,7 +69,7 @@ def test_who_is_told_to_stop_and_stays_silent_is_given_up_within_seconds(
     session.cancel()
     with pytest.raises(ConnectionLost) as lost:
         session.run(Phase.WATCH, facts.script(settings))
-    assert lost.value.why == "no sign of life for 3 s"
+    assert lost.value.why == "no sign of life for 2 s"
     sent = [call.args[0] for call in session._channel.sendall.call_args_list]
     assert b"ping\n" in sent
     session._channel.close.assert_called_once()
