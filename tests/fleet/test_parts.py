@@ -142,7 +142,10 @@ def test_the_controller_sends_the_commits_itself(parted: Project, lab: Lab, mega
     revision = parted.deploy()
 
     assert parted.all_serve() == {revision}
-    assert {cost.channels for cost in parted.costs().values()} == {2 if megabytes else 1}
+    channels = 2 if megabytes else 1
+    costs = parted.costs()
+    assert (costs["h1"].channels, costs["h2"].channels) == (channels, channels)
+    assert costs["h3"].channels == channels + 2, "Prometheus was told twice, beside the switch"
     unpacked = parted.root / "releases" / parted.current(lab.hosts[1]) / "large"
     assert int(lab.hosts[1].exec(f"stat -c %s {unpacked}").stdout) == megabytes << 20
     parted.configure(app_table="")
