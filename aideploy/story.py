@@ -33,6 +33,7 @@ from aideploy.golden_file import check_before
 from aideploy.images import ImageDelivery
 from aideploy.jobs import scripts as jobs
 from aideploy.jobs.detached import detached_job
+from aideploy.novelty import clearing, known_already
 from aideploy.phases import batches, fetch, golden, gpu, image, install, service, test, train
 from aideploy.phases import facts as looking
 from aideploy.phases.batches import Course
@@ -150,6 +151,7 @@ class Deployment:
     ) -> None:
         self.settings = settings
         self.facts: dict[str, HostFacts] = {}
+        self.nothing_new = ""
         self._fleet = fleet
         self._events = events
         self._who = who
@@ -170,6 +172,7 @@ class Deployment:
         revision: str | None = None,
         *,
         wait_lock: bool = False,
+        only_new: bool = False,
         confirm: Callable[[str], bool] = lambda _: True,
     ) -> str:
         """Deploy a revision and return the id of the new release.
@@ -177,6 +180,8 @@ class Deployment:
         Args:
             revision: a branch, a tag or a commit; None for [app] branch.
             wait_lock: wait for a lock that somebody else holds.
+            only_new: end after the training where commit and model were live before; then
+                `nothing_new` says so.
             confirm: asked whether to go on when the revision is older than what is live.
 
         Raises:
@@ -195,9 +200,19 @@ class Deployment:
         self.install()
         self.test()
         self.train()
+        if only_new and self._is_nothing_new():
+            return self.release
         self.pass_gate()
         self.rollout()
         return self.release
+
+    def _is_nothing_new(self) -> bool:
+        serving = [self.facts[name] for name in self._names(Role.SERVE)]
+        self.nothing_new = known_already(serving, self.revision, self._model)
+        if self.nothing_new:
+            work = clearing(self.settings, self.facts.__getitem__)
+            self._each(Phase.FINISH, work, self._deployed_names(), note="nothing new")
+        return bool(self.nothing_new)
 
     def require_gate(self) -> None:
         """See to it, before anything is begun, that something will judge the model.

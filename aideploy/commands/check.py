@@ -41,6 +41,7 @@ class Checked:
         hosts: every host that was checked.
         problems: what is wrong, on a host or on this machine.
         corrected: what is not as it should be, and a deploy brings back.
+        notices: what is in the way of no deploy, and should not stay so.
     """
 
     app: str
@@ -48,6 +49,7 @@ class Checked:
     hosts: tuple[str, ...]
     problems: tuple[Problem, ...]
     corrected: tuple[Drift, ...]
+    notices: tuple[Problem, ...] = ()
 
     def shown(self) -> tuple[Table | Text, ...]:
         """Return the table: a line for each host that is ready, and for each problem."""
@@ -63,6 +65,9 @@ class Checked:
             for one in self.corrected:
                 if one.host == name:
                     yield "!", name, one.what, "fab deploy corrects it"
+            for notice in self.notices:
+                if notice.host == name:
+                    yield "!", name, notice.what, notice.next_step
 
 
 def check(run: Run) -> Checked:
@@ -89,7 +94,7 @@ def check(run: Run) -> Checked:
         *_here(settings),
         *(Problem(one.host, f"{one.what}: {one.why}", one.next_step) for one in absent),
         *(Problem(name, error.what, error.next_step) for name, error in outcomes.errors.items()),
-        *(problem for found in outcomes.results.values() for problem in found),
+        *(problem for found, _ in outcomes.results.values() for problem in found),
         *(
             Problem(one.host, one.what, one.next_step)
             for one in drifts
@@ -110,6 +115,7 @@ def check(run: Run) -> Checked:
         tuple(host.name for host in settings.hosts),
         problems,
         tuple(one for one in drifts if one.corrected_by_deploy),
+        tuple(notice for _, found in outcomes.results.values() for notice in found),
     )
 
 
@@ -126,7 +132,10 @@ def _drifts(
             yield from drift.of_host(settings, host, known, now, wanted)
 
 
-def _looked(settings: Settings, session: Session, facts: HostFacts) -> tuple[Problem, ...]:
+def _looked(
+    settings: Settings, session: Session, facts: HostFacts
+) -> tuple[tuple[Problem, ...], tuple[Problem, ...]]:
+    """Return what would be in the way of a deploy, and what would not."""
     host, serve = session.host, settings.serve
     scripts = [readiness.script(settings, host, facts)]
     if serve and serve.contained and Role.SERVE in host.roles:
@@ -139,7 +148,8 @@ def _looked(settings: Settings, session: Session, facts: HostFacts) -> tuple[Pro
         for said in others
         for one in (*image.obstacles(said), *gpu.obstacles(said))
     ]
-    return (*readiness.problems(settings, host, facts, found, datetime.now(UTC)), *obstacles)
+    problems = readiness.problems(settings, host, facts, found, datetime.now(UTC))
+    return (*problems, *obstacles), readiness.notices(host.name, found)
 
 
 def _here(settings: Settings) -> Iterator[Problem]:

@@ -9,11 +9,10 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
-from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 from aideploy.phases.health import address
+from aideploy.phases.programs import loaded
 from aideploy.remote.result import Result
 from aideploy.remote.script import Script
 from aideploy.scripts.golden_file import Line
@@ -25,17 +24,9 @@ if TYPE_CHECKING:
 _MODULES = ("golden_rules", "golden_file", "golden")
 
 
-@cache
 def program() -> str:
     """Return the text of golden.py with the modules that it needs, which the hosts run."""
-    folder = resources.files("aideploy.scripts")
-
-    def text(name: str) -> str:
-        return folder.joinpath(f"{name}.py").read_text(encoding="utf-8")
-
-    loads = [f"load('aideploy.scripts.{name}', {text(name)!r})\n" for name in _MODULES]
-    loads[-1] = f"sys.exit({loads[-1].rstrip()}.main(sys.argv[1:]))\n"
-    return "".join([text("loader"), *loads])
+    return loaded(*_MODULES)
 
 
 def proof(golden: Golden | None, bind: str, port: int) -> tuple[str, str, str]:

@@ -20,3 +20,21 @@ def program(name: str, *libraries: str) -> str:
     ]
     # Python wants it once, before everything else.
     return _FUTURE + "\n".join(text.replace(_FUTURE, "", 1) for text in texts)
+
+
+@cache
+def loaded(*modules: str) -> str:
+    """Return a program of modules that import each other, as `aideploy.scripts.NAME`.
+
+    Args:
+        modules: their names, each behind those that it imports; the last has `main`, which gets the
+            words behind the program and returns the exit status.
+    """
+    folder = resources.files("aideploy.scripts")
+
+    def text(name: str) -> str:
+        return folder.joinpath(f"{name}.py").read_text(encoding="utf-8")
+
+    loads = [f"load('aideploy.scripts.{name}', {text(name)!r})\n" for name in modules]
+    loads[-1] = f"sys.exit({loads[-1].rstrip()}.main(sys.argv[1:]))\n"
+    return "".join([text("loader"), *loads])

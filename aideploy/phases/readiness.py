@@ -17,6 +17,7 @@ from aideploy.remote.result import Result
 from aideploy.remote.script import Script
 from aideploy.services.files import Validator, differing, rendered_files
 from aideploy.services.manager import bind, libraries, slot_bind, slots
+from aideploy.services.telling_metrics import metric_files
 from aideploy.settings.app import Source
 from aideploy.settings.hosts import Role
 from aideploy.settings.serve import Strategy
@@ -57,6 +58,8 @@ def script(settings: Settings, host: Host, facts: HostFacts) -> Script:
             app.branch,
             _slots(serve, host) if serve else "",
             _users(serve, host) if serve else "",
+            str(settings.monitoring.textfile or ""),
+            " ".join(metric_files(settings, host)),
             str(len(linked) if serves else 0),
             *(linked if serves else ()),
             *_rights(settings, host, facts),
@@ -94,6 +97,12 @@ def problems(
     ]
     others = [Problem(name, *one) for one in _found(settings, facts, found)]
     return (*refused, *_stale(settings, host, facts), *others, *_skew(name, found, now))
+
+
+def notices(host: str, found: Result) -> tuple[Problem, ...]:
+    """Return what the script found that is in the way of no deploy, and should not stay so."""
+    next_step = "install node_exporter or correct [monitoring] textfile, then fab setup"
+    return tuple(Problem(host, what, next_step) for what in found.all("notice"))
 
 
 def _stale(settings: Settings, host: Host, facts: HostFacts) -> Iterator[Problem]:

@@ -17,6 +17,7 @@ from aideploy.remote.script import Script
 from aideploy.rendering import render
 from aideploy.services.files import rendered_files
 from aideploy.services.manager import bind, service_user, slot_bind, slots
+from aideploy.services.telling_metrics import metric_files
 from aideploy.settings import Host, Role, Settings
 from aideploy.settings.monitoring import Exporter
 from aideploy.settings.serve import Manager, Serve
@@ -68,11 +69,13 @@ def setup(settings: Settings, host: Host, *, root: PurePosixPath, user: str) -> 
             service_user(settings, serve) if serve and serve.manager is Manager.SYSTEMD else "",
             _addresses(settings, serve, host) if serve else "",
             str(targets or ""),
+            str(settings.monitoring.textfile or ""),
+            " ".join(metric_files(settings, host)),
             str(len(linked)),
             *linked,
             *files,
         ),
-        libraries=("files", "ports", "setup_haproxy"),
+        libraries=("files", "ports", "setup_haproxy", "setup_metrics"),
     )
 
 

@@ -1,17 +1,18 @@
 # shellcheck shell=bash
 # Whether a deploy would find here what it needs. Changes nothing.
 #
-#   check.sh ROOT APP SERVES MANAGER PYTHON REPOSITORY BRANCH SLOTS USERS COUNT LINKED… COMMAND…
+#   check.sh ROOT APP SERVES MANAGER PYTHON REPOSITORY BRANCH SLOTS USERS TEXTFILE METRIC_FILES COUNT \
+#            LINKED… COMMAND…
 #
 # SERVES: "yes" where a service runs. SLOTS: SLOT=ADDRESS:PORT in one word for each. USERS: ADDRESS:PORT of HAProxy, empty
-# where none stands in front. REPOSITORY: empty where the host need not read it. LINKED: COUNT files that
+# where none stands in front. REPOSITORY: empty where the host need not read it. TEXTFILE, METRIC_FILES: as in setup.sh. LINKED: COUNT files that
 # have to lie below shared/. COMMANDs: what we have to be allowed as root. Emits a fact for each
-# thing that is missing, and the time.
+# thing that is missing, `notice` for what stops no deploy, and the time.
 
 # shellcheck disable=SC2034  # app is for the service manager's functions
 root=$(expand "$1") app=$2 serves=$3 manager=$4 python=$5 repository=$6 branch=$7 slots=$8
-users=$9 count=${10}
-shift 10
+users=$9 textfile=$(expand "${10}") metric_files=${11} count=${12}
+shift 12
 linked=("${@:1:count}")
 shift "$count"
 
@@ -33,6 +34,15 @@ done
 
 for name in "${linked[@]}"; do
   [ -e "$root/shared/$name" ] || emit no-linked-file "$root/shared/$name"
+done
+
+for file in $metric_files; do
+  if [ ! -d "$textfile" ]; then
+    emit notice "there is no folder $textfile, where node_exporter would read metrics"
+    break
+  fi
+  [ "$textfile/${file##*/}" -ef "$root/$file" ] ||
+    emit notice "node_exporter does not find $root/$file: no link to it in $textfile"
 done
 
 # is_our_socket SLOT: whether systemd holds the address of that slot for us.

@@ -23,6 +23,7 @@ done
 # A rollout that was held is decided.
 [ -z "$line" ] || rm -rf -- "${root:?}/rollout"
 
+write_metrics
 step "make room"
 for link in "$root/current" "$root"/slots/*/release; do
   if [ -L "$link" ]; then keep[$(basename -- "$(readlink -f -- "$link")")]=1; fi

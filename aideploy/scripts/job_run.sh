@@ -254,3 +254,6 @@ end_job_processes "$job" "$child"
 judge "$status" "$ended"
 rm -rf -- "$job/work" "$job/env"
 write_status "$status" || { sleep 5; write_status "$status"; }
+# Whatever becomes of it, the training is over.
+teller=${job%/jobs/*}/metrics.sh
+[ ! -x "$teller" ] || timeout -k 5 20 "$teller" 9>&- || true

@@ -2,18 +2,21 @@
 # Make this host ready to be deployed to: folders, the service's user, configuration files, the
 # service manager. Run again it changes nothing.
 #
-#   setup.sh ROOT APP MANAGER STRATEGY SERVICE_USER ADDRESSES TARGETS COUNT LINKED…
+#   setup.sh ROOT APP MANAGER STRATEGY SERVICE_USER ADDRESSES TARGETS TEXTFILE METRIC_FILES \
+#            COUNT LINKED…
 #            [PATH MODE VALIDATOR CONTENT]…
 #
 # MANAGER: systemd, systemd-user, supervisor, or none where nothing is served. SERVICE_USER: empty when
 # the service runs as us. ADDRESSES: what the service listens on, ADDRESS:PORT in one word each; first that for users. TARGETS: the
-# folder for Prometheus' targets, or empty. LINKED: COUNT files and, with a / at the end, folders that releases share.
+# folder for Prometheus' targets, or empty. TEXTFILE: node_exporter's folder, or empty. METRIC_FILES: what is told to it,
+# files below ROOT in one word. LINKED: COUNT files and, with a / at the end, folders that releases share.
 # The rest are configuration files. Emits `changed` for all that it makes or replaces, in words, and
 # `notice` for what is left to a person. Before it changes anything it knows that it may.
 
 root=$1 app=$2 manager=$3 strategy=$4 service_user=$5 addresses=$6 targets=$7
-linked=("${@:9:$8}")
-shift $((8 + $8))
+textfile=$(expand "$8") metric_files=$9
+linked=("${@:11:${10}}")
+shift $((10 + ${10}))
 
 # Administrators' programs are not on the path of everybody.
 PATH=$PATH:/usr/sbin:/sbin
@@ -123,12 +126,14 @@ needs_root() {
     is_writable "$path" || return 0
   done
   [ -z "$targets" ] || [ -d "$targets" ] || is_writable "$targets" || return 0
+  ! lacks_metric_links || [ -w "$textfile" ] || return 0
   if [ -n "$service_user" ]; then
     has_group "$root/releases" "$service_user" || return 0
     for item in "${linked[@]}"; do
       [[ $item != */ ]] || has_group "$root/shared/${item%/}" "$service_user" || return 0
     done
     [ "$strategy" != blue_green ] || has_group "$root/haproxy" "$service_user" || return 0
+    ! tells_drift || has_group "$root/drift" "$service_user" || return 0
   fi
   [ "$manager" = systemd ] || return 1
   # HAProxy is told of each change.
@@ -143,7 +148,7 @@ has_group() {
 
 # is_left_over: something is there of a strategy that was given up.
 is_left_over() {
-  is_socket_left_over || is_haproxy_left_over || is_slot_left_over
+  is_socket_left_over || is_haproxy_left_over || is_slot_left_over || is_drift_left_over
 }
 
 is_socket_left_over() {
@@ -162,6 +167,7 @@ is_slot_left_over() {
 # wanted_units: prints what starts with the host.
 wanted_units() {
   printf '%s\n' "$app-due.path"
+  ! tells_drift || printf '%s\n' "$app-drift.timer"
   case $strategy in
     blue_green) printf '%s\n' "$app@blue.service" "$app@green.service" "$app-haproxy.socket" "$app-haproxy.service" ;;
     socket) printf '%s\n' "$app@live.service" "$app.socket" ;;
@@ -203,7 +209,7 @@ unit_problems() {
   local scope=--system
   [ "$manager" != systemd-user ] || scope=--user
   SYSTEMD_LOG_LEVEL=warning systemd-analyze "$scope" --man=no verify "${units[@]}" 2>&1 |
-    grep -F -e "$wanted/units/" -e "$app@" -e "$app.socket" -e "$app-haproxy." -e "$app-due." |
+    grep -F -e "$wanted/units/" -e "$app@" -e "$app.socket" -e "$app-haproxy." -e "$app-due." -e "$app-drift." |
     grep -v -F -e 'is not executable: No such file or directory' || true
 }
 
@@ -333,6 +339,7 @@ tell_systemd() {
   local unit
   reload_units
   ! is_socket_left_over || retire_socket
+  ! is_drift_left_over || retire_drift
   for unit in $(wanted_units); do
     if ! ask is-enabled --quiet "$unit" 2>/dev/null; then
       step "enabling $unit"
@@ -348,6 +355,7 @@ tell_systemd() {
     hand_address_to_socket
   fi
   look_for_due_jobs
+  look_for_drift
 }
 
 reload_units() {
@@ -446,9 +454,11 @@ make_service_user
 make_folders
 make_linked
 make_targets_folder
+make_metrics
 [ "$manager" != systemd-user ] || linger
 install_files
 case $manager in
   systemd | systemd-user) tell_systemd ;;
   supervisor) tell_supervisor ;;
 esac
+write_metrics

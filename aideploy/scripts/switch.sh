@@ -28,6 +28,8 @@ if [ "$direction" = back ]; then
   fi
   line=$(sed -E "s/^(\{\"at\": \")[^\"]*/\1$(date -u +%Y-%m-%dT%H:%M:%S+00:00)/" <<<"$line")
 fi
+# Also where it does not become well.
+trap write_metrics EXIT
 journal "$line" || [ "$direction" = back ] ||
   fail no-space "no room on the disk for the journal" "make room on the disk of the host"
 

@@ -85,7 +85,7 @@ due_runs() {
 # service_additions: prints the files, none of ours, that change what our units do: drop-ins, and copies that
 # `systemctl edit --full` makes of a slot's unit. What applies to all units of the host is its own affair.
 service_additions() {
-  local paths path units=("$app.socket" "$app-due.path" "$app-due.service" "$app-haproxy.service" "$app-haproxy.socket")
+  local paths path units=("$app.socket" "$app-due.path" "$app-due.service" "$app-drift.timer" "$app-drift.service" "$app-haproxy.service" "$app-haproxy.socket")
   ask show --property=DropInPaths --property=FragmentPath "${units[@]}" "$app"@{live,staged,blue,green}.service |
     sed 's/^[A-Za-z]*=//' | while IFS= read -r paths; do
     for path in $paths; do

@@ -19,6 +19,7 @@ from aideploy.monitoring.targets import HAPROXY_PATH, metrics_port
 from aideploy.remote.result import Result
 from aideploy.remote.script import source
 from aideploy.rendering import render
+from aideploy.services import telling_metrics
 from aideploy.services.manager import Slot, bind, service_user, slot_bind, slots
 from aideploy.settings import Host, Role, Settings
 from aideploy.settings.serve import Manager, Serve, Strategy
@@ -82,9 +83,11 @@ def managed_files(settings: Settings, host: Host, *, user: str) -> tuple[Managed
         user: the user on the host that deploys; root needs no sudo rights.
     """
     serve = settings.serve
-    if serve is None or Role.SERVE not in host.roles:
-        return ()
-    return tuple(_service_files(settings, serve, user))
+    serves = serve is not None and Role.SERVE in host.roles
+    return (
+        *(_service_files(settings, serve, user) if serve and serves else ()),
+        *_metric_files(settings, host),
+    )
 
 
 def _service_files(settings: Settings, serve: Serve, user: str) -> Iterable[ManagedFile]:
@@ -114,6 +117,17 @@ def _service_files(settings: Settings, serve: Serve, user: str) -> Iterable[Mana
         yield ManagedFile(path, 0o440, "sudoers.j2", Validator.SUDOERS)
 
 
+def _metric_files(settings: Settings, host: Host) -> Iterable[ManagedFile]:
+    root, serve = settings.app.deploy_to, settings.serve
+    if telling_metrics.is_told(settings, host):
+        yield ManagedFile(root / "metrics.sh", 0o755, "metrics.sh.j2")
+    if telling_metrics.looks_for_drift(settings, host) and serve and serve.manager in _UNITS:
+        yield ManagedFile(root / "drift.sh", 0o755, "drift.sh.j2")
+        for kind in ("service", "timer"):
+            path = _UNITS[serve.manager] / f"{settings.app.name}-drift.{kind}"
+            yield ManagedFile(path, 0o644, f"systemd/drift.{kind}.j2", Validator.UNIT)
+
+
 def _haproxy_files(settings: Settings, units: PurePosixPath) -> Iterable[ManagedFile]:
     """Yield the files of an HAProxy of our own: an app never touches the one of the host."""
     unit = units / f"{settings.app.name}-haproxy"
@@ -141,15 +155,15 @@ def rendered_files(
             configuration file cannot hold.
     """
     serve = settings.serve
-    if serve is None:
-        return ()
-    service = _service_values(settings, serve, root, user)
+    known = {"app": settings.app.name, **telling_metrics.values(settings, host, root)}
+    if serve:
+        known |= _service_values(settings, serve, root, user)
     return tuple(
         RenderedFile(
             **vars(file),
             content=render(
                 file.template,
-                service | _slot_values(serve, host, file.slot),
+                known | (_slot_values(serve, host, file.slot) if serve else {}),
                 folder=settings.path.parent,
             ),
         )

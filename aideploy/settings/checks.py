@@ -12,6 +12,7 @@ from itertools import pairwise
 from pathlib import PurePosixPath
 
 from aideploy.settings.app import App
+from aideploy.settings.drift import Drift
 from aideploy.settings.gate import Gate
 from aideploy.settings.golden import Golden
 from aideploy.settings.health import Health
@@ -56,6 +57,7 @@ class Tables:
     rollout: Rollout | None
     monitoring: Monitoring | None
     review: Review | None
+    drift: Drift | None
     refused: frozenset[str]
     all_hosts: bool
 
@@ -78,6 +80,8 @@ def mismatches(tables: Tables) -> Iterator[Problem]:
         yield Problem(
             ("golden",), "nothing is served, expected a [serve] that answers the requests"
         )
+    if tables.drift:
+        yield from _drift(tables.drift, tables)
     if tables.serve:
         yield from _what_serves(tables.serve)
         if tables.serve.contained:
@@ -174,6 +178,24 @@ def _confirm(rollout: Rollout) -> Iterator[Problem]:
     if confirm <= bake:
         text = f"found {confirm:g} s, expected more than the bake of {bake:g} s"
         yield Problem(("rollout", "confirm"), text)
+
+
+def _drift(drift: Drift, tables: Tables) -> Iterator[Problem]:
+    serve = tables.serve
+    if (drift.log is None) == (drift.command is None):
+        text = "expected one of the two: log, which the service writes, or command, which prints it"
+        yield Problem(("drift",), text)
+    if serve is None and "serve" not in tables.refused:
+        yield Problem(("drift",), "nothing is served, expected a [serve] whose data could drift")
+    if tables.monitoring and tables.monitoring.textfile is None:
+        text = "missing; expected the folder where node_exporter reads what [drift] finds"
+        yield Problem(("monitoring", "textfile"), text)
+    if serve and serve.manager is Manager.SUPERVISOR:
+        text = 'found manager = "supervisor" in [serve], expected systemd, whose timers look'
+        yield Problem(("drift",), text)
+    if serve and serve.contained and drift.command is not None:
+        text = "a container's own programs cannot be called from outside, expected a log"
+        yield Problem(("drift", "command"), text)
 
 
 def _what_serves(serve: Serve) -> Iterator[Problem]:

@@ -18,6 +18,7 @@ from aideploy.settings import positions
 from aideploy.settings.app import App
 from aideploy.settings.checks import Tables, mismatches
 from aideploy.settings.document import CORRECT, Document, read, table
+from aideploy.settings.drift import Drift
 from aideploy.settings.gate import Gate
 from aideploy.settings.golden import Golden
 from aideploy.settings.health import Health
@@ -49,11 +50,12 @@ TABLES: Mapping[str, type[Table]] = {
     "rollout": Rollout,
     "monitoring": Monitoring,
     "review": Review,
+    "drift": Drift,
 }
 # What is written as [[name]], once for each of them.
 LISTS: Mapping[str, type[Table]] = {"gate": Gate}
 # What a project may do without; the others are read even when the file does not mention them.
-_OPTIONAL = frozenset({"test", "train", "serve", "golden", "review"})
+_OPTIONAL = frozenset({"test", "train", "serve", "golden", "review", "drift"})
 _FIRST_HOST = 'one host at least, as in [environments.production.hosts.web1] with its "address"'
 _NAME = TypeAdapter(Name)
 
@@ -212,6 +214,7 @@ class _Reading:
             rollout=self._read("rollout", Rollout),
             monitoring=self._read("monitoring", Monitoring),
             review=self._read("review", Review),
+            drift=self._read("drift", Drift),
             refused=frozenset(self._refused),
         )
 
@@ -310,4 +313,5 @@ def _settings(path: Path, environment: str, tables: Tables) -> Settings:
         rollout=tables.rollout,
         monitoring=tables.monitoring,
         review=tables.review,
+        drift=tables.drift,
     )

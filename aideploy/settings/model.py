@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 
 from aideploy.errors import UsageError
 from aideploy.settings.app import App
+from aideploy.settings.drift import Drift
 from aideploy.settings.gate import Gate
 from aideploy.settings.golden import Golden
 from aideploy.settings.health import Health
@@ -35,7 +36,8 @@ class Settings:
         environment: the name of the environment.
         hosts: its hosts, in the order of the file; after `only` those that were chosen.
         every_host: all of them, where some were chosen.
-        test: None without a `[test]` table; `train`, `serve`, `golden` and `review` likewise.
+        test: None without a `[test]` table; `train`, `serve`, `golden`, `review`
+            and `drift` likewise.
         gates: the `[[gate]]` tables, in the order of the file.
     """
 
@@ -55,6 +57,7 @@ class Settings:
     rollout: Rollout
     monitoring: Monitoring
     review: Review | None
+    drift: Drift | None
     every_host: tuple[Host, ...] = ()
 
     @property

@@ -61,6 +61,9 @@ class Train(Table):
     data_version: Command | None = None
     """A command that prints the version of the data; another version means to train again."""
 
+    schedule: Timeout | None = None
+    """How often to train anew, where the data is new; fab train.schedule writes the timer."""
+
     outputs: ProjectPath = default("model")
     """The file or folder that the command writes the model to."""
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from invoke.context import Context
@@ -105,6 +106,20 @@ def whole_number(option: str, text: str, *, most: int) -> int:
     if text.isascii() and text.isdecimal() and 1 <= int(text[:9]) <= most:
         return int(text)
     raise UsageError(f"{option} takes a whole number from 1 to {most}, not {text!r}")
+
+
+def time_span(option: str, text: str) -> timedelta:
+    """Return the length of time that was typed, as hosts.toml has them.
+
+    Raises:
+        UsageError: it is none.
+    """
+    from aideploy.settings.values import duration
+
+    try:
+        return duration(text)
+    except ValueError as error:
+        raise UsageError(f"{option} takes {error}, not {text!r}") from None
 
 
 def _names(only: str) -> list[str]:

@@ -21,6 +21,7 @@ def _agrees(what: str) -> bool:
     auto_shortflags=False,
     help=options(
         revision="the branch, tag or commit to deploy (default: [app] branch)",
+        if_new="end after the training where commit and model were live before",
         dry_run="show what would happen, and change nothing",
         no_review="leave [review] out, for this reason; the journals keep it",
         no_gate=NO_GATE,
@@ -34,6 +35,7 @@ def deploy(
     env: str | None = None,
     config: str | None = None,
     only: str | None = None,
+    if_new: bool = False,
     dry_run: bool = False,
     no_review: str | None = None,
     no_gate: bool = False,
@@ -64,10 +66,16 @@ def deploy(
         )
         try:
             release = deployment.run(
-                revision, wait_lock=wait_lock, confirm=_agrees if not yes else lambda _: True
+                revision,
+                wait_lock=wait_lock,
+                only_new=if_new,
+                confirm=_agrees if not yes else lambda _: True,
             )
         finally:
             run.hosts = deployment.states
+        if deployment.nothing_new:
+            run.headline = deployment.nothing_new
+            return
         serving = len(run.settings.with_role(Role.SERVE))
         run.headline = (
             f"{release} is live on {host_count(serving)}"

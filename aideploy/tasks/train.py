@@ -10,7 +10,14 @@ from fabric import task
 from invoke.context import Context
 
 from aideploy.errors import AideployError
-from aideploy.tasks.common import options, read_settings, whole_number
+from aideploy.tasks.common import (
+    OPTIONS,
+    on_this_machine,
+    options,
+    read_settings,
+    time_span,
+    whole_number,
+)
 from aideploy.tasks.looking import show_facts
 
 if TYPE_CHECKING:
@@ -127,6 +134,70 @@ def cancel(
 
     with _command(c, "cancel", env=env, config=config, only=only, json=json) as run:
         training.cancel(run, job)
+
+
+@task(
+    auto_shortflags=False,
+    help={
+        "env": OPTIONS["env"],
+        "config": OPTIONS["config"],
+        "write": "put the timer in place, for systemd --user on this machine",
+    },
+)
+def schedule(
+    c: Context, env: str | None = None, config: str | None = None, write: bool = False
+) -> None:
+    """Show the timer that trains anew, every [train] schedule.
+
+    It deploys what is new, and nothing else.
+    """
+    import sys
+
+    settings = read_settings(c, "train.schedule", env=env, config=config, only=None)
+    with on_this_machine(c, "train.schedule"):
+        from aideploy.commands import retraining
+        from aideploy.report.output import Output
+
+        for text in retraining.schedule(settings, write=write, config=config):
+            Output(sys.stdout).line(text.rstrip("\n"))
+
+
+@task(
+    auto_shortflags=False,
+    help={
+        "env": OPTIONS["env"],
+        "config": OPTIONS["config"],
+        "bind": "the address to listen on (127.0.0.1)",
+        "port": "the port to listen on (9099)",
+        "token": "the name of the secret that callers have to know (AIDEPLOY_RETRAIN_TOKEN)",
+        "pause": "so long after a deploy alerts start none (15m)",
+    },
+)
+def listen(
+    c: Context,
+    env: str | None = None,
+    config: str | None = None,
+    bind: str = "127.0.0.1",
+    port: str = "9099",
+    token: str = "AIDEPLOY_RETRAIN_TOKEN",  # noqa: S107  # the name of one
+    pause: str = "15m",
+) -> None:
+    """Train anew when Alertmanager posts an alert.
+
+    It deploys what is new, and nothing else. Ctrl-C ends it.
+    """
+    settings = read_settings(c, "train.listen", env=env, config=config, only=None)
+    with on_this_machine(c, "train.listen"):
+        from aideploy.commands import retraining
+
+        retraining.listen(
+            settings,
+            bind=bind,
+            port=whole_number("--port", port, most=65535),
+            token=token,
+            pause=time_span("--pause", pause),
+            config=config,
+        )
 
 
 @contextmanager

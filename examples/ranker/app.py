@@ -11,6 +11,7 @@ from pathlib import Path
 
 import artifact
 import service
+from feature_log import FeatureLog
 
 # On this status gunicorn gives up; on most others it would start the worker again, for ever.
 _APP_LOAD_ERROR = 4
@@ -28,4 +29,5 @@ app = service.create(
         release=os.environ.get("RELEASE", "unknown"),
         slot=os.environ.get("SLOT", "unknown"),
     ),
+    FeatureLog(Path(_log)) if (_log := os.environ.get("FEATURE_LOG")) else None,
 )

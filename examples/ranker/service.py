@@ -21,6 +21,7 @@ from prometheus_client import (
 )
 
 from artifact import Model
+from feature_log import FeatureLog
 from ftrl import probabilities
 from inputs import BadInput, parse
 
@@ -87,8 +88,8 @@ class Instruments:
         self.seconds.labels(endpoint).observe(seconds)
 
 
-def create(model: Model, identity: Identity) -> Flask:
-    """The application that serves this model under this identity."""
+def create(model: Model, identity: Identity, log: FeatureLog | None = None) -> Flask:
+    """The application that serves this model under this identity, and logs a sample if it may."""
     app = Flask("ranker")
     app.config["MAX_CONTENT_LENGTH"] = _LARGEST_BODY
     app.json.sort_keys = False  # type: ignore[attr-defined]  # of Flask's default provider
@@ -118,8 +119,10 @@ def create(model: Model, identity: Identity) -> Flask:
     @instruments.in_progress.track_inprogress()
     def predict() -> Response:
         question = parse(request.get_data())
-        touched = model.spec.weights_for(question.columns())
-        predicted = probabilities(model.weights, touched)
+        columns = question.columns()
+        predicted = probabilities(model.weights, model.spec.weights_for(columns))
+        if log:
+            log.append(columns, predicted)
         for each in predicted:
             instruments.probability.observe(each)
         best_first = (-predicted).argsort(kind="stable")

@@ -18,9 +18,10 @@ import numpy as np
 import numpy.typing as npt
 
 import artifact
+import reference
 import traffic
 from evaluation import NothingToJudge, Quality, log_loss, quality
-from features import SPEC, FeatureSpec
+from features import SPEC, Column, FeatureSpec
 from ftrl import FtrlProximal, Rates, probabilities
 
 FIRST_HELD_OUT_DAY = traffic.DAYS - 4
@@ -56,6 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except NothingToJudge as error:
         raise SystemExit(f"train.py: too few rows to judge the model: {error}") from None
 
+    _refer(weights, data, held_out)
     training = artifact.Training(options.rows, options.seed, data.sha256())
     artifact.write(Path("model"), SPEC, weights, training)
     _write(Path("metrics.json"), metrics)
@@ -109,6 +111,15 @@ def judge(
         with suppress(NothingToJudge):
             slices[name] = quality(predicted[rows], clicked[rows])
     return Metrics(quality(predicted, clicked), slices)
+
+
+def _refer(
+    weights: npt.NDArray[np.float64], data: traffic.Traffic, held_out: npt.NDArray[np.bool_]
+) -> None:
+    """Describe the held-out days as the service would see them: see `inputs.Question.columns`."""
+    rows = {name: Column(each.names, each.codes[held_out]) for name, each in data.columns.items()}
+    rows["position"] = Column.constant("1", int(held_out.sum()))
+    reference.write(Path("model"), rows, probabilities(weights, SPEC.weights_for(rows)))
 
 
 def _batches(start: int, end: int) -> list[tuple[int, int]]:

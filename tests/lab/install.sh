@@ -10,8 +10,8 @@ packages=(
     systemd-container debootstrap openssh-client iproute2 iptables util-linux
     # The programs that judge rendered configuration files, and a real sshd.
     haproxy openssh-server prometheus sudo
-    # What the dashboards show, from the programs that really tell it.
-    prometheus-node-exporter prometheus-blackbox-exporter
+    # What the metrics of a host and alerts go to, and what the dashboards show, from the programs that really tell it.
+    prometheus-alertmanager prometheus-node-exporter prometheus-blackbox-exporter
 )
 
 policy=/usr/sbin/policy-rc.d

@@ -11,6 +11,7 @@ from typing import Any
 
 import artifact
 import service
+from feature_log import FeatureLog
 from tests.test_training import trained
 
 APP = Path(__file__).parent.parent
@@ -64,6 +65,23 @@ class Service(WithAModel):
         self.assertEqual(probabilities, sorted(probabilities, reverse=True))
         self.assertGreater(probabilities[0], probabilities[-1])
         self.assertTrue(all(0 < each < 1 for each in probabilities))
+
+    def test_a_row_of_each_question_is_logged_and_a_log_that_cannot_be_is_no_failure(self) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / "features.jsonl"
+            client = service.create(self.model, IDENTITY, FeatureLog(file)).test_client()
+            for _ in range(3):
+                answer = client.post("/predict", json=question())
+            client.post("/predict", json={})
+            rows = [json.loads(line) for line in file.read_text().splitlines()]
+            self.assertEqual(len(rows), 3)
+            self.assertEqual(rows[0]["interest"], "sports")
+            self.assertEqual((rows[0]["tenure"], rows[0]["hour"]), ("first week", 20))
+            predicted = [each["probability"] for each in answer.get_json()["ranking"]]
+            self.assertIn(round(rows[0]["prediction"], 6), predicted)
+        nowhere = FeatureLog(Path("/nowhere/features.jsonl"))
+        client = service.create(self.model, IDENTITY, nowhere).test_client()
+        self.assertEqual(client.post("/predict", json=question()).status_code, 200)
 
     def test_an_ad_nobody_has_seen_is_ranked_too(self) -> None:
         asked = question()

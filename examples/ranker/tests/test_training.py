@@ -13,6 +13,7 @@ import numpy as np
 
 import artifact
 import evaluation
+import reference
 import traffic
 import train
 
@@ -52,6 +53,20 @@ class Training(unittest.TestCase):
             checksums.append(artifact.read(self.folder / name / "model").sha256)
         self.assertEqual(checksums[0], checksums[1])
         self.assertNotEqual(checksums[0], checksums[2])
+
+    def test_the_reference_describes_the_rows_as_they_are_served(self) -> None:
+        trained(self.folder, "--rows", "5000", "--seed", "5")
+        written = (self.folder / "model" / "reference.json").read_text()
+        columns = json.loads(written)["columns"]
+        rows = json.loads((self.folder / "metrics.json").read_text())["rows"]
+        for name, column in columns.items():
+            counts = column["counts"]
+            counted = counts.values() if column["kind"] == "categorical" else counts
+            self.assertEqual(sum(counted), rows, name)
+        self.assertEqual(set(columns), {*reference.CATEGORIES, "hour", "prediction"})
+        trained(self.folder / "again", "--rows", "5000", "--seed", "5")
+        again = (self.folder / "again" / "model" / "reference.json").read_text()
+        self.assertEqual(again, written)
 
     def test_the_clock_leaves_no_trace_in_the_weights(self) -> None:
         trained(self.folder, "--rows", "2000")

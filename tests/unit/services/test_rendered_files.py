@@ -49,6 +49,10 @@ def test_a_host_gets_these_files(case: str) -> None:
     # The same program everywhere, put together from two of our scripts.
     [program] = (name for name in rendered if name.endswith("/ranker/due.sh"))
     assert rendered.pop(program).endswith(source("due_runner"))
+    # These hold a program in Python, which tests/scripts run.
+    for name in ("metrics.sh", "drift.sh"):
+        for program in [one for one in rendered if one.endswith(f"/ranker/{name}")]:
+            assert "exec python3 -I -c " in rendered.pop(program)
     assert rendered == expected
 
 
