@@ -3,7 +3,8 @@
 Every configuration file that aideploy writes anywhere is rendered here, on the controller, from
 `templates/`. A file of the same name in the user's own `templates/` folder beside hosts.toml wins.
 Values reach a format only through the filter of that format, which escapes what it can and refuses
-what the format cannot hold. This module writes no file and knows no settings.
+what the format cannot hold; in HTML all of them are escaped. This module writes no file and knows
+no settings.
 """
 
 from __future__ import annotations
@@ -11,18 +12,26 @@ from __future__ import annotations
 import json
 import shlex
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import jinja2
+from markupsafe import Markup
 
 from aideploy.errors import SettingsError
 from aideploy.report.markdown import code, number
+from aideploy.report.safe_text import harmless
 from aideploy.services.environment import environment_file
 
 
-def render(template: str, values: Mapping[str, Any], *, folder: Path | None = None) -> str:
+def render(
+    template: str,
+    values: Mapping[str, Any],
+    *,
+    folder: Path | None = None,
+    filters: Mapping[str, Callable[[Any], object]] | None = None,
+) -> str:
     """Return the text of a configuration file.
 
     Args:
@@ -31,6 +40,7 @@ def render(template: str, values: Mapping[str, Any], *, folder: Path | None = No
             file comes from.
         folder: the folder of hosts.toml; its `templates/` folder wins over the packaged one. None
             where there is no such folder to ask.
+        filters: more of them, which only this template needs.
 
     Raises:
         SettingsError: the template cannot be read or rendered; names it, and the line.
@@ -38,8 +48,11 @@ def render(template: str, values: Mapping[str, Any], *, folder: Path | None = No
     managed = f"managed by aideploy from templates/{template}; changes will be overwritten"
     own = [folder / "templates"] if folder else []
     places = (*own, _packaged())
-    environment = jinja2.Environment(  # noqa: S701  # no HTML; each format has its own filter
+    environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(places),
+        # Every other format has a filter of its own.
+        autoescape=jinja2.select_autoescape(("html.j2",), default=False),
+        finalize=_harmless if template.endswith(".html.j2") else None,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -59,6 +72,7 @@ def render(template: str, values: Mapping[str, Any], *, folder: Path | None = No
         environment=environment_file,
         markdown=code,
         number=number,
+        **(filters or {}),
     )
     try:
         return environment.get_template(template).render(values, managed=managed)
@@ -68,6 +82,11 @@ def render(template: str, values: Mapping[str, Any], *, folder: Path | None = No
         raise _broken(f"{error.name or template}:{error.lineno}", error) from error
     except Exception as error:  # a template is a program of the user: it can raise anything
         raise _broken(_place(error, template, places), error) from error
+
+
+def _harmless(value: object) -> object:
+    """Make one line of text harmless for who reads it; HTML itself is escaped after this."""
+    return harmless(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def _packaged() -> Path:

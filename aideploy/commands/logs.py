@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,21 +14,16 @@ from aideploy.remote.result import Result
 from aideploy.remote.script import Script
 from aideploy.remote.session import Session
 from aideploy.report.facts import Table, Text
+from aideploy.report.merged_log import MergedLog
+from aideploy.report.output import Output
+from aideploy.report.service_log import LogLine, Sieve, Wanted
 from aideploy.running import Run
 from aideploy.services.manager import Place, libraries
 from aideploy.settings import Role
 from aideploy.settings.serve import Serve
 
 MOST_LINES = 1000
-
-
-@dataclass(frozen=True)
-class LogLine:
-    """A line of a service; `at` is None where its log has no times."""
-
-    host: str
-    at: datetime | None
-    line: str
+EVERYTHING = Wanted()
 
 
 @dataclass(frozen=True)
@@ -43,43 +39,71 @@ class Logs:
         return (Text("", tuple(f"{one.host:<{width}} | {one.line}" for one in self.lines)),)
 
 
-def logs(run: Run, place: Place, lines: int) -> Logs:
+def logs(run: Run, place: Place, lines: int, want: Wanted = EVERYTHING) -> Logs:
     """Return the last so many lines of the service on every host that answers.
 
+    Of lines that are filtered, a host looks through its last `MOST_LINES`.
+
+    Args:
+        run: the command.
+        place: which slot.
+        lines: of each host, at most.
+        want: which lines.
+
     Raises:
-        UsageError: there is no service.
+        UsageError: there is no service; or its log has no times, and a time was asked for.
     """
     serve = _serve(run)
-    script = _script(run, serve, "logs", place, lines)
+    asked = lines if want.everything else MOST_LINES
+    script = _script(run, serve, "logs", place, asked)
     results, gone = ask(run, lambda host: (script,) if Role.SERVE in host.roles else ())
     answers = of_serving(run.settings, results)
-    return Logs(
-        merged({name: timed(name, _lines(result[0])) for name, result in answers.items()}), gone
-    )
+    found = {name: sifted(name, _lines(result[0]), want) for name, result in answers.items()}
+    return Logs(merged({name: some[-lines:] for name, some in found.items()}), gone)
 
 
-def follow(run: Run, place: Place, lines: int) -> None:
-    """Let every host show its last so many lines and then those that come, until Ctrl-C.
+def follow(run: Run, place: Place, lines: int, want: Wanted = EVERYTHING) -> None:
+    """Show the last so many lines of every host and then those that come, in the order of time,
+    until Ctrl-C.
 
     Raises:
         UsageError: there is no service.
     """
     serve = _serve(run)
     opened, _ = ask(run, lambda _: ())
-    script = _script(run, serve, "follow_logs", place, lines)
+    asked = lines if want.everything else MOST_LINES
+    script = _script(run, serve, "follow_logs", place, asked)
+    serving = of_serving(run.settings, opened)
 
     def work(session: Session) -> Result:
         return session.run(Phase.RUN, script)[0]
 
-    try:
-        outcomes = run.fleet.attempt(
-            Phase.RUN, work, of_serving(run.settings, opened), stop_at_failure=False
-        )
-    except Interrupted:
-        # That is how following ends.
-        return
+    with MergedLog(Output(sys.stdout).line, serving, want, lines) as shown:
+        run.events.subscribe(shown)
+        try:
+            outcomes = run.fleet.attempt(Phase.RUN, work, serving, stop_at_failure=False)
+        except Interrupted:
+            # That is how following ends.
+            return
     if outcomes.errors:
         missing(run, outcomes.errors, "the log ended on")
+
+
+def sifted(host: str, lines: Iterable[str], want: Wanted) -> tuple[LogLine, ...]:
+    """Return the lines that are wanted, with their times; one without goes with the line before it.
+
+    Raises:
+        UsageError: a time was asked for, and no line has one.
+    """
+    sieve = Sieve(host, want)
+    found = tuple(filter(None, map(sieve.take, lines)))
+    if want.since is not None and found and not sieve.timed:
+        raise UsageError(
+            f"the lines of {host} have no times that say of which zone they are: "
+            "--since cannot choose among them",
+            next_step="leave --since out; --lines and --grep always work",
+        )
+    return found
 
 
 def merged(lines: Mapping[str, tuple[LogLine, ...]]) -> tuple[LogLine, ...]:
@@ -88,25 +112,6 @@ def merged(lines: Mapping[str, tuple[LogLine, ...]]) -> tuple[LogLine, ...]:
     if any(host and host[0].at is None for host in lines.values()):
         return tuple(everything)
     return tuple(sorted(everything, key=lambda line: line.at or datetime.min.replace(tzinfo=UTC)))
-
-
-def timed(host: str, lines: Iterable[str]) -> tuple[LogLine, ...]:
-    """Return the lines with their times; one without goes with the line before it."""
-    at = None
-    found = []
-    for line in lines:
-        at = _moment(line) or at
-        found.append(LogLine(host, at, line))
-    return tuple(found)
-
-
-def _moment(line: str) -> datetime | None:
-    """Return the time at the beginning of a line of journald (`-o short-iso`)."""
-    try:
-        at = datetime.fromisoformat(line.partition(" ")[0])
-    except ValueError:
-        return None
-    return at if at.tzinfo else None
 
 
 def _script(run: Run, serve: Serve, name: str, place: Place, lines: int) -> Script:

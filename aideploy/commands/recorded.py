@@ -70,7 +70,7 @@ class Fleet:
             return previous(self.facts)
         if word in self.releases:
             return word
-        begun = [name for name in self.releases if _begins(name, word)]
+        begun = [name for name in self.releases if release_begins(name, word)]
         if len(begun) == 1:
             return begun[0]
         if begun:
@@ -103,7 +103,8 @@ class Fleet:
         return f"the newest that are known: {known}; or {CURRENT}, {PREVIOUS}"
 
 
-def _begins(name: str, word: str) -> bool:
+def release_begins(name: str, word: str) -> bool:
+    """Whether the word is the beginning of the release's id or of its commit."""
     if len(word) < _LEAST_LETTERS:
         return False
     commit = name.partition("-")[2]

@@ -15,12 +15,13 @@ _METRICS = 8
 def details(record: Record) -> tuple[str, ...]:
     """Return the lines: what it is made of, how it was judged, by whom; what is not known is not
     said."""
-    rows = [(what, words) for what, words in _rows(record) if words]
-    width = max((len(what) for what, _ in rows), default=0)
-    return tuple(f"  {what:<{width}}  {words}" for what, words in rows)
+    said = [(what, words) for what, words in rows(record) if words]
+    width = max((len(what) for what, _ in said), default=0)
+    return tuple(f"  {what:<{width}}  {words}" for what, words in said)
 
 
-def _rows(record: Record) -> Iterator[tuple[str, str]]:
+def rows(record: Record) -> Iterator[tuple[str, str]]:
+    """Yield what is said of it and the words, which are empty where it is not known."""
     author = f"({record.author})" if record.author else ""
     yield "commit", " ".join(filter(None, (record.revision, record.subject, author)))
     if record.prepared_at:

@@ -73,10 +73,11 @@ def readers(
 def _log(path: Path | None) -> list[Reader]:
     if path is None:
         return []
+    from aideploy.report.event_file import EventFile, stream_beside
     from aideploy.report.log_file import LogFile
     from aideploy.report.verdict_file import VerdictFile, beside
 
-    return [LogFile(path), VerdictFile(beside(path))]
+    return [LogFile(path), EventFile(stream_beside(path)), VerdictFile(beside(path))]
 
 
 def _lines(out: Output, environ: Mapping[str, str]) -> Reader:

@@ -28,6 +28,7 @@ from aideploy.events import (
     SessionEnded,
     StepStarted,
 )
+from aideploy.report.event_file import stream_beside
 from aideploy.report.safe_text import visible
 from aideploy.report.verdict import verdict_lines
 from aideploy.report.verdict_file import beside
@@ -49,7 +50,12 @@ def log_path(base: Path, command: str, environment: str, now: datetime) -> Path:
     """
     what = re.sub(r"[^\w.-]", "_", f"{command}-{environment}", flags=re.ASCII)[:100]
     moment = f"{now:%Y%m%dT%H%M%S}.{now.microsecond // 1000:03d}Z"
-    return base / ".aideploy" / "logs" / f"{moment}-{what}.log"
+    return log_folder(base) / f"{moment}-{what}.log"
+
+
+def log_folder(base: Path) -> Path:
+    """Return the folder of all logs beside the hosts.toml in this folder."""
+    return base / ".aideploy" / "logs"
 
 
 class LogFile:
@@ -90,6 +96,7 @@ def _prune(folder: Path) -> None:
     for old in logs[:-KEPT_LOGS]:
         old.unlink(missing_ok=True)
         beside(old).unlink(missing_ok=True)
+        stream_beside(old).unlink(missing_ok=True)
 
 
 def _lines(event: Event) -> list[str]:

@@ -1,6 +1,6 @@
 """The tasks: arguments in, one call, an exit status out. `fab --list` shows them."""
 
-from aideploy.tasks.auditing import compare, history
+from aideploy.tasks.auditing import compare, history, report
 from aideploy.tasks.deploying import deploy, rollback
 from aideploy.tasks.looking import check, logs, plan, releases, status
 from aideploy.tasks.operating import exec_, lock, unlock
@@ -17,6 +17,7 @@ __all__ = [
     "logs",
     "plan",
     "releases",
+    "report",
     "rollback",
     "schema",
     "setup",

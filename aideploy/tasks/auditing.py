@@ -1,4 +1,4 @@
-"""The tasks that ask what was: history and compare."""
+"""The tasks that ask what was: history, compare and report."""
 
 from __future__ import annotations
 
@@ -76,6 +76,36 @@ def compare(
 
     with command(c, "compare", env=env, config=config, only=only, shown=Shown.NOTHING) as run:
         _show(ask(run, before, after), json=json, markdown=markdown)
+
+
+@task(
+    auto_shortflags=False,
+    help=options(
+        release=f"{RELEASE} (default: what ran last from here)",
+        to="write it to this file (default: one in .aideploy/reports)",
+        local="ask no host: only what this machine knows",
+    ),
+)
+def report(
+    c: Context,
+    release: str | None = None,
+    to: str | None = None,
+    local: bool = False,
+    env: str | None = None,
+    config: str | None = None,
+    only: str | None = None,
+    json: bool = False,
+) -> None:
+    """Write a deploy or a release as one HTML page.
+
+    Where the time went, the model against its predecessor, the verdicts, the rollout, the log.
+    """
+    from aideploy.commands.report import report as write
+    from aideploy.report.choose import Shown
+    from aideploy.tasks.looking import show_facts
+
+    with command(c, "report", env=env, config=config, only=only, shown=Shown.NOTHING) as run:
+        show_facts(write(run, release, to, local=local), json=json)
 
 
 def _history(

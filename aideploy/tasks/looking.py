@@ -50,6 +50,9 @@ def releases(
     auto_shortflags=False,
     help=options(
         lines="show at most so many lines of each host (100)",
+        grep="show only lines in which this regular expression is found",
+        since="show only what was written since: 10m, 2h, or a time or day (UTC)",
+        level="show only what says that it is this bad: debug, info, warning, error, critical",
         slot="live, or staged: where a release is proven, and the old one stands by",
         follow="go on showing what comes, until Ctrl-C",
     ),
@@ -57,6 +60,9 @@ def releases(
 def logs(
     c: Context,
     lines: str = "100",
+    grep: str | None = None,
+    since: str | None = None,
+    level: str | None = None,
     slot: str = "live",
     follow: bool = False,
     env: str | None = None,
@@ -64,17 +70,21 @@ def logs(
     only: str | None = None,
     json: bool = False,
 ) -> None:
-    """Show what the service wrote last on every host."""
+    """Show what the service wrote last on every host.
+
+    In the order of time. A filter looks through the last 1000 lines of each host.
+    """
     from aideploy.commands import logs as reading
     from aideploy.report.choose import Shown
+    from aideploy.report.service_log import wanted
 
-    shown = Shown.OUTPUT if follow else Shown.NOTHING
-    with command(c, "logs", env=env, config=config, only=only, shown=shown) as run:
+    with command(c, "logs", env=env, config=config, only=only, shown=Shown.NOTHING) as run:
         count = whole_number("--lines", lines, most=reading.MOST_LINES)
+        want = wanted(grep, since, level)
         if follow:
-            reading.follow(run, _slot(slot), count)
+            reading.follow(run, _slot(slot), count, want)
         else:
-            show_facts(reading.logs(run, _slot(slot), count), json=json)
+            show_facts(reading.logs(run, _slot(slot), count, want), json=json)
 
 
 @task(auto_shortflags=False, help=options())

@@ -49,6 +49,19 @@ def test_logs_of_all_hosts_come_in_the_order_of_time(project: Project) -> None:
     assert {line["host"] for line in lines} == {host.name for host in project.hosts}
 
 
+def test_logs_since_a_moment_are_those_written_since(project: Project) -> None:
+    everything = json.loads(project.fab("logs", "--lines", "1000", "--json").output)["lines"]
+    times = sorted({line["at"] for line in everything})
+    middle = times[len(times) // 2]
+
+    since = json.loads(project.fab("logs", "--since", middle, "--json").output)["lines"]
+
+    later = [line for line in everything if line["at"] >= middle]
+    # Health is asked all the time: there may be more by now.
+    assert 0 < len(later) < len(everything)
+    assert since[: len(later)] == later
+
+
 def test_following_logs_leaves_no_process_on_the_hosts(project: Project) -> None:
     following = project.start("logs", "--follow", "--lines", "2")
     for host in project.hosts:

@@ -10,6 +10,8 @@ packages=(
     systemd-container debootstrap openssh-client iproute2 iptables util-linux
     # The programs that judge rendered configuration files, and a real sshd.
     haproxy openssh-server prometheus sudo
+    # The browser that looks at reports, and letters for it.
+    chromium fonts-dejavu-core
     # What the metrics of a host and alerts go to, and what the dashboards show, from the programs that really tell it.
     prometheus-alertmanager prometheus-node-exporter prometheus-blackbox-exporter
 )

@@ -12,6 +12,7 @@ import os
 import signal
 import subprocess
 import time
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -207,6 +208,24 @@ def test_logs_show_the_last_lines_of_every_host(project: SmallProject) -> None:
     said = project.fab("logs", "--lines", "1").text
 
     assert sorted(said.splitlines()) == [f"host{n} | asked for /healthz" for n in (1, 2, 3)]
+
+
+def test_logs_are_searched_before_the_last_lines_are_taken(project: SmallProject) -> None:
+    for host in project.hosts:
+        asked_for(project, host.name, "/a%20needle")
+    for _ in range(2):
+        project.fab("status")
+
+    said = project.fab("logs", "--lines", "1", "--grep", r"n[e]{2}dle$").text
+
+    assert sorted(said.splitlines()) == [f"host{n} | asked for /a%20needle" for n in (1, 2, 3)]
+    assert project.fab("logs", "--level", "error").text == ""
+
+
+def asked_for(project: SmallProject, host: str, path: str) -> None:
+    """Ask the service of a host for a path, which it then says in its log."""
+    url = f"http://{project.host(host).address}:{project.port}{path}"
+    urllib.request.urlopen(url, timeout=10).close()
 
 
 def test_following_logs_shows_what_comes_and_ends_without_a_trace(project: SmallProject) -> None:
@@ -444,6 +463,10 @@ def test_a_plan_works_when_the_controller_sends_the_commits(project: SmallProjec
     [
         (["logs", "--lines", "-1"], "--lines takes a whole number from 1 to 1000, not '-1'"),
         (["logs", "--lines", "many"], "not 'many'"),
+        (["logs", "--grep", "("], "--grep takes a regular expression of Python, not '('"),
+        (["logs", "--level", "bad", "--follow"], "--level takes one of debug, info, warning"),
+        (["logs", "--since", "soon"], "--since takes a time, not 'soon'"),
+        (["logs", "--since", "1h"], "have no times that say of which zone they are"),
         (["logs", "--slot", "third"], "--slot takes live or staged, not 'third'"),
         (["history", "--limit", "0"], "--limit takes a whole number"),
         (["status", "--only", "host9"], "has no host 'host9'"),

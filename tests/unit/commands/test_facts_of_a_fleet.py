@@ -9,8 +9,8 @@ import pytest
 
 from aideploy.commands.asking import named
 from aideploy.commands.history import folded
+from aideploy.commands.logs import EVERYTHING, sifted
 from aideploy.commands.logs import merged as merged_logs
-from aideploy.commands.logs import timed
 from aideploy.commands.releases import merged
 from aideploy.errors import UsageError
 from aideploy.phases.drift import last_good
@@ -100,8 +100,10 @@ def test_a_release_that_no_journal_knows_is_shown() -> None:
 
 def test_logs_of_several_hosts_come_in_the_order_of_time_and_stay_whole() -> None:
     lines = {
-        "a": timed("a", ["2026-01-01T12:00:00+0000 first", "  of two lines"]),
-        "b": timed("b", ["2026-01-01T12:59:59+0100 before", "2026-01-01T12:00:01+0000 last"]),
+        "a": sifted("a", ["2026-01-01T12:00:00+0000 first", "  of two lines"], EVERYTHING),
+        "b": sifted(
+            "b", ["2026-01-01T12:59:59+0100 before", "2026-01-01T12:00:01+0000 last"], EVERYTHING
+        ),
     }
 
     assert [one.line.split()[-1] for one in merged_logs(lines)] == [
@@ -114,8 +116,8 @@ def test_logs_of_several_hosts_come_in_the_order_of_time_and_stay_whole() -> Non
 
 def test_logs_without_times_come_host_by_host() -> None:
     lines = {
-        "a": timed("a", ["2026-01-01T12:00:00+0000 late"]),
-        "b": timed("b", ["no time", "2026-01-01T11:00:00+0000 early"]),
+        "a": sifted("a", ["2026-01-01T12:00:00+0000 late"], EVERYTHING),
+        "b": sifted("b", ["no time", "2026-01-01T11:00:00+0000 early"], EVERYTHING),
     }
 
     assert [one.host for one in merged_logs(lines)] == ["a", "b", "b"]
