@@ -50,6 +50,7 @@ def deployment(
             comes out as it is.
     """
     from aideploy.report.github_deployment import show_on_github
+    from aideploy.report.notices import send_notices
     from aideploy.running import running
     from aideploy.story import Deployment
     from aideploy.tasks.common import read_settings
@@ -57,6 +58,7 @@ def deployment(
     settings = read_settings(c, command, env=env, config=config, only=only)
     with running(command, settings, config=c.config if c is not None else None) as run:
         show_on_github(run)
+        send_notices(run)
         story = Deployment(run.settings, run.fleet, run.events, who=run.who, no_gate=no_gate)
         with _nothing_half_done(story, run):
             story.require_review()

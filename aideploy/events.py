@@ -44,6 +44,8 @@ class Phase(StrEnum):
     LOCK = "lock"
     ASK = "ask"
     RUN = "run"
+    # A command of [hooks], on this machine.
+    HOOK = "hook"
 
 
 class Outcome(StrEnum):

@@ -25,6 +25,7 @@ from aideploy.errors import (
     RolledBack,
 )
 from aideploy.events import Events, HostState, Notice, Phase
+from aideploy.hooks import HookFailed, HookRefused, Hooks
 from aideploy.monitoring.telling import Telling
 from aideploy.phases import control, due, service, share
 from aideploy.phases.batches import Course
@@ -61,6 +62,7 @@ class Rollout:
         course: who switches when, how long it is watched, how many failures are borne.
         who: who asked for it.
         why: for the journal.
+        hooks: what runs before and after its phases; a rollback has none.
     """
 
     def __init__(
@@ -74,6 +76,7 @@ class Rollout:
         *,
         who: str,
         why: str = "",
+        hooks: Hooks | None = None,
     ) -> None:
         self._settings = settings
         self._fleet = fleet
@@ -83,6 +86,7 @@ class Rollout:
         self._course = course
         self._who = who
         self._why = why
+        self._hooks = hooks
         self._hosts = {host.name: host for host in settings.hosts if host.name in facts}
         self._way_back = WayBack(settings, facts, who)
         self._telling = Telling(settings, fleet.sessions, events)
@@ -109,12 +113,16 @@ class Rollout:
             Interrupted: as RolledBack, after Ctrl-C.
         """
         try:
+            self._before(Phase.SWITCH)
             self.adopt(adopted)
             self._raise_shares()
             for index in range(len(self._course.batches)):
                 self._switch_batch(index)
                 self._watch_batch(index)
-        except (FleetError, Interrupted, Aborted) as error:
+            self._after(Phase.WATCH)
+        except HookRefused:
+            raise
+        except (FleetError, Interrupted, Aborted, HookFailed) as error:
             raise self.go_back(error) from error
         except KeyboardInterrupt as error:
             # Between two phases.
@@ -148,12 +156,15 @@ class Rollout:
         """
         self._telling.tell()
         try:
+            self._before(Phase.CONFIRM)
             with undisturbed(self._events, "the release is being confirmed"):
                 self._fleet.each(Phase.CONFIRM, self._confirm, tuple(self._switched))
-        except (FleetError, Interrupted) as error:
+        except (FleetError, Interrupted, HookFailed) as error:
             raise self.go_back(error) from error
         self._switched = {}
         self._telling.settle()
+        if self._hooks:
+            self._hooks.after_all_the_same(Phase.CONFIRM)
 
     def shortfall(self) -> NeedsPerson | None:
         """Return what a person has to know of the hosts that failed while the others did not."""
@@ -234,6 +245,16 @@ class Rollout:
 
     # -- inside ---------------------------------------------------------------------------------
 
+    def _before(self, phase: Phase) -> None:
+        """Run the hook before a phase, once, however many batches go through it."""
+        if self._hooks:
+            self._hooks.before(phase)
+
+    def _after(self, phase: Phase) -> None:
+        """Run the hook after a phase that all batches are through."""
+        if self._hooks:
+            self._hooks.after(phase)
+
     def _raise_shares(self) -> None:
         """Let the first batch serve more and more of its requests with the release.
 
@@ -269,6 +290,8 @@ class Rollout:
             stop_at_failure=not bears,
         )
         self._bear(index, Phase.SWITCH, outcomes.errors)
+        if index + 1 == len(self._course.batches):
+            self._after(Phase.SWITCH)
 
     def _watch_batch(self, index: int) -> None:
         """Watch every host that has switched; between batches at least once.
@@ -276,6 +299,7 @@ class Rollout:
         The last batch has no pause behind it, nor has a share of the requests. Who pauses the
         rollout stops it here, before the next batch or before the confirmation.
         """
+        self._before(Phase.WATCH)
         course = self._course
         shares = self._state.share > 0
         last = index + 1 == len(course.batches)
@@ -392,9 +416,11 @@ class Rollout:
 
     def _note(self, **changes: object) -> None:
         """Remember how the rollout stands; the hosts hear it with the next script."""
-        self._state = self._state.now(before=self._before(), failed=tuple(self.failed), **changes)
+        self._state = self._state.now(
+            before=self._releases_before(), failed=tuple(self.failed), **changes
+        )
 
-    def _before(self) -> Mapping[str, str | None]:
+    def _releases_before(self) -> Mapping[str, str | None]:
         return {name: self._facts[name].previous for name in self._switched}
 
     def _share(self, session: Session, percent: int) -> Health:

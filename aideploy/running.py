@@ -45,6 +45,7 @@ class Run:
         headline: the last word when all goes well; the command fills it in.
         hosts: the state that each host is in at the end; the command fills it in.
         next_step: what to type next when all goes well.
+        command: its name.
         failure: how it ends although the body came to its end: it did what it could.
     """
 
@@ -56,6 +57,7 @@ class Run:
     hosts: tuple[HostState, ...] = ()
     next_step: str = ""
     failure: AideployError | None = None
+    command: str = ""
 
 
 @contextmanager
@@ -114,7 +116,7 @@ def running(
         config=_ssh_config(config),
         max_connects=settings.ssh.max_connects,
     )
-    run = Run(settings, fleet, events, who)
+    run = Run(settings, fleet, events, who, command=command)
     error: AideployError | None = None
     with _stop_signals():
         try:

@@ -30,6 +30,7 @@ from aideploy.gates.review import Waiver
 from aideploy.gates.reviewing import ReviewGate
 from aideploy.gating import ModelGate, journalled, require_gate
 from aideploy.golden_file import check_before
+from aideploy.hooks import Hooks, hooked
 from aideploy.images import ImageDelivery
 from aideploy.jobs import scripts as jobs
 from aideploy.jobs.detached import detached_job
@@ -159,6 +160,7 @@ class Deployment:
         self._review_gate = ReviewGate(settings, waiver)
         self._gate = ModelGate(settings, self._each, events, who=who, no_gate=no_gate)
         self._progress = Progress()
+        self.hooks = Hooks(settings, events, self._known)
         self._rollout: Rollout | None = None
         self._finished = False
         self._hosts = {host.name: host for host in settings.hosts}
@@ -231,6 +233,7 @@ class Deployment:
         """
         self._review_gate.prepare(os.environ)
 
+    @hooked(Phase.OPEN)
     def open(self, *, wait_lock: bool = False) -> Mapping[str, HostFacts]:
         """Connect to every host, take the locks, look around; nobody may be unready."""
         if self.settings.serve:
@@ -267,6 +270,7 @@ class Deployment:
         if tight:
             self._each(Phase.OPEN, work, tight)
 
+    @hooked(Phase.FETCH)
     def fetch(self, revision: str | None = None) -> Fetched:
         """Bring the same commit to every host that trains or serves."""
         wanted = fetch.wanted_revision(self.settings, revision)
@@ -282,6 +286,7 @@ class Deployment:
         self._events.publish(ReleaseKnown(release=self.release, revision=self.revision))
         return first
 
+    @hooked(Phase.REVIEW)
     def review(self) -> Reviewed | Waiver | None:
         """Ask whether the commit was approved and is green; None where there is no [review].
 
@@ -290,6 +295,7 @@ class Deployment:
         """
         return self._review_gate.review(self.revision, self._events)
 
+    @hooked(Phase.INSTALL)
     def install(self) -> Mapping[str, Installed]:
         """Find or build what the release runs in, on every host that trains or serves: its
         environment, its image, or both."""
@@ -322,6 +328,7 @@ class Deployment:
         scripts.append(install.script(self.settings, self.release, self._fetched.tree))
         return install.read(session.run(Phase.INSTALL, *scripts)[-1])
 
+    @hooked(Phase.TEST)
     def test(self) -> RanTests | None:
         """Run the project's own tests on the first train host, where there is a [test].
 
@@ -346,6 +353,7 @@ class Deployment:
         self._progress.tested = self._each(Phase.TEST, work, [name])[name]
         return self._progress.tested
 
+    @hooked(Phase.TRAIN, Phase.MODEL)
     def train(self) -> Trained | None:
         """Train the model on the first train host, where there is a [train]; or let a host fetch
         it from [model] source."""
@@ -368,6 +376,7 @@ class Deployment:
             self._notice(notice, host=name, level="warning")
         return trained
 
+    @hooked(Phase.EVALUATE)
     def evaluate(self) -> Evaluation:
         """Judge the model by [[gate]]: what it has to reach, and the last good release.
 
@@ -396,6 +405,7 @@ class Deployment:
             evaluation = self._progress.evaluation or self.evaluate()
             self._gate.require(evaluation, self.release)
 
+    @hooked(Phase.DISTRIBUTE)
     def distribute(self) -> None:
         """Put the model on every serve host that has not got it; verify it where it is."""
         self.pass_gate()
@@ -411,6 +421,7 @@ class Deployment:
         ):
             self._each(Phase.DISTRIBUTE, way.work, way.hosts)
 
+    @hooked(Phase.STAGE)
     def stage(self) -> Mapping[str, Health]:
         """Make the release whole on every serve host and prove it beside what is live."""
 
@@ -451,6 +462,7 @@ class Deployment:
         self._events.publish(ReleaseKnown(release=self.release, revision=self.revision))
         return self._progress.staged
 
+    @hooked()
     def switch(self) -> None:
         """Switch the serve hosts batch by batch and watch them; if one is not well, all go back.
 
@@ -465,6 +477,7 @@ class Deployment:
         self._rollout = self._begun(facts, course, self._progress.staged)
         self._rollout.run()
 
+    @hooked()
     def take_over(self, held: State) -> None:
         """Go on with a rollout that is held, without waiting between its batches.
 
@@ -483,6 +496,7 @@ class Deployment:
         self._rollout = self._begun({**facts, **switched}, course, staged)
         self._rollout.run(adopted=tuple(switched))
 
+    @hooked()
     def finish(self) -> None:
         """Confirm the switch, write the last word to the journals, make room.
 
@@ -511,9 +525,11 @@ class Deployment:
 
         self._rollout.confirm()
         self._finished = True
+        self.hooks.before_all_the_same(Phase.FINISH)
         failed = self._rollout.failed
         well = [name for name in self._deployed_names() if name not in failed]
         conclude(self._fleet, self._events, work, well)
+        self.hooks.after_all_the_same(Phase.FINISH)
         if shortfall := self._rollout.shortfall():
             raise shortfall
 
@@ -600,9 +616,15 @@ class Deployment:
 
     def _begun(self, facts: Mapping[str, HostFacts], course: Course, target: Target) -> Rollout:
         targets = dict.fromkeys(facts, target)
+        settings, who, hooks = self.settings, self._who, self.hooks
         return Rollout(
-            self.settings, self._fleet, facts, self._events, targets, course, who=self._who
+            settings, self._fleet, facts, self._events, targets, course, who=who, hooks=hooks
         )
+
+    def _known(self) -> tuple[str, str]:
+        """Return the release and its commit as far as they are known."""
+        known = self._progress.staged or self._progress.fetched
+        return (self.release, self.revision) if known else ("", "")
 
     @property
     def _model(self) -> str:

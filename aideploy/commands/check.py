@@ -23,6 +23,7 @@ from aideploy.remote.result import Result
 from aideploy.remote.script import Script
 from aideploy.remote.session import Session
 from aideploy.report.facts import Table, Text
+from aideploy.report.notices import addresses_of
 from aideploy.repository import Repository
 from aideploy.running import Run
 from aideploy.settings import Host, Role, Settings
@@ -159,6 +160,7 @@ def _here(settings: Settings) -> Iterator[Problem]:
         if settings.serve:
             resolve(settings.serve, os.environ, folder)
         token_of(settings, os.environ)
+        addresses_of(settings, os.environ)
         provision(settings, os.environ)
     except AideployError as error:
         yield Problem(HERE, f"{error.what}: {error.why}", error.next_step)

@@ -86,6 +86,7 @@ class Plan:
         hosts: those that would get it.
         scripts: what would run, as text; empty unless asked for.
         behind: which hosts serve something else than the last good release, in sentences.
+        hooks: the commands that this machine runs, each behind its key.
     """
 
     app: str
@@ -98,6 +99,7 @@ class Plan:
     hosts: tuple[HostPlan, ...]
     scripts: tuple[str, ...]
     behind: tuple[str, ...]
+    hooks: tuple[str, ...]
 
     def shown(self) -> tuple[Table | Text, ...]:
         """Return what a person wants to know, the most important last."""
@@ -113,6 +115,7 @@ class Plan:
             *self._groups("new", {one.host: one.commits for one in self.hosts}),
             *self._groups("gone", {one.host: one.leaving for one in self.hosts}),
             *self._diffs(),
+            Text("this machine runs ([hooks]):", self.hooks),
             Text("all hosts get the new release, also those that are behind:", self.behind),
             Text("nothing was changed; next:", ("  fab deploy",)),
         )
@@ -206,7 +209,13 @@ def plan(run: Run, revision: str | None, *, scripts: bool = False) -> Plan:
         ),
         scripts=planned_scripts.shown(settings, facts, coming, wanted, run.who) if scripts else (),
         behind=tuple(_behind(of_serving(settings, facts))),
+        hooks=tuple(_hooks(settings)),
     )
+
+
+def _hooks(settings: Settings) -> Iterator[str]:
+    for key, command in settings.hooks.commands().items() if settings.hooks else ():
+        yield f"  {key}: {command.strip()}"
 
 
 def _behind(serving: Mapping[str, HostFacts]) -> Iterator[str]:

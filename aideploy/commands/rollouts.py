@@ -28,6 +28,7 @@ from aideploy.remote.fleet import FleetError
 from aideploy.remote.session import Lock, Session
 from aideploy.report.facts import Table, Text
 from aideploy.report.github_deployment import show_on_github
+from aideploy.report.notices import send_notices
 from aideploy.report.wording import joined
 from aideploy.rollout import Rollout, untouched
 from aideploy.running import Run
@@ -230,6 +231,7 @@ def _promote(run: Run, state: State) -> None:
     """Switch the hosts of a held rollout that do not serve its release yet, and finish."""
     _let_go(run)
     show_on_github(run)
+    send_notices(run)
     story = Deployment(run.settings, run.fleet, run.events, who=run.who)
     try:
         story.open()
@@ -243,6 +245,7 @@ def _promote(run: Run, state: State) -> None:
 def _abort(run: Run, state: State) -> None:
     """Take the hosts of a held rollout that serve its release back to what they served before."""
     _let_go(run)
+    send_notices(run)
     settings = run.settings
     outcomes = run.fleet.open_reachable(Lock.HELD, lambda _: (looking.script(settings),))
     facts = {name: looking.read(name, result[0]) for name, result in outcomes.results.items()}

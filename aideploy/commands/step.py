@@ -17,6 +17,7 @@ from aideploy.phases.facts import HostFacts
 from aideploy.phases.service import Health
 from aideploy.remote.session import Lock, Session
 from aideploy.report.github_deployment import show_on_github
+from aideploy.report.notices import send_notices
 from aideploy.rollout import untouched
 from aideploy.running import Run
 from aideploy.settings import Role
@@ -78,6 +79,7 @@ def put_live(run: Run, *, wait_lock: bool) -> None:
         RolledBack, NeedsPerson, Interrupted: it did not succeed; see `Rollout.run`.
     """
     show_on_github(run)
+    send_notices(run)
     story = _story(run)
     try:
         story.open(wait_lock=wait_lock)

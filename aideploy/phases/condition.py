@@ -106,7 +106,7 @@ def script(settings: Settings, host: Host) -> Script:
             health.program(),
             request,
         ),
-        libraries=("manifest", *(("release", *libraries(serve)) if serve else ())),
+        libraries=("manifest", "standing", *(("release", *libraries(serve)) if serve else ())),
     )
 
 

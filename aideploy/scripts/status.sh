@@ -8,20 +8,7 @@
 
 root=$(expand "$1") app=$2 serves=$3 python=$4 probe=$5 request=$6
 
-[ ! -s "$root/held" ] || emit held "$(head -n 1 -- "$root/held")"
-# Shared, so that two who ask are not in each other's way.
-if [ -r "$root/lock" ] && ! flock -s -n "$root/lock" true; then
-  emit lock "$(head -n 1 -- "$root/lock")"
-fi
-[ ! -s "$root/rollout/held" ] || emit rollout held
-
-# What it is about to do by itself, and what it tried in vain; see due.sh.
-for job in "$root"/due/* "$root"/due.failed/*; do
-  key=due words=''
-  [[ $job != */due.failed/* ]] || key=given-up
-  { read -r _ _ at _ && read -r _ words; } 2>/dev/null <"$job" || true
-  [ -z "$words" ] || emit "$key" "$(basename -- "$job") $at $words"
-done
+emit_standing
 
 record=$root/current/release.json
 revision=''

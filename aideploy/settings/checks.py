@@ -11,14 +11,17 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import PurePosixPath
 
+from aideploy.events import Phase
 from aideploy.settings.app import App
 from aideploy.settings.drift import Drift
 from aideploy.settings.gate import Gate
 from aideploy.settings.golden import Golden
 from aideploy.settings.health import Health
+from aideploy.settings.hooks import Hooks, When
 from aideploy.settings.hosts import HostTable, Role
 from aideploy.settings.install import Install, Tool
 from aideploy.settings.monitoring import Monitoring
+from aideploy.settings.notify import Notify
 from aideploy.settings.problems import Problem
 from aideploy.settings.review import Review
 from aideploy.settings.rollout import Rollout
@@ -57,6 +60,8 @@ class Tables:
     rollout: Rollout | None
     monitoring: Monitoring | None
     review: Review | None
+    notify: Notify | None
+    hooks: Hooks | None
     drift: Drift | None
     refused: frozenset[str]
     all_hosts: bool
@@ -76,6 +81,10 @@ def mismatches(tables: Tables) -> Iterator[Problem]:
     if tables.model:
         yield from _model(tables.model, tables)
     yield from _gates(tables)
+    if tables.hooks:
+        yield from _hooks(tables.hooks, tables)
+    if tables.notify and not (tables.notify.webhook or tables.notify.slack):
+        yield Problem(("notify",), "nobody is told, expected a webhook or slack")
     if tables.golden and tables.serve is None and "serve" not in tables.refused:
         yield Problem(
             ("golden",), "nothing is served, expected a [serve] that answers the requests"
@@ -285,10 +294,31 @@ def _variables(serve: Serve) -> Iterator[Problem]:
 def _sources_of_nothing(serve: Serve, tables: Tables) -> Iterator[Problem]:
     if serve.secrets or tables.review or (tables.model and tables.model.variables):
         return
+    if tables.notify and tables.notify.secrets:
+        return
     for source in ("secrets_file", "secrets_command"):
         if getattr(serve, source) is not None:
             text = "found a source of secrets, but no names: expected them in serve.secrets"
             yield Problem(("serve", source), text)
+
+
+def _hooks(hooks: Hooks, tables: Tables) -> Iterator[Problem]:
+    """A hook of a phase that never comes would be waited for in vain."""
+    missing = {
+        Phase.REVIEW: ("[review]", tables.review),
+        Phase.TEST: ("[test]", tables.test),
+        Phase.TRAIN: ("[train]", tables.train),
+        Phase.MODEL: ("[model] source", tables.model and tables.model.source),
+    }
+    has_model = tables.train or (tables.model and tables.model.source)
+    without = ("[train] and no [model] source", has_model)
+    missing |= {Phase.EVALUATE: without, Phase.DISTRIBUTE: without}
+    for phase, (name, there) in missing.items():
+        for when in When:
+            table = name.partition("]")[0].strip("[")
+            if hooks.command(when, phase) and not there and table not in tables.refused:
+                text = f"there is no {name}, so there is no phase {phase}"
+                yield Problem(("hooks", f"{when}_{phase}"), text)
 
 
 def _linked(serve: Serve) -> Iterator[Problem]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from aideploy.settings.positions import Path
 
-_TABLES = frozenset({"analysis", "hooks", "notify"})
+_TABLES = frozenset({"analysis"})
 _KEYS = {
     "rollout": frozenset({"on_inconclusive"}),
 }

@@ -22,11 +22,13 @@ from aideploy.settings.drift import Drift
 from aideploy.settings.gate import Gate
 from aideploy.settings.golden import Golden
 from aideploy.settings.health import Health
+from aideploy.settings.hooks import HooksTable
 from aideploy.settings.hosts import HostTable, resolve
 from aideploy.settings.install import Install
 from aideploy.settings.later import later_table
 from aideploy.settings.model import Settings
 from aideploy.settings.monitoring import Monitoring
+from aideploy.settings.notify import Notify
 from aideploy.settings.problems import Problem, found_at, hint, problems_of, written
 from aideploy.settings.review import Review
 from aideploy.settings.rollout import Rollout
@@ -50,12 +52,14 @@ TABLES: Mapping[str, type[Table]] = {
     "rollout": Rollout,
     "monitoring": Monitoring,
     "review": Review,
+    "notify": Notify,
+    "hooks": HooksTable,
     "drift": Drift,
 }
 # What is written as [[name]], once for each of them.
 LISTS: Mapping[str, type[Table]] = {"gate": Gate}
 # What a project may do without; the others are read even when the file does not mention them.
-_OPTIONAL = frozenset({"test", "train", "serve", "golden", "review", "drift"})
+_OPTIONAL = frozenset({"test", "train", "serve", "golden", "review", "notify", "hooks", "drift"})
 _FIRST_HOST = 'one host at least, as in [environments.production.hosts.web1] with its "address"'
 _NAME = TypeAdapter(Name)
 
@@ -214,6 +218,8 @@ class _Reading:
             rollout=self._read("rollout", Rollout),
             monitoring=self._read("monitoring", Monitoring),
             review=self._read("review", Review),
+            notify=self._read("notify", Notify),
+            hooks=self._read("hooks", HooksTable),
             drift=self._read("drift", Drift),
             refused=frozenset(self._refused),
         )
@@ -313,5 +319,7 @@ def _settings(path: Path, environment: str, tables: Tables) -> Settings:
         rollout=tables.rollout,
         monitoring=tables.monitoring,
         review=tables.review,
+        notify=tables.notify,
+        hooks=tables.hooks,
         drift=tables.drift,
     )

@@ -15,9 +15,11 @@ from aideploy.settings.drift import Drift
 from aideploy.settings.gate import Gate
 from aideploy.settings.golden import Golden
 from aideploy.settings.health import Health
+from aideploy.settings.hooks import Hooks
 from aideploy.settings.hosts import Host, Role
 from aideploy.settings.install import Install
 from aideploy.settings.monitoring import Monitoring
+from aideploy.settings.notify import Notify
 from aideploy.settings.problems import hint
 from aideploy.settings.review import Review
 from aideploy.settings.rollout import Rollout
@@ -36,7 +38,7 @@ class Settings:
         environment: the name of the environment.
         hosts: its hosts, in the order of the file; after `only` those that were chosen.
         every_host: all of them, where some were chosen.
-        test: None without a `[test]` table; `train`, `serve`, `golden`, `review`
+        test: None without a `[test]` table; `train`, `serve`, `golden`, `review`, `notify`, `hooks`
             and `drift` likewise.
         gates: the `[[gate]]` tables, in the order of the file.
     """
@@ -57,6 +59,8 @@ class Settings:
     rollout: Rollout
     monitoring: Monitoring
     review: Review | None
+    notify: Notify | None = None
+    hooks: Hooks | None = None
     drift: Drift | None
     every_host: tuple[Host, ...] = ()
 

@@ -30,6 +30,8 @@ _PRIVATE = frozenset(
         "repository",
         "secrets",
         "secrets_command",
+        "slack",
+        "webhook",
         "token",
     }
 )
@@ -117,6 +119,9 @@ def found_at(path: Path, value: object) -> str:
 
 
 def _is_private(path: Path) -> bool:
+    # All keys of [hooks] are commands.
+    if "hooks" in (*path[:1], *path[2:3]):
+        return True
     in_model = "model" in path and bool(_PRIVATE_OF_MODEL.intersection(path))
     return in_model or bool(_PRIVATE.intersection(path))
 

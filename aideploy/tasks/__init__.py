@@ -2,7 +2,7 @@
 
 from aideploy.tasks.auditing import compare, history, report
 from aideploy.tasks.deploying import deploy, rollback
-from aideploy.tasks.looking import check, logs, plan, releases, status
+from aideploy.tasks.looking import check, diagnose, logs, plan, releases, status
 from aideploy.tasks.operating import exec_, lock, unlock
 from aideploy.tasks.preparing import init, schema, setup
 
@@ -10,6 +10,7 @@ __all__ = [
     "check",
     "compare",
     "deploy",
+    "diagnose",
     "exec_",
     "history",
     "init",

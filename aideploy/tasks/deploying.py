@@ -46,6 +46,7 @@ def deploy(
     """Put a revision live: train it, prove it, switch, watch."""
     from aideploy.gates.review import waived
     from aideploy.report.github_deployment import show_on_github
+    from aideploy.report.notices import send_notices
     from aideploy.report.wording import host_count
     from aideploy.settings import Role
     from aideploy.story import Deployment
@@ -56,6 +57,7 @@ def deploy(
         return
     with command(c, "deploy", env=env, config=config, only=only, json=json) as run:
         show_on_github(run)
+        send_notices(run)
         deployment = Deployment(
             run.settings,
             run.fleet,
@@ -103,7 +105,9 @@ def rollback(
     """Go back to the last good release, on every host, at once."""
     from aideploy.commands.rollback import roll_back
     from aideploy.report.github_deployment import show_on_github
+    from aideploy.report.notices import send_notices
 
     with command(c, "rollback", env=env, config=config, only=only, json=json) as run:
         show_on_github(run)
+        send_notices(run)
         roll_back(run, to, wait_lock=wait_lock)

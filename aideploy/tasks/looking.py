@@ -1,4 +1,4 @@
-"""The tasks that ask the hosts and change nothing: status, releases, logs, check, plan."""
+"""The tasks that ask and change nothing: status, releases, logs, check, diagnose, plan."""
 
 from __future__ import annotations
 
@@ -100,6 +100,22 @@ def check(
     from aideploy.report.choose import Shown
 
     with command(c, "check", env=env, config=config, only=only, shown=Shown.NOTHING) as run:
+        show_facts(ask(run), json=json)
+
+
+@task(auto_shortflags=False, help=options())
+def diagnose(
+    c: Context,
+    env: str | None = None,
+    config: str | None = None,
+    only: str | None = None,
+    json: bool = False,
+) -> None:
+    """Say what is wrong, the likeliest cause first."""
+    from aideploy.commands.diagnose import diagnose as ask
+    from aideploy.report.choose import Shown
+
+    with command(c, "diagnose", env=env, config=config, only=only, shown=Shown.NOTHING) as run:
         show_facts(ask(run), json=json)
 
 

@@ -16,7 +16,8 @@ from pathlib import Path
 BEHAVIOUR = json.loads(Path("behaviour.json").read_text())
 SLOT, HOST = os.environ["SLOT"], socket.gethostname()
 BEGAN = time.monotonic()
-WORD = Path(os.environ["RELEASE_DIR"]).parents[1] / "shared" / "be-ill"
+SHARED = Path(os.environ["RELEASE_DIR"]).parents[1] / "shared"
+WORD = SHARED / "be-ill"
 
 
 def is_ill(path: str) -> bool:
@@ -68,7 +69,13 @@ class Answer(http.server.BaseHTTPRequestHandler):
 time.sleep(BEHAVIOUR.get(f"{SLOT}_starts_after", {}).get(HOST, 0))
 if HOST in BEHAVIOUR.get("cannot_start_on", []):
     sys.exit("this release cannot start")
+for variable in BEHAVIOUR.get("needs", []):
+    os.environ[variable]
+if BEHAVIOUR.get("ill_when_told") and (SHARED / "end").exists():
+    raise RuntimeError("the weights do not fit the features")
 eaten: list[bytes] = []
+if BEHAVIOUR.get("ill_when_told") and (SHARED / "eat").exists():
+    eat(int((SHARED / "eat").read_text()))
 eat(BEHAVIOUR.get("eats_at_start", {}).get(HOST, 0))
 activated = "LISTEN_FDS" in os.environ
 address = (os.environ["BIND"], int(os.environ["PORT"]))

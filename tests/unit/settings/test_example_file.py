@@ -52,9 +52,13 @@ def test_every_default_that_the_example_tells_is_the_real_one(
 
 # A model comes from elsewhere, or is trained here and goes through a store.
 ONLY_WITH_A_SOURCE = re.compile(
-    r"^(?:source = \"models:|sha256|metrics = .*\n(?=# The MLflow)|tracking_uri).*\n", re.M
+    r"^(?:source = \"models:|sha256|metrics = .*\n(?=# The MLflow)|tracking_uri"
+    r"|(?:before|after)_model).*\n",
+    re.M,
 )
-ONLY_WITH_TRAINING = re.compile(r"^store = .*\n|^\[train\]\n(?:[^\[].*\n|\n)*", re.M)
+ONLY_WITH_TRAINING = re.compile(
+    r"^(?:store|(?:before|after)_train) = .*\n|^\[train\]\n(?:[^\[].*\n|\n)*", re.M
+)
 
 
 @pytest.mark.parametrize("left_out", [ONLY_WITH_A_SOURCE, ONLY_WITH_TRAINING])
