@@ -4,6 +4,7 @@
 #               Its tables go to fault-tables.md, or to another file: make faults TABLES=FILE
 # make lint     the linters alone
 # make bench    the benchmarks
+# make analysis-bench  false alarms and misses of the live analysis, simulated; some minutes
 # make clean    remove what the other targets made
 
 PYTHON ?= python3
@@ -15,7 +16,7 @@ DEMO_READY := .venv/demo-ready
 COMPILE := $(BIN)/python -m compileall -q aideploy
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable
 
-.PHONY: demo test faults lint bench clean
+.PHONY: demo test faults lint bench analysis-bench clean
 
 demo: $(DEMO_READY)
 	$(BIN)/python -m aideploy.sandbox.demo
@@ -34,6 +35,9 @@ lint: $(READY)
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks
+
+analysis-bench: $(READY)
+	$(BIN)/python -m benchmarks.analysis
 
 clean:
 	rm -rf .venv dist .pytest_cache .mypy_cache .ruff_cache

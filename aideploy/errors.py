@@ -108,6 +108,12 @@ class Aborted(AideployError):
     status = ExitStatus.ROLLED_BACK
 
 
+class AnalysisFailed(AideployError):
+    """Prometheus shows that the release is worse than it may be."""
+
+    status = ExitStatus.ROLLED_BACK
+
+
 class Held(AideployError):
     """The rollout stopped half-way; a person decides how it goes on."""
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from aideploy.analysis.findings import Findings
     from aideploy.gates.model import Evaluation
 
 
@@ -187,6 +188,17 @@ class Evaluated(Event):
     environment: str
     release: str
     evaluation: Evaluation
+
+
+@dataclass(frozen=True, kw_only=True)
+class Analysed(Event):
+    """The live analysis has looked; `final` is what came of one watch, the last look of it."""
+
+    app: str
+    environment: str
+    release: str
+    findings: Findings
+    final: bool
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,13 +12,17 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from aideploy.analysing import Analyses, Undecided, Watch
+from aideploy.analysis.arms import Arms
 from aideploy.errors import (
     Aborted,
     AideployError,
+    AnalysisFailed,
     Held,
     Interrupted,
     NeedsPerson,
@@ -63,6 +67,7 @@ class Rollout:
         who: who asked for it.
         why: for the journal.
         hooks: what runs before and after its phases; a rollback has none.
+        analyses: what Prometheus is asked while it is watched, if anything.
     """
 
     def __init__(
@@ -77,6 +82,7 @@ class Rollout:
         who: str,
         why: str = "",
         hooks: Hooks | None = None,
+        analyses: Analyses | None = None,
     ) -> None:
         self._settings = settings
         self._fleet = fleet
@@ -87,6 +93,8 @@ class Rollout:
         self._who = who
         self._why = why
         self._hooks = hooks
+        self._analyses = analyses or Analyses(settings, events)
+        self._slots: dict[str, str] = {}
         self._hosts = {host.name: host for host in settings.hosts if host.name in facts}
         self._way_back = WayBack(settings, facts, who)
         self._telling = Telling(settings, fleet.sessions, events)
@@ -122,7 +130,14 @@ class Rollout:
             self._after(Phase.WATCH)
         except HookRefused:
             raise
-        except (FleetError, Interrupted, Aborted, HookFailed) as error:
+        except (
+            FleetError,
+            Interrupted,
+            Aborted,
+            HookFailed,
+            AnalysisFailed,
+            Undecided,
+        ) as error:
             raise self.go_back(error) from error
         except KeyboardInterrupt as error:
             # Between two phases.
@@ -306,17 +321,49 @@ class Rollout:
         length = course.bake if last or shares else course.bake + course.pause
         end = time.monotonic() + length.total_seconds()
         looked = last and not shares
-        while True:
-            left = timedelta(seconds=max(end - time.monotonic(), 0))
-            if self._steering.promoted_by:
-                left = timedelta(0)
-            elif self._steering.paused_by:
-                left = _LONGEST_LOOK
-            if looked and left < _LEAST_LOOK:
-                return
-            looked = self._look(index, min(left, _LONGEST_LOOK, self._settings.rollout.confirm / 2))
+        with self._analyses.watch(self._sides(), self._watched(index), length) as judging:
+            while True:
+                judging.check()
+                left = timedelta(seconds=max(end - time.monotonic(), 0))
+                if self._steering.promoted_by:
+                    left = timedelta(0)
+                elif self._steering.paused_by:
+                    left = _LONGEST_LOOK
+                elif left < _LEAST_LOOK:
+                    left = judging.more()
+                if looked and left < _LEAST_LOOK:
+                    break
+                at_most = min(_LONGEST_LOOK, self._settings.rollout.confirm / 2)
+                looked = self._look(index, min(left, at_most), judging)
+        if not self._steering.promoted_by:
+            self._decide(index, judging)
 
-    def _look(self, index: int, length: timedelta) -> bool:
+    def _decide(self, index: int, judging: Watch) -> None:
+        """Go on with a release that the analysis lets pass; at a share nothing can be held."""
+        try:
+            judging.decide()
+        except Undecided as error:
+            if judging.holds and not self._state.share:
+                raise self._hold(index, (error,)) from error
+            raise
+
+    def _sides(self) -> Arms:
+        """Return what the analysis compares: what has switched, and what has not."""
+        if self._state.share:
+            return self._analyses.shared(self._slots)
+        stays = self._facts.keys() - self._switched.keys() - self.failed.keys()
+        served = [name for name, known in self._facts.items() if known.current]
+        return self._analyses.sides(
+            tuple(self._switched),
+            [name for name in served if name in stays],
+            [name for name in served if name in self._switched],
+        )
+
+    def _watched(self, index: int) -> str:
+        batch = str(self._course.batch(index)) or "the only batch"
+        return joined(batch, share.in_words(self._state.share))
+
+    def _look(self, index: int, length: timedelta, judging: Watch) -> bool:
         """Watch every host that has switched for so long, or until somebody asks for something.
 
         Returns:
@@ -324,15 +371,18 @@ class Rollout:
         """
         paused_by = self._steering.paused_by
         self._note(doing=Doing.PAUSED if paused_by else Doing.WATCHING, by=paused_by)
-        outcomes = self._fleet.attempt(
-            Phase.WATCH,
-            lambda session: self._watch(session, length),
-            tuple(self._switched),
-            note=joined(
-                share.in_words(self._state.share), f"paused by {paused_by}" if paused_by else ""
-            ),
-            batch=self._course.batch(index),
-        )
+        names = tuple(self._switched)
+        with judging.may_end(lambda: self._fleet.cancel(names)):
+            outcomes = self._fleet.attempt(
+                Phase.WATCH,
+                lambda session: self._watch(session, length),
+                names,
+                note=joined(
+                    share.in_words(self._state.share), f"paused by {paused_by}" if paused_by else ""
+                ),
+                batch=self._course.batch(index),
+            )
+        judging.check()
         self._bear(index, Phase.WATCH, outcomes.errors)
         return not outcomes.errors
 
@@ -395,6 +445,7 @@ class Rollout:
             else:
                 self._perhaps_confirmed.add(name)
                 session.run(Phase.HOLD, hold, due.confirm(known))
+                self._keep(session, Phase.HOLD)
                 self.states[name] = replace(
                     self.states[name], state=f"{self.states[name].state} (held)"
                 )
@@ -435,7 +486,9 @@ class Rollout:
         )
         hear = control.hear(known.root, self._state)
         script = share.give(self._settings, known, target, percent)
-        return service.read_health(session.run(Phase.SWITCH, self._armed(name), hear, script)[2])
+        given = session.run(Phase.SWITCH, self._armed(name), hear, script)[2]
+        self._slots[name] = given.text("slot")
+        return service.read_health(given)
 
     def _switch(self, session: Session) -> Health:
         name = session.host.name
@@ -484,6 +537,7 @@ class Rollout:
         name = session.host.name
         self._perhaps_confirmed.add(name)
         session.run(Phase.CONFIRM, due.confirm(self._facts[name]))
+        self._keep(session, Phase.CONFIRM)
 
     def _armed(self, name: str) -> Script:
         """Return the script that leaves the way back on a host, for when nobody confirms."""
@@ -494,7 +548,14 @@ class Rollout:
         name = session.host.name
         health = self._way_back.take(session, target, why)
         self.states[name] = self._way_back.taken(name)
+        self._keep(session, Phase.REVERT)
         return health
+
+    def _keep(self, session: Session, phase: Phase) -> None:
+        """Keep on a host what the analysis found; where that fails it is in the log alone."""
+        if kept := self._analyses.kept(self._facts[session.host.name].root):
+            with suppress(AideployError):
+                session.run(phase, *kept)
 
     def _say_stuck(self, name: str, cause: AideployError) -> None:
         """Note that a host could not be brought back."""
@@ -528,7 +589,8 @@ def _was_stopped(error: AideployError) -> bool:
 
 
 def _told(causes: Iterable[AideployError]) -> str:
-    return "; ".join(dict.fromkeys(f"{cause.host}: {cause.what}" for cause in causes))
+    said = (f"{cause.host}: {cause.what}" if cause.host else cause.what for cause in causes)
+    return "; ".join(dict.fromkeys(said))
 
 
 def untouched(known: HostFacts) -> HostState:

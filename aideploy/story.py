@@ -12,6 +12,8 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, TypeVar
 
+from aideploy import analysing
+from aideploy.analysis.source import Source as Numbers
 from aideploy.distribution import distributions
 from aideploy.errors import (
     AideployError,
@@ -34,6 +36,7 @@ from aideploy.hooks import Hooks, hooked
 from aideploy.images import ImageDelivery
 from aideploy.jobs import scripts as jobs
 from aideploy.jobs.detached import detached_job
+from aideploy.monitoring import windows
 from aideploy.novelty import clearing, known_already
 from aideploy.phases import batches, fetch, golden, gpu, image, install, service, test, train
 from aideploy.phases import facts as looking
@@ -166,6 +169,7 @@ class Deployment:
         self._hosts = {host.name: host for host in settings.hosts}
         self._secrets: Mapping[str, str] = {}
         self._provision: Provision | None = None
+        self._numbers: Numbers | None = None
 
     # -- the story ------------------------------------------------------------------------------
 
@@ -239,6 +243,7 @@ class Deployment:
         if self.settings.serve:
             self._secrets = resolve(self.settings.serve, os.environ, self.settings.path.parent)
         self._provision = provision(self.settings, os.environ)
+        self._numbers = windows.prepared(self.settings, os.environ, self._events)
         try:
             results = self._fleet.open(
                 Lock.HELD, looking.script(self.settings), wait_lock=wait_lock
@@ -474,7 +479,7 @@ class Deployment:
         serve = self._names(Role.SERVE)
         facts = {name: self.facts[name] for name in serve}
         course = batches.course(self.settings, serve)
-        self._rollout = self._begun(facts, course, self._progress.staged)
+        self._rollout = self._begun(facts, course, self._progress.staged, self._numbers)
         self._rollout.run()
 
     @hooked()
@@ -614,11 +619,23 @@ class Deployment:
 
     # -- inside ---------------------------------------------------------------------------------
 
-    def _begun(self, facts: Mapping[str, HostFacts], course: Course, target: Target) -> Rollout:
-        targets = dict.fromkeys(facts, target)
-        settings, who, hooks = self.settings, self._who, self.hooks
+    def _begun(
+        self,
+        facts: Mapping[str, HostFacts],
+        course: Course,
+        target: Target,
+        numbers: Numbers | None = None,
+    ) -> Rollout:
         return Rollout(
-            settings, self._fleet, facts, self._events, targets, course, who=who, hooks=hooks
+            self.settings,
+            self._fleet,
+            facts,
+            self._events,
+            dict.fromkeys(facts, target),
+            course,
+            who=self._who,
+            hooks=self.hooks,
+            analyses=analysing.analyses(self.settings, numbers, self._events, self.release, course),
         )
 
     def _known(self) -> tuple[str, str]:

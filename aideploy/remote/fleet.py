@@ -232,6 +232,11 @@ class Fleet:
         self._finished(phase, Outcome.FAILED if errors else Outcome.DONE, began)
         return Outcomes(results, errors)
 
+    def cancel(self, hosts: Iterable[str]) -> None:
+        """End what runs on these hosts, from another thread than the one that waits for it."""
+        for name in hosts:
+            self._sessions[name].cancel()
+
     def close(self) -> None:
         """End every session; the hosts free their locks."""
         self._stop_heartbeat.set()

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from aideploy.events import (
+    Analysed,
     Batch,
     Evaluated,
     Event,
@@ -55,6 +56,7 @@ class _Document:
     seconds: float
     phases: tuple[_Phase, ...]
     gate: dict[str, Any] | None
+    analysis: tuple[dict[str, Any], ...]
     failures: tuple[Failure, ...]
     hosts: tuple[HostState, ...]
     next_step: str
@@ -70,6 +72,7 @@ class JsonResult:
         self._started: RunStarted | None = None
         self._phases: list[_Phase] = []
         self._gate: dict[str, Any] | None = None
+        self._analysis: list[dict[str, Any]] = []
 
     def __call__(self, event: Event) -> None:
         if result := self._progress.take(event):
@@ -79,6 +82,8 @@ class JsonResult:
                 self._started = event
             case Evaluated():
                 self._gate = event.evaluation.record()
+            case Analysed() if event.final:
+                self._analysis.append(event.findings.record())
             case RunFinished():
                 self._print(self._document(self._progress.with_tails(event)))
 
@@ -93,6 +98,7 @@ class JsonResult:
             seconds=finished.seconds,
             phases=tuple(self._phases),
             gate=self._gate,
+            analysis=tuple(self._analysis),
             failures=finished.failures,
             hosts=finished.hosts,
             next_step=finished.next_step,

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from aideploy.errors import UsageError
 from aideploy.events import (
+    Analysed,
     Evaluated,
     Event,
     Failure,
@@ -28,6 +29,7 @@ from aideploy.events import (
     SessionEnded,
     StepStarted,
 )
+from aideploy.report.analysis import findings_lines, queries_lines
 from aideploy.report.event_file import stream_beside
 from aideploy.report.safe_text import visible
 from aideploy.report.verdict import verdict_lines
@@ -121,6 +123,10 @@ def _lines(event: Event) -> list[str]:
         case Evaluated():
             verdict = (line.text for line in verdict_lines(event.evaluation))
             return [_columns(Phase.EVALUATE, "-", line) for line in verdict]
+        case Analysed():
+            found = [line.text for line in findings_lines(event.findings)]
+            asked = queries_lines(event.findings) if event.final else []
+            return [_columns(Phase.WATCH, "-", line) for line in (*found, *asked)]
         case SessionEnded():
             cost = (
                 f"{event.connections} connections, {event.channels} channels, "

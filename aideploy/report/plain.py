@@ -10,6 +10,7 @@ from collections.abc import Callable
 from datetime import datetime
 
 from aideploy.events import (
+    Analysed,
     Evaluated,
     Event,
     HostFinished,
@@ -23,6 +24,7 @@ from aideploy.events import (
     RunStarted,
     StepStarted,
 )
+from aideploy.report.analysis import findings_lines
 from aideploy.report.last_word import last_word
 from aideploy.report.progress import PhaseResult, Progress
 from aideploy.report.safe_text import first_line, harmless
@@ -53,6 +55,9 @@ class Plain:
                     self._say(f"{harmless(event.host)} | {harmless(event.line)}")
             case Evaluated():
                 for line in verdict_lines(event.evaluation):
+                    self._say(line.text)
+            case Analysed():
+                for line in findings_lines(event.findings) if event.final else ():
                     self._say(line.text)
             case RunFinished():
                 for line in last_word(self._progress.with_tails(event)):

@@ -19,6 +19,7 @@ from rich.live import Live
 from rich.text import Text
 
 from aideploy.events import (
+    Analysed,
     Evaluated,
     Event,
     Notice,
@@ -27,6 +28,7 @@ from aideploy.events import (
     RunFinished,
     RunStarted,
 )
+from aideploy.report.analysis import findings_lines
 from aideploy.report.last_word import Tone, last_word
 from aideploy.report.output import Output
 from aideploy.report.progress import HostProgress, PhaseProgress, PhaseResult, Progress
@@ -89,6 +91,12 @@ class Screen:
                 self._lines.extend(
                     Text(line.text, _TONES[line.tone]) for line in verdict_lines(event.evaluation)
                 )
+            elif isinstance(event, Analysed):
+                if event.final:
+                    self._lines.extend(
+                        Text(line.text, _TONES[line.tone])
+                        for line in findings_lines(event.findings)
+                    )
             elif line := _result_line(result) if result else _line(event):
                 self._lines.append(line)
         if isinstance(event, RunFinished):

@@ -17,5 +17,6 @@ golden='' golden_request='' golden_file=''
 step "give $percent% of the requests to $release"
 share "$release" "$percent"
 export_slot "$slot"
+emit slot "$slot"
 probe "$python" "$probe" "$slot_request" "$(service_pid "$slot")" || unwell "$slot" "with $percent% of the requests: $health"
 emit health "$health"

@@ -12,6 +12,7 @@ from itertools import pairwise
 from pathlib import PurePosixPath
 
 from aideploy.events import Phase
+from aideploy.settings.analysis import Analysis
 from aideploy.settings.app import App
 from aideploy.settings.drift import Drift
 from aideploy.settings.gate import Gate
@@ -54,6 +55,7 @@ class Tables:
     train: Train | None
     model: Model | None
     gates: tuple[Gate, ...]
+    analyses: tuple[Analysis, ...]
     serve: Serve | None
     health: Health | None
     golden: Golden | None
@@ -85,6 +87,7 @@ def mismatches(tables: Tables) -> Iterator[Problem]:
         yield from _hooks(tables.hooks, tables)
     if tables.notify and not (tables.notify.webhook or tables.notify.slack):
         yield Problem(("notify",), "nobody is told, expected a webhook or slack")
+    yield from _analyses(tables)
     if tables.golden and tables.serve is None and "serve" not in tables.refused:
         yield Problem(
             ("golden",), "nothing is served, expected a [serve] that answers the requests"
@@ -180,6 +183,31 @@ def _gates(tables: Tables) -> Iterator[Problem]:
         if first.setdefault(judged, index) != index:
             text = f"gate[{first[judged]}] judges the same, expected all limits in one of the two"
             yield Problem(("gate", index), text)
+
+
+def _analyses(tables: Tables) -> Iterator[Problem]:
+    if not tables.analyses:
+        return
+    # They know the models of this room.
+    from aideploy.analysis.queries import NoSignal, templates
+    from aideploy.monitoring.presets import signals
+
+    if tables.monitoring and tables.monitoring.prometheus is None:
+        text = "there is no [monitoring.prometheus] that could be asked; expected one"
+        yield Problem(("analysis",), text)
+    if tables.serve is None and "serve" not in tables.refused:
+        yield Problem(("analysis",), "nothing is served, expected a [serve] that can be judged")
+    first: dict[str, int] = {}
+    for index, check in enumerate(tables.analyses):
+        if first.setdefault(check.name, index) != index:
+            text = f"analysis[{first[check.name]}] has the same name, expected one of its own"
+            yield Problem(("analysis", index, "name"), text)
+        if tables.monitoring:
+            try:
+                templates(check, signals(tables.monitoring))
+            except NoSignal as error:
+                text = f'the preset "{tables.monitoring.preset}" knows {error}; expected queries'
+                yield Problem(("analysis", index), text)
 
 
 def _confirm(rollout: Rollout) -> Iterator[Problem]:

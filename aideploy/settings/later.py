@@ -8,10 +8,8 @@ from __future__ import annotations
 
 from aideploy.settings.positions import Path
 
-_TABLES = frozenset({"analysis"})
-_KEYS = {
-    "rollout": frozenset({"on_inconclusive"}),
-}
+_TABLES: frozenset[str] = frozenset()
+_KEYS: dict[str, frozenset[str]] = {}
 _VALUES: dict[Path, frozenset[str]] = {("train", "engine"): frozenset({"ray", "torchrun"})}
 
 

@@ -15,6 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from aideploy.errors import SettingsError, UsageError
 from aideploy.settings import positions
+from aideploy.settings.analysis import Analysis
 from aideploy.settings.app import App
 from aideploy.settings.checks import Tables, mismatches
 from aideploy.settings.document import CORRECT, Document, read, table
@@ -57,7 +58,7 @@ TABLES: Mapping[str, type[Table]] = {
     "drift": Drift,
 }
 # What is written as [[name]], once for each of them.
-LISTS: Mapping[str, type[Table]] = {"gate": Gate}
+LISTS: Mapping[str, type[Table]] = {"gate": Gate, "analysis": Analysis}
 # What a project may do without; the others are read even when the file does not mention them.
 _OPTIONAL = frozenset({"test", "train", "serve", "golden", "review", "notify", "hooks", "drift"})
 _FIRST_HOST = 'one host at least, as in [environments.production.hosts.web1] with its "address"'
@@ -212,6 +213,7 @@ class _Reading:
             train=self._read("train", Train),
             model=self._read("model", Model),
             gates=self._read_list("gate", Gate),
+            analyses=self._read_list("analysis", Analysis),
             serve=self._read("serve", Serve),
             health=self._read("health", Health),
             golden=self._read("golden", Golden),
@@ -313,6 +315,7 @@ def _settings(path: Path, environment: str, tables: Tables) -> Settings:
         train=tables.train,
         model=tables.model,
         gates=tables.gates,
+        analyses=tables.analyses,
         serve=serve,
         health=tables.health,
         golden=tables.golden,

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from aideploy.errors import UsageError
+from aideploy.settings.analysis import Analysis
 from aideploy.settings.app import App
 from aideploy.settings.drift import Drift
 from aideploy.settings.gate import Gate
@@ -40,7 +41,7 @@ class Settings:
         every_host: all of them, where some were chosen.
         test: None without a `[test]` table; `train`, `serve`, `golden`, `review`, `notify`, `hooks`
             and `drift` likewise.
-        gates: the `[[gate]]` tables, in the order of the file.
+        gates: the `[[gate]]` tables, in the order of the file; `analyses` likewise.
     """
 
     path: Path
@@ -53,6 +54,7 @@ class Settings:
     train: Train | None
     model: Model
     gates: tuple[Gate, ...]
+    analyses: tuple[Analysis, ...]
     serve: Serve | None
     health: Health
     golden: Golden | None

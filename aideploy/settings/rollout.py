@@ -21,6 +21,14 @@ class OnFailure(StrEnum):
     HOLD = "hold"
 
 
+class OnInconclusive(StrEnum):
+    """What happens when the analysis could not decide."""
+
+    HOLD = "hold"
+    ROLLBACK = "rollback"
+    PROMOTE = "promote"
+
+
 def _longer_than_the_bake(fields: dict[str, Any]) -> Any:
     # It is written as in the file, and read like that.
     # The bake is absent when it is itself refused; then nothing is built from this.
@@ -54,3 +62,10 @@ class Rollout(Table):
 
     on_failure: OnFailure = OnFailure.ROLLBACK
     """When more fail: "rollback" takes all hosts back, "hold" stops for a person to decide."""
+
+    max_wait: Duration = default("10m")
+    """How much longer than the bake an analysis that cannot decide yet is waited for."""
+
+    on_inconclusive: OnInconclusive = OnInconclusive.HOLD
+    """When it still cannot: "hold" stops for a person to decide, "rollback" takes all hosts back,
+    "promote" goes on. Where Prometheus does not answer it is always held."""

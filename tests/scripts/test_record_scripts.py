@@ -145,3 +145,16 @@ def test_the_record_says_how_the_release_proved_itself(tmp_path: Path, said: str
     # A letter of two bytes becomes two question marks.
     assert re.sub(r"\?+", "?", after.pop("proof")) == re.sub(r"\?+", "?", plain)
     assert after == {key: value for key, value in before.items() if key != "proof"}
+
+
+def test_what_an_analysis_found_is_kept_and_replaced_as_a_whole(tmp_path: Path) -> None:
+    for document in ("{}", '{"watches": ["$(reboot)"]}'):
+        done = run(Script("keep_analysis", (str(tmp_path), "r1", document)))
+        assert done.status == 0, done.lines
+    (file,) = (tmp_path / "analyses").iterdir()
+    assert (file.name, file.read_text()) == ("r1.json", '{"watches": ["$(reboot)"]}\n')
+
+
+def test_a_host_that_cannot_keep_an_analysis_goes_on(tmp_path: Path) -> None:
+    (tmp_path / "analyses").write_text("in the way")
+    assert run(Script("keep_analysis", (str(tmp_path), "r1", "{}"))).status == 0

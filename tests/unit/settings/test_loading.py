@@ -231,7 +231,7 @@ port = "80"
 strategy = "green_blue"
 image = "x"
 
-[[analysis]]
+[notify]
 metric = "auc"
 
 [environments.production.serve]
@@ -249,7 +249,7 @@ adress = "web1"
         ["11", "serve.port"],
         ["12", "serve.strategy"],
         ["13", "serve.image"],
-        ["15", "analysis"],
+        ["15", "notify"],
         ["19", "environments.production.serve.memory_max"],
         ["20", "environments.production.serve.port"],
         ["22", "environments.production.hosts.web1.address"],
@@ -329,10 +329,10 @@ GOLDEN = HEAD + '[golden]\nfile = "golden.jsonl"\n'
         (HEAD + "[golden]\nfile = '../g'\n" + SERVE + HOST, 5, "golden.file", "without '..'"),
         (GOLDEN + HOST + "roles = ['train']\n", 4, "golden", "nothing is served"),
         (
-            HEAD + "[rollout]\non_inconclusive = 'hold'\n" + SERVE + HOST,
+            HEAD + "[rollout]\non_inconclusive = 'wait'\n" + SERVE + HOST,
             5,
             "rollout.on_inconclusive",
-            "not in this",
+            '"hold", "rollback" or "promote"',
         ),
         (WEIGHTS + "['0%']\n" + SERVE + HOST, 5, "rollout.weights[0]", '"1%" to "99%"'),
         (WEIGHTS + "['100%']\n" + SERVE + HOST, 5, "rollout.weights[0]", '"1%" to "99%"'),
