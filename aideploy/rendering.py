@@ -66,6 +66,7 @@ def render(
         shell=shell,
         percent=percent,
         ssh_word=ssh_word,
+        haproxy=haproxy,
         toml=toml,
         provisioned=provisioned,
         environment=environment_file,
@@ -155,6 +156,14 @@ def percent(value: object) -> str:
 def ssh_word(value: object) -> str:
     """Quote one argument of ssh_config(5), in which `%` begins a token."""
     return '"' + _one_line(value, "ssh_config").replace("%", "%%") + '"'
+
+
+def haproxy(value: object) -> str:
+    """Quote one word of HAProxy's configuration, where single quotes end all meaning."""
+    text = _one_line(value, "the configuration of HAProxy")
+    if "'" in text:
+        raise SettingsError(f"{text!r} cannot stand in the configuration of HAProxy")
+    return f"'{text}'"
 
 
 def toml(value: object) -> str:

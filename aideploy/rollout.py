@@ -30,6 +30,7 @@ from aideploy.errors import (
 )
 from aideploy.events import Events, HostState, Notice, Phase
 from aideploy.hooks import HookFailed, HookRefused, Hooks
+from aideploy.monitoring.telling import Telling
 from aideploy.phases import control, due, service, share
 from aideploy.phases.batches import Course
 from aideploy.phases.control import Doing, Request, Steering
@@ -96,6 +97,7 @@ class Rollout:
         self._slots: dict[str, str] = {}
         self._hosts = {host.name: host for host in settings.hosts if host.name in facts}
         self._way_back = WayBack(settings, facts, who)
+        self._telling = Telling(settings, fleet.sessions, events)
         self._switched: dict[str, Target] = {}
         self._stuck: dict[str, AideployError] = {}
         target = next(iter(targets.values()), Target(None))
@@ -167,6 +169,7 @@ class Rollout:
         Raises:
             RolledBack, NeedsPerson: a host did not answer, and so every host went back.
         """
+        self._telling.tell()
         try:
             self._before(Phase.CONFIRM)
             with undisturbed(self._events, "the release is being confirmed"):
@@ -174,6 +177,7 @@ class Rollout:
         except (FleetError, Interrupted, HookFailed) as error:
             raise self.go_back(error) from error
         self._switched = {}
+        self._telling.settle()
         if self._hooks:
             self._hooks.after_all_the_same(Phase.CONFIRM)
 
@@ -203,6 +207,7 @@ class Rollout:
             the error that says where the hosts are now.
         """
         switched, self._switched = self._switched, {}
+        self._telling.tell()
         causes = error.causes or (error,)
         what = "interrupted" if isinstance(error, Interrupted) else _told(causes)
         for name in switched:
@@ -225,6 +230,7 @@ class Rollout:
                 next_step="see in a minute how they are: fab status",
                 phase=Phase.REVERT,
             )
+        self._telling.settle()
         for name, cause in outcomes.errors.items():
             self._say_stuck(name, cause)
         if self._stuck:
@@ -288,6 +294,7 @@ class Rollout:
 
     def _switch_batch(self, index: int) -> None:
         self._note(batch=index + 1, doing=Doing.SWITCHING, share=0)
+        self._telling.tell({*self._switched, *self._course.batches[index]})
         # Where a host may fail and go back alone, the others end what they began.
         bears = self._course.holds or len(self.failed) < self._course.tolerated(index)
         outcomes = self._fleet.attempt(
@@ -417,6 +424,7 @@ class Rollout:
         )
         for name in failed:
             self._switched.pop(name, None)
+        self._telling.tell(tuple(self._switched))
         for name, cause in outcomes.errors.items():
             self._say_stuck(name, cause)
 

@@ -39,7 +39,6 @@ from aideploy.jobs import scripts as jobs
 from aideploy.jobs.detached import detached_job
 from aideploy.jobs.gang import trainers_of
 from aideploy.monitoring import windows
-from aideploy.monitoring.targets import targets_file
 from aideploy.novelty import clearing, known_already
 from aideploy.phases import batches, fetch, golden, gpu, image, install, service, test
 from aideploy.phases import facts as looking
@@ -505,7 +504,7 @@ class Deployment:
 
     @hooked()
     def finish(self) -> None:
-        """Confirm the switch, write the last word to the journals, tell Prometheus, make room.
+        """Confirm the switch, write the last word to the journals, make room.
 
         Raises:
             RolledBack, NeedsPerson: a host did not confirm, and so every host went back.
@@ -524,7 +523,6 @@ class Deployment:
                 known,
                 entries,
                 keep,
-                targets=targets_file(self.settings, session.host),
                 stand_by=service.stand_by(self.settings, session.host),
             )
             session.run(
@@ -535,7 +533,7 @@ class Deployment:
         self._finished = True
         self.hooks.before_all_the_same(Phase.FINISH)
         failed = self._rollout.failed
-        well = [name for name in self._fleet.names if name not in failed]
+        well = [name for name in self._deployed_names() if name not in failed]
         conclude(self._fleet, self._events, work, well)
         self.hooks.after_all_the_same(Phase.FINISH)
         if shortfall := self._rollout.shortfall():

@@ -15,7 +15,7 @@ from rich.console import Console
 
 import aideploy
 from aideploy.settings.values import duration
-from benchmarks import crowd, deploys, distribute, short, table, under_load
+from benchmarks import crowd, deploys, distribute, monitoring, short, table, under_load
 from benchmarks.contenders import Aideploy
 from benchmarks.deploys import FAR, NEAR, Cell, Work
 from benchmarks.measuring import Table
@@ -24,7 +24,7 @@ from tests.lab.needs import missing
 
 IN_THE_SCENE = (*Work, "trivial", "rollback", "under-load")
 REAL_HOSTS = (*IN_THE_SCENE, "distribute")
-EVERYTHING = (*REAL_HOSTS, "start", "crowd")
+EVERYTHING = (*REAL_HOSTS, "start", "crowd", "monitoring")
 # Fractions of a second, which other work on the machine disturbs: many, for they are cheap.
 START_ROUNDS = 15
 
@@ -49,6 +49,8 @@ def _measure(options: argparse.Namespace, folder: Path, console: Console) -> Ite
     rounds = options.rounds or (1 if options.quick else 3)
     if "start" in what:
         yield short.measure_start(_made(folder / "start"), START_ROUNDS)
+    if "monitoring" in what:
+        yield monitoring.measure(_made(folder / "monitoring"), rounds)
     if "crowd" in what:
         yield crowd.measure(_made(folder / "crowd"), (5, 10) if options.quick else crowd.CROWDS)
     real = [each for each in what if each in REAL_HOSTS]

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 from aideploy.commands.asking import named
 from aideploy.events import Phase
 from aideploy.jobs import scripts as jobs
-from aideploy.monitoring.targets import targets_file
 from aideploy.phases import (
     batches,
     distribute,
@@ -148,7 +147,6 @@ class _Planned:
                 facts,
                 (self._entry(Verdict.GOOD),),
                 keep,
-                targets=targets_file(settings, self._host),
                 stand_by=service.stand_by(settings, self._host),
             ),
         )

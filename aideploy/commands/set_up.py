@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aideploy.events import HostState, Notice, Phase
 from aideploy.phases import facts as looking
-from aideploy.phases.setup import SetUp, set_up, setup
+from aideploy.phases.setup import SetUp, monitoring, set_up, setup
 from aideploy.remote.session import Lock, Session
 from aideploy.running import Run
 
@@ -21,7 +21,10 @@ def set_up_hosts(run: Run) -> None:
     def work(session: Session) -> SetUp:
         known = facts[session.host.name]
         script = setup(run.settings, session.host, root=known.root, user=known.user)
-        return set_up(session.run(Phase.SETUP, script)[0])
+        watched = monitoring(run.settings, session.host, user=known.user)
+        # What it installs has users and folders that the rest may need.
+        first = [watched] if watched else []
+        return set_up(session.run(Phase.SETUP, *first, script))
 
     done = run.fleet.each(Phase.SETUP, work)
     for name, one in done.items():

@@ -130,7 +130,7 @@ def _values(settings: Settings) -> Mapping[str, object]:
     slo = monitoring.slo
     of_app = f'app="{app}",env="{env}"'
     # What belongs to a host and to no app has no such label, and whatever has another is not ours.
-    hosts = "|".join(host.name for host in settings.hosts)
+    hosts = "|".join(host.name for host in settings.all_hosts)
     of_hosts = f'host=~"{hosts}",app=~"|{app}",env=~"|{env}"'
     windows = burns(settings)
 

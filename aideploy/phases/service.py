@@ -230,7 +230,6 @@ def finish(
     entries: tuple[Entry, ...],
     keep: Iterable[str],
     *,
-    targets: tuple[str, str] = ("", ""),
     stand_by: timedelta | None = None,
 ) -> Script:
     """Return the script that writes the last word to the journal and makes room.
@@ -239,7 +238,6 @@ def finish(
         settings, facts: of the host.
         entries: what goes to the journal.
         keep: the releases that stay.
-        targets: path and content of the file for Prometheus; empty where none is wanted.
         stand_by: how long the old release stands by from now on; None where none does.
     """
     return Script(
@@ -251,8 +249,6 @@ def finish(
             "" if stand_by is None else _seconds(stand_by),
             "" if stand_by is None else stop_old(settings, facts).text(),
             *keep,
-            "--",
-            *targets,
         ),
         libraries=("release",) if stand_by is None else ("due", *serving_libraries(settings)),
     )

@@ -7,15 +7,19 @@ decides is done by scripts/setup.sh.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
+from aideploy.monitoring.targets import metrics_port
 from aideploy.remote.result import Result
 from aideploy.remote.script import Script
+from aideploy.rendering import render
 from aideploy.services.files import rendered_files
 from aideploy.services.manager import bind, service_user, slot_bind, slots
 from aideploy.services.telling_metrics import metric_files
 from aideploy.settings import Host, Role, Settings
+from aideploy.settings.monitoring import Exporter
 from aideploy.settings.serve import Manager, Serve
 
 
@@ -63,7 +67,7 @@ def setup(settings: Settings, host: Host, *, root: PurePosixPath, user: str) -> 
             serve.manager if serve else "none",
             serve.strategy if serve else "none",
             service_user(settings, serve) if serve and serve.manager is Manager.SYSTEMD else "",
-            _addresses(serve, host) if serve else "",
+            _addresses(settings, serve, host) if serve else "",
             str(targets or ""),
             str(settings.monitoring.textfile or ""),
             " ".join(metric_files(settings, host)),
@@ -75,12 +79,58 @@ def setup(settings: Settings, host: Host, *, root: PurePosixPath, user: str) -> 
     )
 
 
-def _addresses(serve: Serve, host: Host) -> str:
+def _addresses(settings: Settings, serve: Serve, host: Host) -> str:
     """Return what the service listens on, first what users reach."""
     own = [f"{slot_bind(serve, host)}:{port}" for port in slots(serve).values()]
+    if port := metrics_port(settings):
+        own.append(f"{bind(serve, host)}:{port}")
     return " ".join(dict.fromkeys([f"{bind(serve, host)}:{serve.port}", *own]))
 
 
-def set_up(result: Result) -> SetUp:
-    """Return what the script did."""
-    return SetUp(changed=result.all("changed"), notices=result.all("notice"))
+def monitoring(settings: Settings, host: Host, *, user: str) -> Script | None:
+    """Return the script that makes the host ready to be watched; None where nobody shall watch.
+
+    Args:
+        settings: the settings of the environment.
+        host: the host.
+        user: the user on the host that deploys.
+
+    Raises:
+        SettingsError: a configuration file cannot be rendered.
+    """
+    table = settings.monitoring
+    watches = Role.MONITOR in host.roles and table.prometheus is not None and table.file_sd
+    programs = [f"prometheus-{name}" for name in _exporters(settings)]
+    if watches:
+        programs += ["prometheus", *(["prometheus-alertmanager"] if table.alertmanager else [])]
+    if not (watches or programs):
+        return None
+    rights = f"/etc/sudoers.d/aideploy-monitor-{settings.app.name}"
+    values = {"user": user}
+    return Script(
+        "setup_monitoring",
+        (
+            "yes" if table.install else "",
+            " ".join(programs),
+            str(table.prometheus.directory) if watches and table.prometheus else "",
+            str(table.file_sd or "") if watches else "",
+            str(table.grafana.directory) if watches and table.grafana else "",
+            rights if watches and user != "root" else "",
+            render("sudoers_monitor.j2", values, folder=settings.path.parent) if watches else "",
+        ),
+        libraries=("files",),
+    )
+
+
+def _exporters(settings: Settings) -> list[str]:
+    """Return the exporters that are packages of the system and belong on every host."""
+    wanted = settings.monitoring.install and Exporter.NODE in settings.monitoring.exporters
+    return ["node-exporter"] if wanted else []
+
+
+def set_up(results: Sequence[Result]) -> SetUp:
+    """Return what the scripts did."""
+    return SetUp(
+        changed=tuple(one for result in results for one in result.all("changed")),
+        notices=tuple(one for result in results for one in result.all("notice")),
+    )

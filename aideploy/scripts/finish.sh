@@ -1,29 +1,23 @@
 # shellcheck shell=bash
 # The release is good: say so in the journal, and make room.
 #
-#   finish.sh ROOT APP LINE STAND_BY STOP_OLD KEEP… -- TARGETS_FILE TARGETS
+#   finish.sh ROOT APP LINE STAND_BY STOP_OLD KEEP…
 #
 # STAND_BY: for so many seconds the old release stands by; empty where none does. STOP_OLD: see stage.sh.
 # KEEP: the releases that stay; what else is whole or half is deleted, then the environments and models that no
-# release points to. The record of a whole one stays for good, as records/<id>.json. TARGETS goes to TARGETS_FILE, for Prometheus, where one is named.
+# release points to. The record of a whole one stays for good, as records/<id>.json.
 
 # shellcheck disable=SC2034  # app is for the functions of the strategy
 root=$(readlink -f -- "$(expand "$1")") app=$2 line=$3 stand_by=$4 stop_old=$5
 shift 5
 declare -A keep=()
-while [ "$1" != -- ]; do
+while (($#)); do
   keep[$1]=1
   shift
 done
-shift
-targets_file=$1 targets=$2
 
 [ -z "$line" ] || journal "$line" ||
   fail no-space "no room on the disk for the journal" "make room on the disk of the host"
-if [ -n "$targets_file" ]; then
-  mkdir -p -- "$(dirname -- "$targets_file")"
-  printf '%s' "$targets" | replace_file "$targets_file" 644
-fi
 
 [ -z "$stand_by" ] || keep_old "$stand_by"
 # A rollout that was held is decided.

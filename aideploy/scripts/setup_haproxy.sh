@@ -58,11 +58,12 @@ our_ports() {
   for unit in "$app.socket" "$app-haproxy.socket"; do
     ! ask is-active --quiet "$unit" || port_in "$units_folder/$unit"
   done
+  ! ask is-active --quiet "$app-haproxy.service" || port_in "$root/haproxy/haproxy.cfg"
 }
 
-# port_in FILE: prints the port that a slot's file or a socket unit names.
+# port_in FILE: prints the port that a slot's file, a socket unit or HAProxy's configuration names.
 port_in() {
-  sed -nE 's/^(PORT="|ListenStream=.*:)([0-9]+)"?$/\2/p' -- "$1" 2>/dev/null | tr '\n' ' '
+  sed -nE 's/^(PORT="|ListenStream=.*:|    bind [0-9.]+:)([0-9]+)"?$/\2/p' -- "$1" 2>/dev/null | tr '\n' ' '
 }
 
 reached() {

@@ -15,6 +15,7 @@ from enum import StrEnum
 from pathlib import PurePosixPath
 from typing import Any
 
+from aideploy.monitoring.targets import HAPROXY_PATH, metrics_port
 from aideploy.remote.result import Result
 from aideploy.remote.script import source
 from aideploy.rendering import render
@@ -201,6 +202,9 @@ def _service_values(
         "ports": {slot.value: port for slot, port in ports.items()},
         "blue_green": serve.strategy is Strategy.BLUE_GREEN,
         "retry": serve.retry,
+        "metrics_port": metrics_port(settings),
+        "metrics_path": settings.monitoring.metrics_path,
+        "haproxy_path": HAPROXY_PATH,
         "python": settings.install.python,
         "units": units,
         "low_port": min(own_ports) < _FIRST_PORT_FOR_ALL,

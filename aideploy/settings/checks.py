@@ -99,6 +99,8 @@ def mismatches(tables: Tables) -> Iterator[Problem]:
         if tables.serve.contained:
             yield from _container(tables.serve, tables.golden)
         yield from _ports(tables.serve)
+        if tables.monitoring and tables.monitoring.file_sd:
+            yield from _metrics_port(tables.serve, tables.monitoring)
         yield from _manager(tables.serve)
         yield from _variables(tables.serve)
         yield from _sources_of_nothing(tables.serve, tables)
@@ -283,6 +285,13 @@ def _ports(serve: Serve) -> Iterator[Problem]:
     if serve.slot_ports[0] == serve.slot_ports[1]:
         text = f"found {serve.slot_ports[0]} twice, expected two ports, as both slots run at once"
         yield Problem(("serve", "slot_ports"), text)
+
+
+def _metrics_port(serve: Serve, monitoring: Monitoring) -> Iterator[Problem]:
+    port = monitoring.metrics_port_beside(serve.port)
+    if serve.strategy is Strategy.BLUE_GREEN and port in (serve.port, *serve.slot_ports):
+        text = f"{port} is a port of the service, expected another one"
+        yield Problem(("monitoring", "metrics_port"), text)
 
 
 def _manager(serve: Serve) -> Iterator[Problem]:

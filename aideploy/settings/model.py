@@ -37,7 +37,8 @@ class Settings:
     Attributes:
         path: the file they come from; what it names on this machine is relative to its folder.
         environment: the name of the environment.
-        hosts: its hosts, in the order of the file.
+        hosts: its hosts, in the order of the file; after `only` those that were chosen.
+        every_host: all of them, where some were chosen.
         test: None without a `[test]` table; `train`, `serve`, `golden`, `review`, `notify`, `hooks`
             and `drift` likewise.
         gates: the `[[gate]]` tables, in the order of the file; `analyses` likewise.
@@ -63,6 +64,12 @@ class Settings:
     notify: Notify | None = None
     hooks: Hooks | None = None
     drift: Drift | None
+    every_host: tuple[Host, ...] = ()
+
+    @property
+    def all_hosts(self) -> tuple[Host, ...]:
+        """All hosts of the environment, chosen or not."""
+        return self.every_host or self.hosts
 
     @property
     def model_path(self) -> PurePosixPath | None:
@@ -99,4 +106,5 @@ class Settings:
                 why="\n".join(f"{name!r}: {hint(name, known)}" for name in unknown),
                 next_step=f"choose from: {', '.join(known)}",
             )
-        return replace(self, hosts=tuple(host for host in self.hosts if host.name in wanted))
+        chosen = tuple(host for host in self.hosts if host.name in wanted)
+        return replace(self, hosts=chosen, every_host=self.all_hosts)

@@ -12,8 +12,10 @@ from aideploy.settings.table import Table, default
 from aideploy.settings.values import (
     ControllerPath,
     HostFolder,
+    Line,
     Matches,
     Number,
+    Port,
     Timeout,
     UrlPath,
     VariableName,
@@ -21,6 +23,8 @@ from aideploy.settings.values import (
     number,
 )
 
+_HIGHEST_PORT = 65535
+_METRICS_DISTANCE = 20000
 _URL_EXPECTED = 'a URL that starts with http:// or https://, as "http://mon1:9090", no "/" last'
 
 
@@ -43,6 +47,16 @@ ServiceUrl = Annotated[
     str,
     Matches(r"https?://[A-Za-z0-9._\[\]:-]+(?:/[A-Za-z0-9._~-]+)*", _URL_EXPECTED),
     BeforeValidator(_service_url),
+]
+
+
+# The URL of a webhook often is the secret itself.
+Receiver = Annotated[
+    str,
+    Matches(
+        r"https?://[!-~]+|[A-Za-z_][A-Za-z0-9_]*",
+        "a URL that starts with https://, or the name of a secret",
+    ),
 ]
 
 
@@ -126,6 +140,9 @@ class Access(Table):
 class PrometheusServer(Access):
     """Where Prometheus is."""
 
+    local_url: ServiceUrl = "http://127.0.0.1:9090"
+    """Its address as a monitor host itself reaches it: monitor.push asks there what is loaded."""
+
     directory: HostFolder = default("/etc/prometheus")
     """The folder of its configuration on the monitor hosts."""
 
@@ -133,8 +150,24 @@ class PrometheusServer(Access):
 class AlertmanagerServer(Access):
     """Where Alertmanager is."""
 
+    local_url: ServiceUrl = "http://127.0.0.1:9093"
+    """Its address as the monitor hosts and the Prometheus there reach it."""
+
     directory: HostFolder = default("/etc/prometheus")
     """The folder of its configuration on the monitor hosts."""
+
+    webhook: Receiver | None = None
+    """Who is told of alerts: a URL that they are posted to, or the name of the secret that holds
+    one."""
+
+    slack: VariableName | None = None
+    """The name of the secret that holds the URL of an incoming webhook of Slack."""
+
+    slack_channel: Line | None = None
+    """The channel, where it is not the one that the webhook is made for."""
+
+    repeat: Timeout = default("4h")
+    """How long until an alert that goes on is told again."""
 
 
 class GrafanaServer(Access):
@@ -217,6 +250,14 @@ class Monitoring(Table):
     metrics_path: UrlPath = "/metrics"
     """Where the service shows its metrics."""
 
+    metrics_port: Port | None = None
+    """With "blue_green" the port where the app's HAProxy lets Prometheus ask each slot, and HAProxy
+    itself; by default port + 20000 (or - 20000 if that is too high). Needs file_sd."""
+
+    install: bool = False
+    """Whether `fab setup` installs, from the packages of the system, Prometheus and Alertmanager
+    on hosts with the role "monitor", and with exporters = ["node"] its exporter on all hosts."""
+
     exporters: tuple[Exporter, ...] = default(("node",))
     """What else tells of the hosts: "node", "nvidia", "haproxy", "blackbox"."""
 
@@ -238,3 +279,9 @@ class Monitoring(Table):
 
     queries: Queries = Field(default_factory=Queries)
     """What metrics are called where no preset knows them."""
+
+    def metrics_port_beside(self, port: int) -> int:
+        """Return the port for Prometheus in front of the slots of a service with this port."""
+        above = port + _METRICS_DISTANCE
+        beside = above if above <= _HIGHEST_PORT else port - _METRICS_DISTANCE
+        return self.metrics_port or beside

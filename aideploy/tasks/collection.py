@@ -11,7 +11,7 @@ from invoke.collection import Collection
 from invoke.tasks import Task
 
 from aideploy import tasks
-from aideploy.tasks import analysis, golden, model, rollout, sandbox, step, train
+from aideploy.tasks import analysis, golden, model, monitor, rollout, sandbox, step, train
 
 
 class Tasks(Collection):
@@ -26,7 +26,7 @@ class Tasks(Collection):
         self._fabfile = fabfile
         for name in tasks.__all__:
             self.add_task(getattr(tasks, name))
-        for group in (rollout, step, train, golden, analysis, model, sandbox):
+        for group in (rollout, step, train, golden, analysis, model, monitor, sandbox):
             self.add_collection(Collection.from_module(group))
         self._ours = (*self.tasks.values(), *self.collections.values())
         self._take_in_own()

@@ -98,7 +98,7 @@ class Served:
 
     def set_up(self) -> SetUp:
         script = setup(self.settings, self.settings.hosts[0], root=self.root, user=self._user)
-        return set_up(self.session.run(Phase.SETUP, script)[0])
+        return set_up(self.session.run(Phase.SETUP, script))
 
     def call(self, body: str) -> Result:
         """Run shell with the functions of the service manager; its output is the result's tail."""

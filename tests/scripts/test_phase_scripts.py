@@ -500,8 +500,8 @@ def test_a_torn_line_of_the_journal_stays_alone(root: Path) -> None:
     ]
 
 
-def finish(root: Path, *keep: str, targets: tuple[str, str] = ("", "")) -> Ran:
-    words = (str(root), "app", '{"good": 1}', "", "", *keep, "--", *targets)
+def finish(root: Path, *keep: str) -> Ran:
+    words = (str(root), "app", '{"good": 1}', "", "", *keep)
     return run(Script("finish", words, libraries=("release",)))
 
 
@@ -529,12 +529,3 @@ def test_making_room_works_where_the_root_is_reached_through_a_link(
     (tmp_path / "elsewhere").symlink_to(root)
     finish(tmp_path / "elsewhere", place.name)
     assert (root / "venvs/used").exists()
-
-
-def test_the_targets_for_prometheus_are_replaced_as_a_whole(root: Path, tmp_path: Path) -> None:
-    file = tmp_path / "file_sd/app-production.json"
-    assert finish(root, targets=(str(file), "[1]")).status == 0
-    assert file.read_text() == "[1]"
-    assert finish(root, targets=(str(file), "[2]")).status == 0
-    assert file.read_text() == "[2]"
-    assert [path.name for path in file.parent.iterdir()] == [file.name]

@@ -39,14 +39,14 @@ def set_up_monitor(folder: Path) -> Ran:
 def test_a_monitor_host_gets_folders_and_no_service(folder: Path) -> None:
     first = set_up_monitor(folder)
     assert first.status == 0, first.output
-    assert str(folder / "prometheus/targets") in set_up(first.result).changed
+    assert str(folder / "prometheus/targets") in set_up([first.result]).changed
     made = {path.name for path in (folder / "srv/ranker").iterdir()}
     assert made == {
         *("releases", "venvs", "models", "slots", "shared", "jobs"),
         "due",
         "due.failed",
     }
-    assert str(set_up(set_up_monitor(folder).result)) == "nothing to change"
+    assert str(set_up([set_up_monitor(folder).result])) == "nothing to change"
 
 
 def test_a_root_that_is_no_folder_is_left_alone(folder: Path) -> None:
