@@ -15,17 +15,15 @@ from typing import TYPE_CHECKING, TypeVar
 from aideploy import analysing
 from aideploy.analysis.source import Source as Numbers
 from aideploy.distribution import distributions
+from aideploy.endings import judged
 from aideploy.errors import (
     AideployError,
-    ExitStatus,
     HostNotReady,
     Interrupted,
-    Locked,
-    PhaseFailed,
-    Refused,
     UsageError,
 )
 from aideploy.events import Events, HostState, Notice, Phase, ReleaseKnown
+from aideploy.fetching import pull, push
 from aideploy.ganging import trainers
 from aideploy.gates.model import Evaluation
 from aideploy.gates.review import Verdict as Reviewed
@@ -56,12 +54,10 @@ from aideploy.provision import Provision, provision
 from aideploy.records import card
 from aideploy.records.making import made
 from aideploy.records.record import Record
-from aideploy.remote import transfer
 from aideploy.remote.fleet import Fleet, FleetError
 from aideploy.remote.result import ScriptFailed
 from aideploy.remote.session import Lock, Session
 from aideploy.report.wording import host_count
-from aideploy.repository import Repository
 from aideploy.rollout import Rollout, conclude, untouched
 from aideploy.services.release import release_files
 from aideploy.settings.app import Source
@@ -72,51 +68,6 @@ if TYPE_CHECKING:
     from aideploy.settings import Settings
 
 T = TypeVar("T")
-
-INLINE_PACK_BYTES = 4 * 1024 * 1024
-# What a script says when the host, not the release, is the reason; otherwise the release failed.
-_HOST_CODES = frozenset(
-    [
-        "no-space",
-        "no-access",
-        "no-repository",
-        "no-python",
-        "no-uv",
-        "no-venv",
-        "not-set-up",
-        "no-sudo",
-        "no-linked-file",
-        "no-haproxy",
-        "no-runtime",
-        "damaged",
-        "no-engine",
-        "no-gpu",
-        "not-started",
-        "job-lost",
-        "no-fsspec",
-        "source-closed",
-        "source-down",
-    ]
-)
-_USAGE_CODES = frozenset(
-    ["no-revision", "no-source", "no-subdirectory", "no-inputs", "no-job", "bad-golden"]
-)
-_LOCKED_CODES = frozenset(["job-busy"])
-# Where the release was judged, no traffic has come near it.
-_REFUSALS = frozenset(
-    [
-        (Phase.MODEL, "model-refused"),
-        (Phase.DISTRIBUTE, "model-refused"),
-        (Phase.STAGE, "unhealthy"),
-        (Phase.STAGE, "golden"),
-    ]
-)
-
-
-class ReleaseFailed(PhaseFailed):
-    """The release failed before anything was switched; every host serves what it served."""
-
-    status = ExitStatus.ROLLED_BACK
 
 
 @dataclass
@@ -282,12 +233,11 @@ class Deployment:
         """Bring the same commit to every host that trains or serves."""
         wanted = fetch.wanted_revision(self.settings, revision)
         stamp = self._stamp()
-        if self.settings.app.source is Source.PUSH:
-            fetched = self._push(wanted, stamp)
-        else:
-            fetched = self._pull(wanted, stamp)
+        names = self._deployed_names()
+        bring = push if self.settings.app.source is Source.PUSH else pull
+        fetched = bring(self.settings, self.facts, self._each, wanted, stamp, names)
         self._progress.fetched = fetched
-        first = fetched[self._deployed_names()[0]]
+        first = fetched[names[0]]
         for notice in dict.fromkeys(text for one in fetched.values() for text in one.notices):
             self._notice(notice)
         self._events.publish(ReleaseKnown(release=self.release, revision=self.revision))
@@ -682,42 +632,6 @@ class Deployment:
         after = (time + timedelta(seconds=1) for time in map(looking.release_time, names) if time)
         return max([now, *after]).strftime(looking.RELEASE_STAMP)
 
-    def _pull(self, revision: str, stamp: str) -> Mapping[str, Fetched]:
-        def from_repository(wanted: str, hosts: Iterable[str]) -> Mapping[str, Fetched]:
-            def work(session: Session) -> Fetched:
-                live = self.facts[session.host.name].current_revision
-                script = fetch.pull(self.settings, wanted, stamp, live)
-                return fetch.read(session.run(Phase.FETCH, script)[0])
-
-            return self._each(Phase.FETCH, work, hosts)
-
-        fetched = dict(from_repository(revision, self._deployed_names()))
-        commit = fetched[self._deployed_names()[0]].commit
-        behind = [name for name, one in fetched.items() if one.commit != commit]
-        if behind:
-            # The branch moved while they fetched: everybody takes the commit of the first host.
-            fetched |= from_repository(commit, behind)
-        return fetched
-
-    def _push(self, revision: str, stamp: str) -> Mapping[str, Fetched]:
-        repository = Repository(self.settings.path.parent / str(self.settings.app.repository))
-        commit = repository.commit(revision)
-        packs = {
-            have: repository.pack(commit, have)
-            for have in {self.facts[name].have for name in self._deployed_names()}
-        }
-
-        def work(session: Session) -> Fetched:
-            known = self.facts[session.host.name]
-            pack = packs[known.have]
-            if len(pack) > INLINE_PACK_BYTES:
-                transfer.send(Phase.FETCH, pack, session, fetch.take_pack(known))
-                pack = b""
-            script = fetch.push(self.settings, pack, commit, stamp, known.current_revision)
-            return fetch.read(session.run(Phase.FETCH, script)[0])
-
-        return self._each(Phase.FETCH, work, self._deployed_names())
-
     def _fetch_model(self) -> Trained | None:
         """Let the first host that serves fetch the model; the others follow in `distribute`."""
         provided = self._provision
@@ -848,44 +762,3 @@ def _too_early(what: str, first: str) -> UsageError:
 
 def _commits(number: int) -> str:
     return f"{number} commit" + "s" * (number != 1)
-
-
-def judged(error: FleetError) -> AideployError:
-    """Return the error with the class, and so the exit status, that its causes call for."""
-    kind: type[AideployError] = ReleaseFailed
-    next_step = error.next_step
-    codes = {cause.code for cause in error.causes if isinstance(cause, ScriptFailed)}
-    if error.phase == Phase.OPEN:
-        # Nothing of the release has been seen yet.
-        kind = HostNotReady
-    elif error.phase in (Phase.MODEL, Phase.DISTRIBUTE) and "timeout" in codes:
-        # The line to the model's source is slow, not the release.
-        kind = HostNotReady
-    if any(isinstance(cause, Locked) for cause in error.causes) or codes & _LOCKED_CODES:
-        kind = Locked
-    elif any(isinstance(cause, HostNotReady) for cause in error.causes) or codes & _HOST_CODES:
-        kind = HostNotReady
-    elif codes & _USAGE_CODES or any(isinstance(cause, UsageError) for cause in error.causes):
-        kind = UsageError
-    elif _refused(error, codes):
-        kind = Refused
-    return kind(
-        _headline(error),
-        next_step=next_step,
-        phase=error.phase,
-        causes=error.causes,
-    )
-
-
-def _refused(error: FleetError, codes: set[str]) -> bool:
-    """Whether a gate said no, and nothing else went wrong."""
-    said = any((error.phase, code) in _REFUSALS for code in codes)
-    return said or any(isinstance(cause, Refused) for cause in error.causes)
-
-
-def _headline(error: FleetError) -> str:
-    names = [cause.host for cause in error.causes if cause.host]
-    if not names:
-        return f"{error.what}; nothing was switched"
-    who = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-    return f"{error.phase} failed on {who}; nothing was switched"

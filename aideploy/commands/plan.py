@@ -8,8 +8,10 @@ from dataclasses import dataclass
 
 from aideploy.commands import planned_scripts
 from aideploy.commands.asking import named, of_serving
+from aideploy.endings import judged
 from aideploy.errors import UsageError
 from aideploy.events import Phase
+from aideploy.fetching import INLINE_PACK_BYTES
 from aideploy.gates.reviewing import place_of
 from aideploy.jobs.gang import trainers_of
 from aideploy.phases import batches, drift, install, planning, service, share
@@ -31,7 +33,6 @@ from aideploy.services.manager import Slot, slots
 from aideploy.settings import Role, Settings
 from aideploy.settings.app import Source
 from aideploy.settings.serve import Serve
-from aideploy.story import INLINE_PACK_BYTES, judged
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from aideploy.commands.asking import Absent, ask
+from aideploy.endings import judged
 from aideploy.errors import Interrupted, UsageError
 from aideploy.events import Phase
 from aideploy.ganging import Together, followers, submitters
@@ -21,7 +22,7 @@ from aideploy.report.wording import duration, joined
 from aideploy.running import Run
 from aideploy.settings import Role, Settings
 from aideploy.settings.train import Train
-from aideploy.story import Deployment, judged
+from aideploy.story import Deployment
 
 MOST_LINES = 100_000
 _COLUMNS = ("JOB", "HOST", "STATE", "ATTEMPT", "BEGAN (UTC)", "TOOK", "COMMIT", "MODEL", "BY")

@@ -9,6 +9,7 @@ from pathlib import PurePosixPath
 
 import pytest
 
+from aideploy.endings import judged
 from aideploy.errors import (
     ExitStatus,
     HostNotReady,
@@ -27,7 +28,6 @@ from aideploy.remote.fleet import FleetError
 from aideploy.remote.result import Result, ScriptFailed
 from aideploy.settings import Host
 from aideploy.settings.health import Health
-from aideploy.story import judged
 
 
 def facts(
