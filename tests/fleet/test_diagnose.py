@@ -245,7 +245,15 @@ def test_of_well_hosts_nothing_is_named(ward: Ward) -> None:
     assert ward.diagnose(ExitStatus.DONE)["causes"] == []
 
 
-@pytest.mark.parametrize("kind", FAULTS, ids=lambda kind: kind.value.replace(" ", "-"))
+# Those that take long to stage stand in the tests of the rules, too.
+ALWAYS = (Kind.CRASH_LOOP, Kind.PORT_TAKEN, Kind.SECRET_MISSING, Kind.UNREACHABLE)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [pytest.param(kind, marks=() if kind in ALWAYS else pytest.mark.slow) for kind in FAULTS],
+    ids=lambda kind: kind.value.replace(" ", "-"),
+)
 def test_the_cause_is_named_first(ward: Ward, kind: Kind) -> None:
     with FAULTS[kind](ward):
         said = ward.diagnose()

@@ -73,6 +73,7 @@ def test_a_deploy_that_died_finds_its_job_in_the_queue_again(project: Project) -
     assert queue(project) == ""
 
 
+@pytest.mark.slow
 def test_a_job_that_waits_in_the_queue_can_be_cancelled(project: Project) -> None:
     host = project.hosts[0]
     host.exec("scontrol update nodename=h1 state=drain reason=test")
@@ -99,6 +100,7 @@ def test_a_training_that_asks_for_more_than_the_cluster_has_is_refused(project: 
     assert "resources" in finished.last_words
 
 
+@pytest.mark.slow
 def test_what_is_shown_of_a_job_is_the_same_for_every_engine(project: Project) -> None:
     command = begin(project)
     let_it_end(project)

@@ -264,6 +264,7 @@ def test_hosts_on_trial_are_canaries_until_the_release_is_confirmed_or_gone(
     assert tracks(monitor) == {"h1": "stable", "h2": "stable"}
 
 
+@pytest.mark.slow
 def test_a_monitor_host_that_cannot_be_told_costs_a_notice_and_no_deploy(
     project: Project, monitor: Host
 ) -> None:
@@ -326,6 +327,7 @@ def asked_softly(monitor: Host) -> Any:
     return None
 
 
+@pytest.mark.slow
 def test_a_full_disk_changes_nothing(project: Project, monitor: Host) -> None:
     monitor.exec(f"cp -a {DIRECTORY}/rules /root/rules")
     monitor.fill_disk(f"{DIRECTORY}/rules", 64 * 1024)
@@ -340,6 +342,7 @@ def test_a_full_disk_changes_nothing(project: Project, monitor: Host) -> None:
         monitor.free_disk(f"{DIRECTORY}/rules")
 
 
+@pytest.mark.slow
 def test_two_pushes_do_not_meet(project: Project, monitor: Host) -> None:
     held = f"flock {DIRECTORY}/file_sd/aideploy/.lock sleep 60"
     monitor.exec(f"systemd-run --quiet --unit=holds {held}")
@@ -375,6 +378,7 @@ def test_the_prometheus_of_others_is_joined_and_not_overwritten(
     project.fab("monitor.push")
 
 
+@pytest.mark.slow
 def test_a_monitor_host_that_dies_in_a_rollout_fails_no_deploy(
     project: Project, monitor: Host
 ) -> None:

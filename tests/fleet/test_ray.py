@@ -116,6 +116,7 @@ def test_a_training_that_fails_in_the_cluster_says_how(project: Project) -> None
     assert newest(project)["state"] == State.FAILED
 
 
+@pytest.mark.slow
 def test_a_job_of_the_cluster_can_be_cancelled_while_it_waits_and_while_it_runs(
     project: Project,
 ) -> None:
@@ -144,6 +145,7 @@ def test_a_job_of_the_cluster_can_be_cancelled_while_it_waits_and_while_it_runs(
     assert newest(project)["state"] == State.SUCCEEDED
 
 
+@pytest.mark.slow
 def test_a_cluster_that_ends_takes_the_job_with_it_and_the_next_deploy_trains_again(
     project: Project,
 ) -> None:

@@ -160,6 +160,7 @@ def test_a_part_that_is_gone_without_a_word_is_found_whoever_says_so_first(
     assert states(project)["h2"] == State.LOST
 
 
+@pytest.mark.slow
 def test_to_cancel_a_training_ends_it_on_all_hosts(project: Project) -> None:
     submitted = begin(project)
     submitted.kill()
@@ -168,6 +169,7 @@ def test_to_cancel_a_training_ends_it_on_all_hosts(project: Project) -> None:
     assert states(project) == {"h1": State.CANCELLED, "h2": State.CANCELLED}
 
 
+@pytest.mark.slow
 def test_a_part_that_failed_while_nobody_looked_ends_the_others_as_soon_as_somebody_does(
     project: Project,
 ) -> None:

@@ -170,6 +170,7 @@ def test_a_release_with_more_errors_is_taken_back_before_the_bake_is_over(
     assert 'host=~"host1"' in errors["queries"][0]["query"]
 
 
+@pytest.mark.slow
 def test_the_same_release_passes_and_its_record_says_how(
     served: SmallProject, watching: PrometheusServer
 ) -> None:
@@ -186,6 +187,7 @@ def test_the_same_release_passes_and_its_record_says_how(
     assert [watch["checks"] for watch in kept(served, "host3")] == [w["checks"] for w in said]
 
 
+@pytest.mark.slow
 def test_a_dry_run_that_fails_is_shown_and_takes_nothing_back(
     served: SmallProject, watching: PrometheusServer
 ) -> None:
@@ -218,6 +220,7 @@ def test_too_few_requests_are_waited_for_and_then_held_for_a_person(
     assert len(set(live(served))) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("what", "status"), [("rollback", ExitStatus.ROLLED_BACK), ("promote", ExitStatus.DONE)]
 )
@@ -252,6 +255,7 @@ def test_a_query_that_does_not_parse_is_met_before_the_first_connection(
     served.refuses("deploy", status=ExitStatus.USAGE, says="analysis[0] (errors): ")
 
 
+@pytest.mark.slow
 def test_who_promotes_a_rollout_that_waits_is_not_asked_again(
     served: SmallProject, watching: PrometheusServer
 ) -> None:
@@ -269,6 +273,7 @@ def test_who_promotes_a_rollout_that_waits_is_not_asked_again(
     assert len(set(live(served))) == 1
 
 
+@pytest.mark.slow
 def test_ctrl_c_while_it_is_waited_for_takes_all_back_at_once(
     served: SmallProject, watching: PrometheusServer
 ) -> None:
