@@ -157,8 +157,8 @@ def behave(project: Project, how: str) -> None:
 
 
 @contextmanager
-def users(project: Project) -> Iterator[None]:
-    """Somebody asks both hosts about ten times a second."""
+def users(project: Project, number: int = 1) -> Iterator[None]:
+    """So many people ask both hosts, each about ten times a second."""
     stop = threading.Event()
 
     def ask(host: Host) -> None:
@@ -166,7 +166,7 @@ def users(project: Project) -> Iterator[None]:
             with suppress(OSError):
                 urllib.request.urlopen(f"http://{host.address}:{PORT}/predict", timeout=5).close()
 
-    threads = [threading.Thread(target=ask, args=[host]) for host in project.serving]
+    threads = [threading.Thread(target=ask, args=[host]) for host in project.serving * number]
     for thread in threads:
         thread.start()
     try:

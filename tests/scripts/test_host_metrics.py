@@ -224,13 +224,13 @@ def test_the_end_of_a_deploy_tells(host: OneHost) -> None:
 
 
 def test_setup_changes_nothing_twice_and_follows_a_renamed_environment(host: OneHost) -> None:
-    assert str(set_up(host.set_up().result)) == "nothing to change"
+    assert str(set_up([host.set_up().result])) == "nothing to change"
     link = host.textfile / "aideploy-ranker-production.prom"
     stranger = host.textfile / "aideploy-ranker-other.prom"
     stranger.write_text("")
     assert str(link.readlink()) == str(host.root / "metrics" / link.name)
     host.write_settings("staging")
-    assert f"{link} removed" in set_up(host.set_up().result).changed
+    assert f"{link} removed" in set_up([host.set_up().result]).changed
     assert not link.is_symlink()
     assert (host.textfile / "aideploy-ranker-staging.prom").exists()
     assert stranger.exists()
@@ -243,7 +243,7 @@ def test_without_node_exporters_folder_setup_says_so_and_writes_nothing_there(
     host.write_settings(textfile=tmp_path / "nowhere")
     ran = host.set_up()
     assert ran.status == 0
-    [notice] = set_up(ran.result).notices
+    [notice] = set_up([ran.result]).notices
     assert "there is no folder" in notice and "nowhere" in notice
     assert not (tmp_path / "nowhere").exists()
 

@@ -105,7 +105,7 @@ def test_the_record_of_what_is_pruned_stays_and_a_half_release_leaves_none(tmp_p
         if name != half:
             (tmp_path / "releases" / name / "release.json").write_text(json.dumps({"id": name}))
 
-    words = (str(tmp_path), "app", "", "", "", kept, "--", "", "")
+    words = (str(tmp_path), "app", "", "", "", kept)
     done = run(Script("finish", words, libraries=("release",)))
 
     assert done.status == 0, done.lines

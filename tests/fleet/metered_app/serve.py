@@ -1,13 +1,16 @@
 """A service with the metrics that the preset "generic" expects, ill on demand.
 
-Standard library only. GET /behave/errors and /behave/slow make it so, /behave/well ends that.
+Standard library only. GET /behave/errors, /behave/some-errors (one of ten) and /behave/slow make it
+so, /behave/well ends that. `behaves` in the commit's behaviour.json is how it begins.
 """
 
 import http.server
 import json
 import os
+import random
 import threading
 import time
+from pathlib import Path
 
 BUCKETS = (0.01, 0.05, 0.1, 0.3, 1.0)
 SLOW_SECONDS = 0.5
@@ -15,7 +18,7 @@ lock = threading.Lock()
 requests: dict[str, int] = {"200": 0, "500": 0}
 buckets = dict.fromkeys(BUCKETS, 0)
 total = {"count": 0, "sum": 0.0}
-behaviour = {"now": "well"}
+behaviour = {"now": json.loads(Path("behaviour.json").read_text()).get("behaves", "well")}
 
 
 def metrics() -> str:
@@ -36,7 +39,8 @@ def predict() -> int:
     began = time.monotonic()
     if behaviour["now"] == "slow":
         time.sleep(SLOW_SECONDS)
-    status = 500 if behaviour["now"] == "errors" else 200
+    share = {"errors": 1.0, "some-errors": 0.1}.get(behaviour["now"], 0.0)
+    status = 500 if random.random() < share else 200
     took = time.monotonic() - began
     with lock:
         requests[str(status)] += 1

@@ -1,0 +1,87 @@
+"""Rollouts under load that a real Prometheus judges, on real hosts with two slots.
+
+The same release again and again is kept; one that fails a tenth of its requests is taken back, by
+whole hosts and while it gets a share of the requests of one.
+"""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from aideploy.errors import ExitStatus
+from tests.fleet.project import Project
+from tests.fleet.test_monitoring import pager, project, users, watched_lab
+from tests.lab.hosts import Host
+
+__all__ = ["pager", "project", "watched_lab"]
+
+pytestmark = [pytest.mark.fleet, pytest.mark.slow, pytest.mark.timeout(1800)]
+
+SAME = 10
+# With two hosts about 100 requests a second.
+PEOPLE = 5
+CHECKS = """
+[[analysis]]
+name = "errors"
+kind = "ratio"
+interval = "5s"
+min_requests = 100
+[[analysis]]
+name = "latency"
+kind = "ratio"
+signal = "latency"
+interval = "5s"
+min_requests = 100
+"""
+
+
+def judge(project: Project, rollout: str, bake: str) -> None:
+    more = project._values["more"]
+    if CHECKS not in more:
+        more += CHECKS
+    project.configure(rollout=f"canary = 1\nmax_wait = '30s'\n{rollout}", bake=bake, more=more)
+
+
+def kept(host: Host) -> list[dict[str, object]]:
+    """The watches of the newest analysis that a host keeps."""
+    newest = "ls -d /srv/metered/analyses/*.json | tail -n 1 | xargs cat"
+    watches: list[dict[str, object]] = json.loads(host.exec(newest).stdout)["watches"]
+    return watches
+
+
+def test_the_same_release_is_kept_every_time(project: Project) -> None:
+    judge(project, "", bake="15s")
+    with users(project, PEOPLE):
+        for _ in range(SAME):
+            project.commit()
+            finished = project.fab("deploy", expected=ExitStatus.DONE)
+            assert finished.output.count("analysis of ") >= 2, finished.output
+
+
+def test_one_that_fails_a_tenth_of_its_requests_is_taken_back(project: Project) -> None:
+    judge(project, "", bake="60s")
+    before = project.all_serve()
+    with users(project, PEOPLE):
+        project.commit(behaves="some-errors")
+        finished = project.fab("deploy", expected=ExitStatus.ROLLED_BACK)
+    assert "the analysis failed: errors: " in finished.output
+    assert project.all_serve() == before
+
+
+def test_it_is_found_out_by_a_share_of_the_requests_of_one_host(project: Project) -> None:
+    judge(project, "weights = ['20%']", bake="60s")
+    before = project.all_serve()
+    first = project.serving[0]
+    with users(project, PEOPLE):
+        project.commit(behaves="some-errors")
+        finished = project.fab("deploy", expected=ExitStatus.ROLLED_BACK)
+    assert "the analysis failed: errors: " in finished.output
+    assert project.all_serve() == before
+    (watch,) = kept(first)
+    [errors] = [one for one in watch["checks"] if one["name"] == "errors"]  # type: ignore[attr-defined]
+    sides = {query["side"]: query["query"] for query in errors["queries"]}
+    assert "slot=" in sides["canary"]
+    assert "slot=" in sides["baseline"]
+    assert sides["canary"] != sides["baseline"]
