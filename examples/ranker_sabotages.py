@@ -43,9 +43,10 @@ class Sabotage(Enum):
     SLOW = (
         Edit(
             "service.py",
-            "predicted = probabilities(model.weights, touched)",
+            "predicted = probabilities(model.weights, model.spec.weights_for(columns))",
             "import artifact, os, pathlib\n"
             '        folder = pathlib.Path(os.environ["MODEL_DIR"])\n'
+            "        touched = model.spec.weights_for(columns)\n"
             "        read = [artifact.read(folder) for _ in touched.flat]\n"
             "        predicted = probabilities(read[0].weights, touched)",
         ),
