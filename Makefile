@@ -22,7 +22,7 @@ demo: $(DEMO_READY)
 	$(BIN)/python -m aideploy.sandbox.demo
 
 test: lint
-	$(BIN)/python -m pytest -n 4 --dist loadfile
+	$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder
 
 faults: $(READY)
 	AIDEPLOY_FAULT_TABLES=$(TABLES) $(BIN)/python -m pytest -m "slow or bench"

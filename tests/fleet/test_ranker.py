@@ -58,7 +58,7 @@ USER = Way(
         BLUE_GREEN,
         pytest.param(RECREATE, marks=pytest.mark.slow),
         pytest.param(SOCKET, marks=pytest.mark.slow),
-        USER,
+        pytest.param(USER, marks=pytest.mark.slow),
     ],
     ids=str,
 )
@@ -122,7 +122,7 @@ def test_the_example_is_delivered_with_no_more_rights_than_setup_left_and_comes_
         host.exec(f"systemctl stop {way.app}.socket")
 
 
-def test_ten_hosts_cost_one_connection_one_channel_and_ten_round_trips_each(
+def test_ten_hosts_cost_one_connection_one_channel_and_one_round_trip_a_phase_each(
     tmp_path: Path,
 ) -> None:
     with Lab(10, binds=[repositories(tmp_path / "repositories")]) as ten:
@@ -140,6 +140,8 @@ def test_ten_hosts_cost_one_connection_one_channel_and_ten_round_trips_each(
         for host in ten.hosts:
             assert int(host.exec(accepted).stdout) == before[host.name] + 1
             assert (costs[host.name].connections, costs[host.name].channels) == (1, 1)
-            assert costs[host.name].round_trips <= 10
+            # Two phases are for the host that trains and judges the model alone.
+            alone = 2 if host is ten.hosts[0] else 0
+            assert costs[host.name].round_trips <= 9 + alone
         project.fab("rollback")
         assert len(project.all_serve() - {revision}) == 1

@@ -119,6 +119,7 @@ def test_two_hosts_train_one_model_through_the_death_of_the_controller(project: 
     assert {job["attempt"] for job in parts(project).values()} == {1}
 
 
+@pytest.mark.slow
 def test_a_process_that_dies_on_one_host_ends_all_and_the_host_is_named(project: Project) -> None:
     before = project.all_serve()
     command = begin(project)
