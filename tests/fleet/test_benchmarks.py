@@ -30,6 +30,7 @@ def health(host: Host, contender: Contender) -> dict[str, str]:
     return answer
 
 
+@pytest.mark.slow
 def test_every_contender_puts_the_same_revision_and_model_live(stage: Scene) -> None:
     (host,) = stage.lab.hosts
     order = stage.order(Tool.UV, 1, new_dependencies=True)

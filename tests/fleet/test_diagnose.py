@@ -246,7 +246,7 @@ def test_of_well_hosts_nothing_is_named(ward: Ward) -> None:
 
 
 # Those that take long to stage stand in the tests of the rules, too.
-ALWAYS = (Kind.CRASH_LOOP, Kind.PORT_TAKEN, Kind.SECRET_MISSING, Kind.UNREACHABLE)
+ALWAYS = (Kind.CRASH_LOOP, Kind.PORT_TAKEN, Kind.SECRET_MISSING)
 
 
 @pytest.mark.parametrize(

@@ -335,6 +335,7 @@ def test_a_host_that_is_restarted_tells_so_and_the_next_deploy_trains_again(
     assert (newest(project)["state"], newest(project)["attempt"]) == (State.SUCCEEDED, 2)
 
 
+@pytest.mark.slow
 def test_a_disk_that_gets_full_while_training_is_named(lab: Lab, tmp_path: Path) -> None:
     trainer = lab.hosts[2]
     trainer.exec("install -d -o deploy -g deploy /srv/little")

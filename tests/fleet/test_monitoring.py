@@ -248,6 +248,7 @@ def test_what_goes_wrong_fires_the_alert_that_reaches_the_webhook(
         host.exec(f"rm {TEXTFILES}/told-by-hand.prom; mv {told}.aside {told}")
 
 
+@pytest.mark.slow
 def test_hosts_on_trial_are_canaries_until_the_release_is_confirmed_or_gone(
     project: Project, monitor: Host
 ) -> None:
@@ -300,6 +301,7 @@ def test_a_rule_that_prometheus_would_refuse_changes_nothing(
     assert monitor.exec(left).stdout == ""
 
 
+@pytest.mark.slow
 def test_a_prometheus_that_dies_of_its_new_files_gets_the_old_ones_back(
     project: Project, monitor: Host
 ) -> None:

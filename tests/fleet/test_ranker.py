@@ -122,6 +122,7 @@ def test_the_example_is_delivered_with_no_more_rights_than_setup_left_and_comes_
         host.exec(f"systemctl stop {way.app}.socket")
 
 
+@pytest.mark.slow
 def test_ten_hosts_cost_one_connection_one_channel_and_one_round_trip_a_phase_each(
     tmp_path: Path,
 ) -> None:

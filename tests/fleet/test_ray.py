@@ -78,6 +78,7 @@ def name_of(project: Project) -> str:
     return f"aideploy-{project.app}-{job['id']}-{job['attempt']}"
 
 
+@pytest.mark.slow
 def test_a_deploy_that_died_finds_its_job_in_the_cluster_again(project: Project) -> None:
     host = project.hosts[0]
     command = begin(project)

@@ -95,6 +95,7 @@ def end(project: Project, command: Command) -> Finished:
     return finished
 
 
+@pytest.mark.slow
 def test_two_hosts_train_one_model_through_the_death_of_the_controller(project: Project) -> None:
     command = begin(project)
     before = started(project)

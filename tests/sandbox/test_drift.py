@@ -98,6 +98,7 @@ def test_every_kind_of_change_by_hand_is_named_and_a_deploy_brings_back_what_it_
     assert twice.fab("check").status == ExitStatus.DONE
 
 
+@pytest.mark.slow
 def test_a_host_that_was_down_during_a_deploy_is_named_and_brought_along(
     twice: SmallProject,
 ) -> None:
@@ -224,6 +225,7 @@ def test_a_rollback_behind_a_lock_says_who_holds_it_and_what_ends_a_deploy(
     )
 
 
+@pytest.mark.slow
 def test_a_rollback_that_is_interrupted_leaves_every_host_whole(twice: SmallProject) -> None:
     target = str(twice.on_host().current)
     newest = _deploy(twice)

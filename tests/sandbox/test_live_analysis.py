@@ -236,6 +236,7 @@ def test_who_wants_it_otherwise_is_asked_for_nothing(
     assert (live(served) == before) == (status == ExitStatus.ROLLED_BACK)
 
 
+@pytest.mark.slow
 def test_a_prometheus_that_is_down_holds_whatever_the_settings_say(served: SmallProject) -> None:
     before = live(served)
     served.commit({"note": "no Prometheus"})

@@ -112,6 +112,7 @@ def healthy(project: SmallProject) -> Iterator[SmallProject]:
     project.git("reset", "--quiet", "--hard", head)
 
 
+@pytest.mark.slow
 def test_a_paused_rollout_waits_before_its_next_batch_until_it_is_resumed(
     healthy: SmallProject,
 ) -> None:
@@ -158,6 +159,7 @@ def test_an_aborted_rollout_takes_all_hosts_back_and_says_who_wanted_it(
     assert live(healthy) == before
 
 
+@pytest.mark.slow
 def test_a_promoted_rollout_skips_what_there_is_to_wait_for(healthy: SmallProject) -> None:
     began = time.monotonic()
     with deploying(healthy, bake="60s", pause="60s") as terminal:
@@ -180,6 +182,7 @@ def test_where_no_rollout_is_under_way_nothing_can_be_asked_of_one(
     )
 
 
+@pytest.mark.slow
 def test_with_its_controller_a_rollout_is_gone(healthy: SmallProject) -> None:
     before = live(healthy)
     with deploying(healthy, bake="60s") as terminal:
@@ -227,6 +230,7 @@ def test_more_failures_than_may_be_take_all_hosts_back(healthy: SmallProject) ->
     assert live(healthy) == before
 
 
+@pytest.mark.slow
 def test_a_host_that_falls_ill_after_its_own_batch_is_noticed(healthy: SmallProject) -> None:
     before = live(healthy)
     falls_ill = healthy.home("host1") / "ill"
@@ -301,6 +305,7 @@ def test_a_held_rollout_that_is_promoted_goes_on_where_it_stopped(
     assert rollout_status(project)["doing"] is None
 
 
+@pytest.mark.slow
 def test_a_plan_names_the_hosts_of_every_batch(healthy: SmallProject) -> None:
     healthy.settle(rollout={**ONE_BY_ONE, "bake": "5s"})
 
