@@ -280,6 +280,7 @@ def test_a_change_of_strategy_keeps_the_release_and_leaves_nothing_of_the_old_on
     assert eventually(lambda: units() == {f"{APP}@live.service"})
 
 
+@pytest.mark.slow
 def test_what_is_in_the_way_is_said_before_anything_is_changed(
     lab: Lab, host: Host, tmp_path: Path
 ) -> None:

@@ -290,6 +290,7 @@ def test_without_the_sudoers_file_the_error_is_about_rights(
         assert (caught.value.code, caught.value.next_step) == ("no-sudo", "fab setup")
 
 
+@pytest.mark.slow
 def test_the_example_app_really_works_inside_the_sandbox(tmp_path: Path) -> None:
     example = EXAMPLES / "ranker"
     wheels = wheelhouse(example / "requirements.txt")

@@ -203,8 +203,16 @@ def test_metrics_that_cannot_be_kept_are_said_to_be_missing(
     ("requirements", "says"),
     [
         ("surely-no-such-package-as-this==1\n", "the requirements cannot be installed"),
-        ("six==1.16.0\nsix==1.15.0\n", "the requirements cannot be installed"),
-        (b"\xff\x00\x01binary", "the requirements cannot be installed"),
+        pytest.param(
+            "six==1.16.0\nsix==1.15.0\n",
+            "the requirements cannot be installed",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            b"\xff\x00\x01binary",
+            "the requirements cannot be installed",
+            marks=pytest.mark.slow,
+        ),
         (None, "the release has no file requirements.txt"),
     ],
     ids=["unknown", "conflicting", "binary", "missing"],

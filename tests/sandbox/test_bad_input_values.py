@@ -143,7 +143,7 @@ sys.exit(status)
     ("flood", "piece", "times"),
     [
         ("head -c 52428800 /dev/zero | tr '\\0' x", b"x" * 1024, 51200),
-        ("yes | head -n 1000000", b"| y\n", 1_000_000),
+        pytest.param("yes | head -n 1000000", b"| y\n", 1_000_000, marks=pytest.mark.slow),
         ("for i in {1..3000}; do printf '%d%%\\r' $i; done", b"%\n", 3000),
         ("head -c 2000000 /dev/urandom", b"", 0),
     ],

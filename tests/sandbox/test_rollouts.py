@@ -202,6 +202,7 @@ def test_with_its_controller_a_rollout_is_gone(healthy: SmallProject) -> None:
     assert ran.status == ExitStatus.DONE, ran.text
 
 
+@pytest.mark.slow
 def test_as_many_hosts_as_may_fail_go_back_alone_and_are_named(healthy: SmallProject) -> None:
     before = live(healthy)
     healthy.commit(ill_on(healthy, "host2"))
@@ -219,6 +220,7 @@ def test_as_many_hosts_as_may_fail_go_back_alone_and_are_named(healthy: SmallPro
     assert b'"good"' not in healthy.on_host("host2").journal.splitlines()[-1]
 
 
+@pytest.mark.slow
 def test_more_failures_than_may_be_take_all_hosts_back(healthy: SmallProject) -> None:
     before = live(healthy)
     healthy.commit(ill_on(healthy, "host2", "host3"))
