@@ -31,6 +31,7 @@ def test_two_slots_lose_no_request_and_make_nobody_wait(
         assert slowest_percent(inside) <= SLOWER * slowest_percent(outside)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [FEW, MANY])
 def test_a_socket_refuses_and_resets_nobody(
     behind_socket: Bench, write_row: WriteRow, count: int

@@ -45,6 +45,7 @@ def test_a_release_that_falls_ill_while_watched_is_taken_back_on_all(project: Pr
     assert project.all_serve() == before
 
 
+@pytest.mark.slow
 def test_a_first_release_that_fails_leaves_nothing_live(lab: Lab, tmp_path: Path) -> None:
     project = Project(lab, tmp_path / "first", app="first", port=8100)
     project.set_up()

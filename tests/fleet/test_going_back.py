@@ -13,6 +13,7 @@ from tests.lab.hosts import Lab
 pytestmark = pytest.mark.fleet
 
 
+@pytest.mark.slow
 def test_rollback_takes_the_good_release_before_what_is_live_and_never_a_bad_one(
     lab: Lab, tmp_path: Path
 ) -> None:
