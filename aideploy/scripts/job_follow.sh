@@ -6,11 +6,17 @@
 # Without an ID the job of the release is meant.
 
 root=$(readlink -f -- "$(expand "$1")") release=$2 id=${3-}
-[ -n "$id" ] || read -r id <"$root/releases/$release/.aideploy/job"
+asked=$root/releases/$release/.aideploy/job
+[ -n "$id" ] || read -r id <"$asked"
 require_job "$id"
 emit job "$id"
 # Of a longer log only the end is worth the line.
 most=$((1 << 20))
+
+# is_news: whether it goes on, or has ended since the release asked for it; older results are not shown anew.
+is_news() {
+  [ ! -e "$job/status.json" ] || { [ -e "$asked" ] && [ "$job/status.json" -nt "$asked" ]; }
+}
 
 # until_ended: returns when there is nothing to wait for any more.
 until_ended() {
@@ -38,7 +44,7 @@ show_log() {
   tail -c "+$from" -f -s 0.05 --pid="$waiter" -- "$job/log"
 }
 
-if [ ! -e "$job/status.json" ]; then
+if is_news; then
   step "train (job $(short "$id"))"
   show_log
   job_state "$job"

@@ -62,12 +62,12 @@ def test_a_contender_that_fails_is_not_counted_as_fast(stage: Scene) -> None:
     first, *_ = contenders(stage)
     order = stage.order(Tool.UV, 1, new_dependencies=False)
     first.prepare(order)
-    # The folder of the app is not there: nothing can be deployed.
+    # A file stands where its folder would be: nothing can be deployed.
     (host,) = stage.lab.hosts
     root = first.app.root
-    host.exec(f"mv {root} {root}.away")
+    host.exec(f"[ ! -e {root} ] || mv {root} {root}.away; touch {root}")
     try:
         with pytest.raises(RuntimeError, match="failed on h1"):
             first.deploy(order)
     finally:
-        host.exec(f"mv {root}.away {root}")
+        host.exec(f"rm {root}; [ ! -e {root}.away ] || mv {root}.away {root}")

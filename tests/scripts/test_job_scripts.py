@@ -371,6 +371,15 @@ def test_the_same_inputs_are_not_trained_twice(trainer: Trainer) -> None:
     assert (trainer.root / "releases" / trainer.release / "model/a/weights").exists()
 
 
+def test_what_a_training_said_is_shown_once_even_if_it_is_over_already(trainer: Trainer) -> None:
+    trainer.configure(command=f"{WRITES_A_MODEL} echo one")
+    trainer.submit()
+    run(scripts.follow(trainer.settings, job=trainer.job().id))
+    assert trainer.follow().lines == ("one",)
+    trainer.submit()
+    assert trainer.follow().lines == ()
+
+
 @pytest.mark.parametrize(
     ("change", "says"),
     [
