@@ -124,7 +124,6 @@ def test_two_canary_hosts_give_the_shares_that_were_asked_for_and_no_request_is_
     assert set(users.by_revision()) == {before, revision}
 
 
-@pytest.mark.slow
 def test_a_share_outlives_the_reload_and_the_death_of_haproxy(three: Project) -> None:
     course(three, 25, bake="60s")
     before = three.served(three.hosts[0])
@@ -136,7 +135,7 @@ def test_a_share_outlives_the_reload_and_the_death_of_haproxy(three: Project) ->
             host.exec("systemctl reload shares-haproxy")
         time.sleep(1)
         for host in (first, second):
-            got = answered(users, host, revision, 4)
+            got = answered(users, host, revision, 2)
             print("reloaded", host.name, got)
             assert is_share(got, 25), got
         assert users.failed == []
@@ -145,7 +144,7 @@ def test_a_share_outlives_the_reload_and_the_death_of_haproxy(three: Project) ->
         assert eventually(lambda: three.served(first) != "")
         time.sleep(1)
         for host in (first, second):
-            got = answered(users, host, revision, 4)
+            got = answered(users, host, revision, 2)
             print("restarted", host.name, got)
             assert is_share(got, 25), got
         print(users.failed)
@@ -200,11 +199,14 @@ def test_a_host_that_restarts_at_a_share_comes_back_with_the_old_release_and_so_
         second.power_off()
         second.boot()
         finished = command.finish(within=120)
-        print(finished.status, finished.output)
         assert eventually(lambda: is_back(three, second, before), within=60)
         assert eventually(lambda: is_back(three, first, before))
         assert answered(users, first, revision, 1)[0] == 0
         assert users.failed == []
+    with Users({second.name: (second.address, three.port)}) as users:
+        time.sleep(1)
+    assert users.failed == []
+    assert set(users.by_revision()) == {before}
     assert finished.status in (ExitStatus.ROLLED_BACK, ExitStatus.NEEDS_PERSON)
     assert "h2" in finished.last_words
     course(three, 25)
@@ -325,3 +327,86 @@ def test_haproxy_and_the_host_start_again_and_the_same_slot_is_live_while_the_ol
     assert lives_in(three, host) == live
     assert eventually(lambda: is_back(three, host, new)), "what was kept ends with the host"
     assert {three.served(other) for other in three.hosts[1:]} == {new}
+
+
+@pytest.mark.slow
+def test_power_and_controller_are_lost_at_a_share_and_the_host_starts_with_the_old_release(
+    three: Project,
+) -> None:
+    course(three, 25, bake="60s")
+    before = three.served(three.hosts[0])
+    three.commit()
+    command = at_share(three, 25)
+    host = three.hosts[0]
+    assert host.exec("cat /srv/shares/haproxy/share").stdout.split()[1] == "25"
+    host.power_off()
+    command.kill()
+    host.boot()
+    assert eventually(lambda: three.served(host) == before)
+    with Users({host.name: (host.address, three.port)}) as users:
+        assert eventually(lambda: is_back(three, host, before), within=30)
+        time.sleep(1)
+    assert users.failed == []
+    assert set(users.by_revision()) == {before}
+    assert host.exec("ls /srv/shares/haproxy/share", check=False).stdout == ""
+    assert eventually(lambda: is_back(three, three.hosts[1], before), within=30)
+
+
+@pytest.mark.slow
+def test_one_of_the_two_slots_dies_at_a_share_and_the_other_one_answers(three: Project) -> None:
+    course(three, 25, bake="60s")
+    before = three.served(three.hosts[0])
+    first, second, _ = three.hosts
+    old = lives_in(three, first)
+    new = "green" if old == "blue" else "blue"
+    with users_of(three) as users:
+        revision = three.commit()
+        command = at_share(three, 25)
+        first.exec(f"systemctl kill --signal=KILL shares@{old}")
+        assert eventually(lambda: slots(three, first).get(old) == before)
+        time.sleep(1)
+        got = answered(users, first, revision, 2)
+        print("the old one died", got, users.failed)
+        assert is_share(got, 25), "it came back, and to its share"
+        inside = len(users.failed)
+        assert inside <= USERS_OF_A_HOST, users.failed
+        second.exec(f"systemctl kill --signal=KILL shares@{new}")
+        finished = command.finish()
+        assert finished.status == ExitStatus.ROLLED_BACK
+        assert "watch on h2" in finished.last_words
+        assert eventually(lambda: all(is_back(three, host, before) for host in three.hosts))
+        print("the new one died", users.failed[inside:])
+        assert len(users.failed) - inside <= USERS_OF_A_HOST, users.failed
+        assert answered(users, second, revision, 0.5)[0] == 0
+
+
+@pytest.mark.slow
+def test_a_host_that_waits_for_its_turn_is_lost_at_a_share_and_the_canary_goes_back(
+    three: Project,
+) -> None:
+    course(three, 25, bake="4s")
+    before = three.served(three.hosts[0])
+    first, second, third = three.hosts
+    addresses = {host.name: (host.address, three.port) for host in (first, second)}
+    with Users(addresses) as users:
+        revision = three.commit()
+        command = at_share(three, 25)
+        third.power_off()
+        command.wait_for(r"revert +h1 +done")
+        third.boot()
+        finished = command.finish()
+        assert finished.status == ExitStatus.ROLLED_BACK, finished.output
+        assert "h3" in finished.last_words
+        assert eventually(lambda: all(is_back(three, host, before) for host in three.hosts), 30)
+        assert {one.host for one in users.answers} == set(addresses)
+        assert users.failed == []
+        third.power_off()
+        said = three.fab("deploy", expected=ExitStatus.NOT_READY)
+        assert "h3" in said.last_words
+        assert set(users.by_revision(time.time() - 0.5)) == {before}
+        three.fab("deploy", "--only", "h1,h2")
+        assert {three.served(first), three.served(second)} == {revision}
+        third.boot()
+        three.fab("deploy")
+        assert three.all_serve() == {revision}
+        assert users.failed == []
