@@ -114,7 +114,6 @@ def test_two_canary_hosts_give_the_shares_that_were_asked_for_and_no_request_is_
         for host in three.hosts:
             mine = [one.revision for one in counted if one.host == host.name]
             got = mine.count(revision), len(mine)
-            print(host.name, percent, got)
             assert is_share(got, percent if host is not three.hosts[2] else 0), (host.name, got)
     assert command.finish().status == ExitStatus.DONE
     since = time.time()
@@ -136,7 +135,6 @@ def test_a_share_outlives_the_reload_and_the_death_of_haproxy(three: Project) ->
         time.sleep(1)
         for host in (first, second):
             got = answered(users, host, revision, 2)
-            print("reloaded", host.name, got)
             assert is_share(got, 25), got
         assert users.failed == []
         first.exec("systemctl kill --signal=KILL shares-haproxy")
@@ -145,9 +143,7 @@ def test_a_share_outlives_the_reload_and_the_death_of_haproxy(three: Project) ->
         time.sleep(1)
         for host in (first, second):
             got = answered(users, host, revision, 2)
-            print("restarted", host.name, got)
             assert is_share(got, 25), got
-        print(users.failed)
         assert len(users.failed) <= 2 * CUT, users.failed
         lost = len(users.failed)
         three.fab("rollout.abort")
@@ -158,7 +154,6 @@ def test_a_share_outlives_the_reload_and_the_death_of_haproxy(three: Project) ->
         second.exec("systemctl restart shares-haproxy")
         time.sleep(2)
         assert set(users.by_revision(since)) - {""} == {before}, "nothing of the share is left"
-        print(users.failed)
         assert len(users.failed) - lost <= CUT
 
 
@@ -229,7 +224,6 @@ def test_what_another_terminal_asks_at_a_share_is_done_and_a_rollback_is_told_wh
         assert is_share(answered(users, host, revision, 3), 5)
 
     refused = three.fab("rollback", expected=ExitStatus.LOCKED)
-    print(refused.output)
     assert "fab rollout.abort" in refused.last_words
     assert is_share(answered(users, three.hosts[0], revision, 3), 5), "and nothing has changed"
 
@@ -300,7 +294,6 @@ def test_haproxy_and_the_host_start_again_and_the_same_slot_is_live_while_the_ol
             time.sleep(1.5)
             assert answered(users, host, new, 1)[0] > 25, verb
             assert set(users.by_revision()) - {""} == {new}
-            print(verb, users.failed)
             assert len(users.failed) <= (CUT if verb == "restart" else 0), users.failed
         lost = len(users.failed)
         # The new one dies, twice in a row, as systemd brings it back.
@@ -312,7 +305,6 @@ def test_haproxy_and_the_host_start_again_and_the_same_slot_is_live_while_the_ol
         time.sleep(2)
         assert set(users.by_revision(since)) == {old}, "who is kept answers"
         inside = len(users.failed) - lost
-        print("died", inside, users.failed)
         # Without `retry` those that were inside the process when it was killed: one of each user.
         assert inside <= 2 * USERS_OF_A_HOST, users.failed
         host.exec("systemctl reload shares-haproxy; sleep 1; systemctl restart shares-haproxy")
@@ -366,7 +358,6 @@ def test_one_of_the_two_slots_dies_at_a_share_and_the_other_one_answers(three: P
         assert eventually(lambda: slots(three, first).get(old) == before)
         time.sleep(1)
         got = answered(users, first, revision, 2)
-        print("the old one died", got, users.failed)
         assert is_share(got, 25), "it came back, and to its share"
         inside = len(users.failed)
         assert inside <= USERS_OF_A_HOST, users.failed
@@ -375,7 +366,6 @@ def test_one_of_the_two_slots_dies_at_a_share_and_the_other_one_answers(three: P
         assert finished.status == ExitStatus.ROLLED_BACK
         assert "watch on h2" in finished.last_words
         assert eventually(lambda: all(is_back(three, host, before) for host in three.hosts))
-        print("the new one died", users.failed[inside:])
         assert len(users.failed) - inside <= USERS_OF_A_HOST, users.failed
         assert answered(users, second, revision, 0.5)[0] == 0
 
