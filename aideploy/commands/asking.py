@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
-from aideploy.errors import AideployError, HostNotReady, PhaseFailed
+from aideploy.errors import AideployError, ConnectionLost, HostNotReady, Unreachable
 from aideploy.phases import facts as looking
 from aideploy.phases.facts import HostFacts
 from aideploy.remote.result import Result
@@ -56,8 +56,8 @@ def missing(run: Run, errors: Mapping[str, AideployError], what: str | None = No
             is no answer from them, or that it went wrong there.
     """
     if errors:
-        answered = all(isinstance(error, PhaseFailed) for error in errors.values())
-        what = what or ("it went wrong on" if answered else "there is no answer from")
+        silent = any(isinstance(error, Unreachable | ConnectionLost) for error in errors.values())
+        what = what or ("there is no answer from" if silent else "it went wrong on")
         names = named(tuple(errors), len(run.settings.hosts))
         run.failure = HostNotReady(f"{what} {names}", causes=tuple(errors.values()))
 

@@ -79,6 +79,11 @@ require_room() {
     "make room on the disk of the host; nothing was sent"
 }
 
+# same_address FOUND WANTED: end here when they differ: where fab setup let the service listen, and hosts.toml wants it.
+same_address() {
+  [ "$1" = "$2" ] || fail not-set-up "this host was set up to serve at $1, hosts.toml says $2" "fab setup"
+}
+
 # prove SLOT PYTHON PROGRAM REQUEST WHAT VERB: the service is started or restarted and has to become well.
 # A REQUEST without an address is put to the slot's own. WHAT: the beginning of the sentence when it does not.
 prove() {
