@@ -9,7 +9,7 @@
 # name. PROVE is "yes", or "no" where the host has no room for two. SLOT_REQUEST is for probe.py, about any slot.
 # GOLDEN: golden.py, or empty where there are no golden requests; GOLDEN_FILE lies in the release. STOP_SECONDS: how long what
 # is under way may take to end. STOP_OLD: the script that stops what is not live, left for when we are gone. ADDRESS: where
-# users find the service. LINKED: names below shared/.
+# it is asked when it is live. LINKED: names below shared/.
 
 # shellcheck disable=SC2034  # these are for the functions of the service manager and the strategy
 root=$(expand "$1") app=$2 release=$3 model=$4 outputs=$5 environment=$6 serve=$7 release_json=$8 line=$9

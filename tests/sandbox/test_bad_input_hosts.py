@@ -171,7 +171,7 @@ def test_a_port_that_was_changed_without_a_setup_is_told_before_the_switch(
         project.settle()
 
     assert ran.status == NOT_READY, ran.text
-    assert f":{project.port}, hosts.toml says " in ran.text
+    assert f":{project.port}, and hosts.toml says " in ran.text
     assert "Next  fab setup" in ran.text
     assert [project.on_host(host.name).current for host in project.hosts] == live
 

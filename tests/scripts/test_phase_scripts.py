@@ -338,11 +338,14 @@ def test_a_host_that_was_set_up_for_another_port_is_told_before_anything_begins(
     done = stage(root, address="127.0.0.1:8001")
 
     assert done.code == "not-set-up"
-    assert "set up to serve at 127.0.0.1:8000, hosts.toml says 127.0.0.1:8001" in done.result.text(
-        "fail.message"
+    assert (
+        "set up to serve at 127.0.0.1:8000, and hosts.toml says 127.0.0.1:8001"
+        in done.result.text("fail.message")
     )
     assert not (root / "told").exists(), "nothing was started"
     assert stage(root).status == 0
+    (root / "slots/live/env").write_text("BIND='0.0.0.0'\nPORT='8000'\n")
+    assert stage(root).status == 0, "at every address is at this one, too"
 
 
 def test_a_release_is_whole_only_after_it_was_proven(root: Path) -> None:
