@@ -33,12 +33,11 @@ from aideploy.gating import ModelGate, journalled, require_gate
 from aideploy.golden_file import check_before
 from aideploy.hooks import Hooks, hooked
 from aideploy.images import ImageDelivery
-from aideploy.jobs import scripts as jobs
 from aideploy.jobs.detached import detached_job
 from aideploy.jobs.gang import trainers_of
 from aideploy.monitoring import windows
 from aideploy.novelty import clearing, known_already
-from aideploy.phases import batches, fetch, golden, gpu, image, install, service, test
+from aideploy.phases import batches, fetch, golden, gpu, install, service, test
 from aideploy.phases import facts as looking
 from aideploy.phases.batches import Course
 from aideploy.phases.control import State
@@ -58,11 +57,13 @@ from aideploy.remote.fleet import Fleet, FleetError
 from aideploy.remote.result import ScriptFailed
 from aideploy.remote.session import Lock, Session
 from aideploy.report.wording import host_count
-from aideploy.rollout import Rollout, conclude, untouched
+from aideploy.rollout import Rollout
 from aideploy.services.release import release_files
 from aideploy.settings.app import Source
 from aideploy.settings.hosts import Role
 from aideploy.settings.secrets import resolve
+from aideploy.transaction import finishing
+from aideploy.transaction.standing import untouched
 
 if TYPE_CHECKING:
     from aideploy.settings import Settings
@@ -467,24 +468,17 @@ class Deployment:
         def work(session: Session) -> None:
             known = self.facts[session.host.name]
             keep = service.kept(known, self.release, self.settings.app.keep_releases)
+            stand_by = service.stand_by(self.settings, session.host)
             entries = (self._entry(Verdict.GOOD),)
-            script = service.finish(
-                self.settings,
-                known,
-                entries,
-                keep,
-                stand_by=service.stand_by(self.settings, session.host),
-            )
-            session.run(
-                Phase.FINISH, script, jobs.prune(self.settings), *image.prune(self.settings)
-            )
+            last = finishing.scripts(self.settings, known, keep, entries, stand_by)
+            session.run(Phase.FINISH, *last)
 
         self._rollout.confirm()
         self._finished = True
         self.hooks.before_all_the_same(Phase.FINISH)
         failed = self._rollout.failed
         well = [name for name in self._deployed_names() if name not in failed]
-        conclude(self._fleet, self._events, work, well)
+        finishing.conclude(self._fleet, self._events, work, well)
         self.hooks.after_all_the_same(Phase.FINISH)
         if shortfall := self._rollout.shortfall():
             raise shortfall
