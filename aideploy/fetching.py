@@ -1,11 +1,15 @@
-"""How one commit comes to all hosts: they pull it, or it is sent to them. Called by the story."""
+"""How one commit comes to all hosts: they pull it, or it is sent to them. Called by the story.
+
+And what is said of it there, before anything is built: how far it is from what is live.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from aideploy.events import Phase
+from aideploy.errors import UsageError
+from aideploy.events import Events, Notice, Phase
 from aideploy.phases import fetch
 from aideploy.phases.facts import HostFacts
 from aideploy.phases.fetch import Fetched
@@ -81,3 +85,34 @@ def push(
         return fetch.read(session.run(Phase.FETCH, script)[0])
 
     return each(Phase.FETCH, work, names)
+
+
+def say_the_way(fetched: Fetched, events: Events, confirm: Callable[[str], bool]) -> None:
+    """Say how far a commit is from what is live; going back is asked for.
+
+    Args:
+        fetched: the commit.
+        events: where it is said.
+        confirm: asked whether to go on with one that is older.
+
+    Raises:
+        UsageError: the answer was no.
+    """
+    if fetched.ahead is None or fetched.behind is None:
+        return
+    short = fetched.commit[:7]
+    if fetched.ahead > 0:
+        events.publish(Notice(text=f"{_commits(fetched.ahead)} since what is live"))
+    elif fetched.behind == 0:
+        events.publish(Notice(text=f"{short} is live already; it is deployed anew"))
+    else:
+        question = f"{short} is {_commits(fetched.behind)} older than what is live"
+        if not confirm(question):
+            raise UsageError(
+                f"{question}: not deployed",
+                next_step="to go back to a release that was good: fab rollback",
+            )
+
+
+def _commits(number: int) -> str:
+    return f"{number} commit" + "s" * (number != 1)
