@@ -142,6 +142,12 @@ def statuses(cell: Cell) -> frozenset[ExitStatus]:
             # It is back in a moment; who asks in that moment finds the release, or HAProxy, ill.
             return frozenset({ExitStatus.DONE, ExitStatus.NOT_READY, ExitStatus.ROLLED_BACK})
     lost = {ExitStatus.NOT_READY}
+    if cell.fault is Fault.CONTROLLER_FROZEN and cell.phase is Phase.OPEN:
+        # It may not hold a lock yet that could be lost: then it just goes on.
+        lost |= {ExitStatus.DONE}
+    if cell.fault is Fault.CONTROLLER_FROZEN and cell.phase is Phase.STAGE:
+        # The hosts were done before they missed it: it hears of that first, and then loses them.
+        lost |= {ExitStatus.ROLLED_BACK}
     if unreached:
         lost = {ExitStatus.ROLLED_BACK, ExitStatus.NEEDS_PERSON}
     if cell.phase in (Phase.EVALUATE, Phase.CONFIRM, Phase.FINISH):
