@@ -15,7 +15,6 @@ from collections.abc import Collection, Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from aideploy.analysing import Analyses, Undecided, Watch
 from aideploy.analysis.arms import Arms
 from aideploy.errors import Aborted, AideployError, AnalysisFailed, Interrupted, NeedsPerson
 from aideploy.events import Events, HostState, Notice, Phase
@@ -29,10 +28,11 @@ from aideploy.phases.service import Health, Target
 from aideploy.remote.fleet import Fleet, FleetError
 from aideploy.remote.session import Session
 from aideploy.report.wording import joined
+from aideploy.transaction.analysing import Analyses, Undecided, Watch
 from aideploy.transaction.failures import Failures
 from aideploy.transaction.standing import Standing
 from aideploy.transaction.switching import Switching
-from aideploy.undisturbed import undisturbed
+from aideploy.transaction.undisturbed import undisturbed
 
 if TYPE_CHECKING:
     from aideploy.settings import Settings

@@ -1,4 +1,4 @@
-"""The story of a deploy: the phases in their order, and what is known between them.
+"""The story of a deploy: the phases in their order, and what each of them needs before it begins.
 
 `fab deploy` is `Deployment.run`; people who compose a flow of their own call the phases one by
 one. The story decides what happens next; the fleet does it.
@@ -8,31 +8,29 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from aideploy import analysing
 from aideploy.analysis.source import Source as Numbers
+from aideploy.delivery import testing
+from aideploy.delivery.fetching import bring, say_the_way
+from aideploy.delivery.gating import require_gate
+from aideploy.delivery.images import ImageDelivery
 from aideploy.delivery.installing import environments
 from aideploy.delivery.model import ModelDelivery
+from aideploy.delivery.novelty import clearing, known_already
 from aideploy.delivery.participants import Participants
 from aideploy.delivery.staging import Stage
 from aideploy.delivery.underway import Underway, too_early
 from aideploy.errors import AideployError
 from aideploy.events import Events, HostState, Notice, Phase, ReleaseKnown
-from aideploy.fetching import pull, push, say_the_way
 from aideploy.gates.model import Evaluation
 from aideploy.gates.review import Verdict as Reviewed
 from aideploy.gates.review import Waiver
 from aideploy.gates.reviewing import ReviewGate
-from aideploy.gating import require_gate
 from aideploy.golden_file import check_before
 from aideploy.hooks import Hooks, hooked
-from aideploy.images import ImageDelivery
 from aideploy.monitoring import windows
-from aideploy.novelty import clearing, known_already
-from aideploy.phases import batches, fetch, planning, service, test
-from aideploy.phases import facts as looking
+from aideploy.phases import batches, fetch, planning, service
 from aideploy.phases.batches import Course
 from aideploy.phases.control import State
 from aideploy.phases.facts import HostFacts
@@ -43,13 +41,11 @@ from aideploy.phases.service import Health, Target
 from aideploy.phases.tests_output import RanTests
 from aideploy.phases.train import Trained
 from aideploy.remote.fleet import Fleet
-from aideploy.remote.result import ScriptFailed
 from aideploy.remote.session import Session
 from aideploy.rollout import Rollout
-from aideploy.settings.app import Source
 from aideploy.settings.hosts import Role
 from aideploy.settings.secrets import resolve
-from aideploy.transaction import finishing
+from aideploy.transaction import analysing, finishing
 
 if TYPE_CHECKING:
     from aideploy.settings import Settings
@@ -175,11 +171,7 @@ class Deployment:
     def fetch(self, revision: str | None = None) -> Fetched:
         """Bring the same commit to every host that trains or serves."""
         wanted = fetch.wanted_revision(self.settings, revision)
-        hosts = self._participants
-        stamp = looking.next_stamp(hosts.facts.values(), datetime.now(UTC))
-        bring = push if self.settings.app.source is Source.PUSH else pull
-        fetched = bring(self.settings, hosts.facts, hosts.each, wanted, stamp, hosts.deployed)
-        self._underway.fetched = fetched
+        fetched = self._underway.fetched = bring(self.settings, self._participants, wanted)
         for notice in dict.fromkeys(text for one in fetched.values() for text in one.notices):
             self._notice(notice)
         self._events.publish(ReleaseKnown(release=self.release, revision=self.revision))
@@ -200,15 +192,8 @@ class Deployment:
         environment, its image, or both."""
         hosts, serve = self._participants, self.settings.serve
         if serve and serve.contained:
-            self._underway.image = ImageDelivery(
-                self.settings,
-                serve,
-                self._fleet,
-                hosts.each,
-                self._events,
-                release=self.release,
-                roots={name: known.root for name, known in hosts.serving.items()},
-            ).deliver()
+            image = ImageDelivery(self.settings, serve, hosts, self._events, release=self.release)
+            self._underway.image = image.deliver()
         self._underway.installed = environments(self.settings, hosts, self._underway)
         for name, one in self._underway.installed.items():
             for notice in one.notices:
@@ -228,17 +213,7 @@ class Deployment:
         tests = self.settings.test
         if tests is None:
             return None
-        script = test.script(self.settings, tests, self.release)
-        hosts = self._participants
-        name = next(iter(hosts.names(Role.TRAIN)), hosts.deployed[0])
-
-        def work(session: Session) -> RanTests | None:
-            try:
-                return test.read(session.run(Phase.TEST, script)[0], name)
-            except ScriptFailed as error:
-                raise test.refusal(error, name) from error
-
-        self._underway.tested = hosts.each(Phase.TEST, work, [name])[name]
+        self._underway.tested = testing.run(self.settings, tests, self._participants, self.release)
         return self._underway.tested
 
     @hooked(Phase.TRAIN, Phase.MODEL)

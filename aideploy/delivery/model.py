@@ -9,16 +9,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from aideploy.delivery.distribution import distributions
+from aideploy.delivery.ganging import trainers
+from aideploy.delivery.gating import ModelGate
 from aideploy.delivery.participants import Participants
+from aideploy.delivery.provision import Provision, provision
 from aideploy.delivery.underway import Underway, too_early
-from aideploy.distribution import distributions
 from aideploy.events import Events, Notice, Phase
-from aideploy.ganging import trainers
 from aideploy.gates.model import Evaluation
-from aideploy.gating import ModelGate
 from aideploy.jobs.detached import detached_job
 from aideploy.phases.train import Trained
-from aideploy.provision import Provision, provision
 from aideploy.remote.session import Session
 from aideploy.settings.hosts import Role
 

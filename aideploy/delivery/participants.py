@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, TypeVar
 
-from aideploy.endings import judged
+from aideploy.delivery.endings import judged
 from aideploy.errors import HostNotReady, Interrupted, UsageError
 from aideploy.events import HostState, Phase
 from aideploy.phases import facts as looking

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from aideploy.delivery.gating import journalled
 from aideploy.delivery.underway import Underway
 from aideploy.events import Phase
 from aideploy.gates.reviewing import ReviewGate
-from aideploy.gating import journalled
 from aideploy.phases import service
 from aideploy.phases.facts import HostFacts
 from aideploy.phases.journal import Verdict

@@ -25,7 +25,7 @@ from aideploy.remote.result import ScriptFailed
 from aideploy.report.wording import host_count
 from aideploy.transaction.standing import Standing
 from aideploy.transaction.switching import Switching
-from aideploy.undisturbed import undisturbed
+from aideploy.transaction.undisturbed import undisturbed
 
 
 class Failures:

@@ -18,7 +18,7 @@ from aideploy.phases.journal import Entry
 from aideploy.remote.fleet import Fleet
 from aideploy.remote.script import Script
 from aideploy.remote.session import Session
-from aideploy.undisturbed import undisturbed
+from aideploy.transaction.undisturbed import undisturbed
 
 if TYPE_CHECKING:
     from aideploy.settings import Settings

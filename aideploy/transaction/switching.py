@@ -10,7 +10,6 @@ from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from aideploy.analysing import Analyses
 from aideploy.errors import AideployError
 from aideploy.events import Phase
 from aideploy.phases import control, due, service, share
@@ -19,6 +18,7 @@ from aideploy.phases.journal import Verdict
 from aideploy.phases.service import Direction, Health
 from aideploy.remote.script import Script
 from aideploy.remote.session import Session
+from aideploy.transaction.analysing import Analyses
 from aideploy.transaction.standing import Standing
 from aideploy.transaction.way_back import WayBack, entry
 

@@ -5,17 +5,19 @@ And what is said of it there, before anything is built: how far it is from what 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from aideploy.delivery.participants import Participants
 from aideploy.errors import UsageError
 from aideploy.events import Events, Notice, Phase
-from aideploy.phases import fetch
-from aideploy.phases.facts import HostFacts
+from aideploy.phases import facts, fetch
 from aideploy.phases.fetch import Fetched
 from aideploy.remote import transfer
 from aideploy.remote.session import Session
 from aideploy.repository import Repository
+from aideploy.settings.app import Source
 
 if TYPE_CHECKING:
     from aideploy.settings import Settings
@@ -23,38 +25,38 @@ if TYPE_CHECKING:
 # What is larger than that travels on a channel of its own.
 INLINE_PACK_BYTES = 4 * 1024 * 1024
 
-Each = Callable[[Phase, Callable[[Session], Fetched], Iterable[str]], Mapping[str, Fetched]]
 
-
-def pull(
-    settings: Settings,
-    facts: Mapping[str, HostFacts],
-    each: Each,
-    revision: str,
-    stamp: str,
-    names: Sequence[str],
-) -> Mapping[str, Fetched]:
-    """Let the hosts fetch a revision from the repository, the same commit everywhere.
+def bring(settings: Settings, hosts: Participants, revision: str) -> Mapping[str, Fetched]:
+    """Bring the same commit to every host that trains or serves.
 
     Args:
         settings: of the environment.
-        facts: of the hosts.
-        each: does the work of a phase on hosts.
+        hosts: all of them.
         revision: a branch, a tag or a commit.
-        stamp: the time in the id of the release.
-        names: the hosts.
-    """
 
-    def from_repository(wanted: str, hosts: Iterable[str]) -> Mapping[str, Fetched]:
+    Returns:
+        what each of them has, in their order.
+    """
+    stamp = facts.next_stamp(hosts.facts.values(), datetime.now(UTC))
+    way = _push if settings.app.source is Source.PUSH else _pull
+    return way(settings, hosts, revision, stamp)
+
+
+def _pull(
+    settings: Settings, hosts: Participants, revision: str, stamp: str
+) -> Mapping[str, Fetched]:
+    """Let the hosts fetch a revision from the repository; the first says which commit it is."""
+
+    def from_repository(wanted: str, names: Iterable[str]) -> Mapping[str, Fetched]:
         def work(session: Session) -> Fetched:
-            live = facts[session.host.name].current_revision
+            live = hosts.facts[session.host.name].current_revision
             script = fetch.pull(settings, wanted, stamp, live)
             return fetch.read(session.run(Phase.FETCH, script)[0])
 
-        return each(Phase.FETCH, work, hosts)
+        return hosts.each(Phase.FETCH, work, names)
 
-    fetched = dict(from_repository(revision, names))
-    commit = fetched[names[0]].commit
+    fetched = dict(from_repository(revision, hosts.deployed))
+    commit = fetched[hosts.deployed[0]].commit
     behind = [name for name, one in fetched.items() if one.commit != commit]
     if behind:
         # The branch moved while they fetched: everybody takes the commit of the first host.
@@ -62,21 +64,17 @@ def pull(
     return fetched
 
 
-def push(
-    settings: Settings,
-    facts: Mapping[str, HostFacts],
-    each: Each,
-    revision: str,
-    stamp: str,
-    names: Sequence[str],
+def _push(
+    settings: Settings, hosts: Participants, revision: str, stamp: str
 ) -> Mapping[str, Fetched]:
-    """Send a revision of the repository on this machine to the hosts; see `pull`."""
+    """Send a revision of the repository on this machine to the hosts."""
     repository = Repository(settings.path.parent / str(settings.app.repository))
     commit = repository.commit(revision)
-    packs = {have: repository.pack(commit, have) for have in {facts[name].have for name in names}}
+    known_there = {hosts.facts[name].have for name in hosts.deployed}
+    packs = {have: repository.pack(commit, have) for have in known_there}
 
     def work(session: Session) -> Fetched:
-        known = facts[session.host.name]
+        known = hosts.facts[session.host.name]
         pack = packs[known.have]
         if len(pack) > INLINE_PACK_BYTES:
             transfer.send(Phase.FETCH, pack, session, fetch.take_pack(known))
@@ -84,7 +82,7 @@ def push(
         script = fetch.push(settings, pack, commit, stamp, known.current_revision)
         return fetch.read(session.run(Phase.FETCH, script)[0])
 
-    return each(Phase.FETCH, work, names)
+    return hosts.each(Phase.FETCH, work, hosts.deployed)
 
 
 def say_the_way(fetched: Fetched, events: Events, confirm: Callable[[str], bool]) -> None:
