@@ -134,8 +134,8 @@ def statuses(cell: Cell) -> frozenset[ExitStatus]:
         case Fault.CONTROLLER_KILLED:
             return frozenset()
         case Fault.OUT_OF_MEMORY | Fault.CANNOT_START | Fault.WRONG_REVISION:
-            by_phase = {Phase.STAGE: ExitStatus.REFUSED, Phase.WATCH: ExitStatus.ROLLED_BACK}
-            return frozenset({by_phase.get(cell.phase, ExitStatus.NOT_READY)})
+            is_refused = cell.phase is Phase.STAGE
+            return frozenset({ExitStatus.REFUSED if is_refused else ExitStatus.ROLLED_BACK})
         case Fault.DIES_LATER | Fault.HANGS:
             return frozenset({ExitStatus.ROLLED_BACK})
         case Fault.HAPROXY_KILLED:
