@@ -8,17 +8,17 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from aideploy.commands.asking import ask, of_serving
+from aideploy.delivery.gating import require_gate
+from aideploy.delivery.provision import provision
 from aideploy.errors import AideployError, HostNotReady
 from aideploy.events import Phase
 from aideploy.gates.reviewing import token_of
-from aideploy.gating import require_gate
 from aideploy.golden_file import check_before
 from aideploy.phases import condition, drift, gpu, image, readiness
 from aideploy.phases import facts as looking
 from aideploy.phases.drift import Drift, Kind
 from aideploy.phases.facts import HostFacts
 from aideploy.phases.readiness import Problem
-from aideploy.provision import provision
 from aideploy.remote.result import Result
 from aideploy.remote.script import Script
 from aideploy.remote.session import Session

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 from aideploy.commands import planned_scripts
 from aideploy.commands.asking import named, of_serving
-from aideploy.endings import judged
+from aideploy.delivery.endings import judged
+from aideploy.delivery.fetching import INLINE_PACK_BYTES
 from aideploy.errors import UsageError
 from aideploy.events import Phase
-from aideploy.fetching import INLINE_PACK_BYTES
 from aideploy.gates.reviewing import place_of
 from aideploy.jobs.gang import trainers_of
 from aideploy.phases import batches, drift, install, planning, service, share

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from aideploy.commands.asking import Absent, ask
-from aideploy.endings import judged
+from aideploy.delivery.endings import judged
+from aideploy.delivery.ganging import Together, followers, submitters
 from aideploy.errors import Interrupted, UsageError
 from aideploy.events import Phase
-from aideploy.ganging import Together, followers, submitters
 from aideploy.jobs import scripts
 from aideploy.jobs.detached import detached_job
 from aideploy.jobs.job import Job, State, find, newest_first, parts_of, read_job, read_jobs

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from aideploy.analysing import Analyses, Undecided, cases_of
 from aideploy.analysis.findings import Verdict
 from aideploy.analysis.source import Series, Source
 from aideploy.errors import AnalysisFailed
 from aideploy.events import Analysed, Event, Events
 from aideploy.settings import load
+from aideploy.transaction.analysing import Analyses, Undecided, cases_of
 
 HOSTS_TOML = """\
 [app]

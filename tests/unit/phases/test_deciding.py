@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 
 import pytest
 
-from aideploy.endings import judged
+from aideploy.delivery.endings import judged
 from aideploy.errors import (
     ExitStatus,
     HostNotReady,
