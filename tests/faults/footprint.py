@@ -26,7 +26,7 @@ done
 find /tmp /var/tmp -mindepth 1 -maxdepth 1 -printf 'temporary %P\n'
 systemctl list-units --all --plain --no-legend "$APP*" 'run-*.service' |
   awk '{print "unit", $1, $3, $4}'
-ps -e -o user=,args= | sed 's/  */ /g; s/^/process /'
+ps -u "root,deploy,$APP" -o user=,args= | sed 's/  */ /g; s/^/process /'
 """
 _BLANKS = (
     (re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{7}"), "RELEASE"),

@@ -71,6 +71,7 @@ def deploy_again_and_again(
         },
     )
     assert users.failed == []
+    assert any(one.kept for one in users.answers)
     assert set(users.by_revision()) == set(deployed)
     assert bench.left_over() == ""
     return inside, outside

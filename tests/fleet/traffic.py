@@ -93,10 +93,10 @@ class Users:
         due = time.monotonic() + first
         connection: http.client.HTTPConnection | None = None
         while not self._stop.wait(max(due - time.monotonic(), 0)):
-            kept = connection is not None
             connection = connection or http.client.HTTPConnection(
                 *address, timeout=PATIENCE_SECONDS
             )
+            kept = connection.sock is not None
             began = time.time()
             revision, error = _request(connection)
             late = time.monotonic() - due

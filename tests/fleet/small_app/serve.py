@@ -49,19 +49,33 @@ def eat(megabytes: int) -> None:
     eaten.append(b"x" * (megabytes << 20))
 
 
+def stop() -> None:
+    """Answer what is asked on connections that are open, and let go of them."""
+    stops.set()
+    server.shutdown()
+
+
 class Answer(http.server.BaseHTTPRequestHandler):
+    # Connections are kept, as by most servers; one on which nobody asks is closed.
+    protocol_version = "HTTP/1.1"
+    timeout = 5
+
     def do_GET(self) -> None:
         if self.path == "/slow":
             time.sleep(12)
         time.sleep(BEHAVIOUR.get("answers_after", 0))
         if hangs.is_set():
             time.sleep(3600)
-        self.send_response(500 if is_ill(self.path) else 200)
-        self.end_headers()
         model = Path(os.environ["MODEL_DIR"], "model").stat().st_size
         revision = BEHAVIOUR.get("claims_revision", {}).get(HOST, os.environ["REVISION"])
         identity = {"revision": revision, "pid": os.getpid(), "model": model}
-        self.wfile.write(json.dumps(identity).encode())
+        body = json.dumps(identity).encode()
+        self.send_response(500 if is_ill(self.path) else 200)
+        self.send_header("Content-Length", str(len(body)))
+        if stops.is_set():
+            self.send_header("Connection", "close")
+        self.end_headers()
+        self.wfile.write(body)
 
     def log_message(self, *args: object) -> None:
         pass
@@ -86,8 +100,9 @@ server.daemon_threads = not activated
 if activated:
     server.socket = socket.socket(fileno=3)
     # Nobody in front of it ends what was begun: it does so itself, as servers do.
-    signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=server.shutdown).start())
+    signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=stop).start())
 hangs = threading.Event()
+stops = threading.Event()
 threading.Thread(target=fall_ill, daemon=True).start()
 server.serve_forever()
 server.server_close()
