@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
+from aideploy.monitoring.naming import name_of, old_name_of
 from aideploy.monitoring.presets import query, signals
 from aideploy.rendering import render
 from aideploy.settings import Settings
@@ -67,7 +68,12 @@ def rule_files(settings: Settings) -> Mapping[str, str]:
         for part in _parts(settings)
     ]
     text = render("prometheus/rules/rules.yml.j2", {"parts": parts}, folder=folder)
-    return {f"aideploy-{settings.app.name}-{settings.environment}.yml": text}
+    return {_file(name_of(settings)): text}
+
+
+def old_rule_file(settings: Settings) -> str:
+    """Return the name that the rule file had in version 0.1."""
+    return _file(old_name_of(settings))
 
 
 def burns(settings: Settings) -> tuple[Burn, ...]:
@@ -100,6 +106,10 @@ def promql_duration(length: timedelta) -> str:
         if minutes % unit == 0:
             return f"{minutes // unit}{name}"
     return f"{minutes}m"
+
+
+def _file(name: str) -> str:
+    return f"aideploy-{name}.yml"
 
 
 def _reachable(budget: float, rate: float) -> float:
@@ -161,8 +171,8 @@ def _values(settings: Settings) -> Mapping[str, object]:
         "model_age": None if slo.model_age is None else int(slo.model_age.total_seconds()),
         "trains": settings.train is not None,
         "under_systemd": serve is not None and serve.manager is Manager.SYSTEMD,
-        "textfile": f"aideploy-{app}-{env}.prom",
-        "file": f"aideploy-{app}-{env}.yml",
+        "textfile": f"aideploy-{name_of(settings)}.prom",
+        "file": _file(name_of(settings)),
         "runbook_url": monitoring.runbook_url,
         "label": {name: f"{{{{ $labels.{name} }}}}" for name in (*_LABELS, *_MORE_LABELS)},
         "value": "{{ $value | humanize }}",

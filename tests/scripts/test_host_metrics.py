@@ -82,7 +82,7 @@ class OneHost:
         return self.read()
 
     def read(self) -> dict[str, float]:
-        text = (self.textfile / "aideploy-ranker-production.prom").read_text()
+        text = (self.textfile / "aideploy-ranker.production.prom").read_text()
         assert "app=" in text or text == ""
         pairs = (line.rpartition(" ") for line in text.splitlines() if line[0] != "#")
         common = 'app="ranker",env="production"'
@@ -128,7 +128,7 @@ def test_all_that_is_known_is_told_and_promtool_has_nothing_against_it(host: One
         'aideploy_model_metric{metric="rows",slice=""}': 1000,
         'aideploy_model_metric{metric="auc",slice="new_users"}': 0.6,
     }
-    check_by_promtool(host.textfile / "aideploy-ranker-production.prom")
+    check_by_promtool(host.textfile / "aideploy-ranker.production.prom")
 
 
 def test_a_host_that_went_back_says_so_until_a_release_is_good_again(host: OneHost) -> None:
@@ -188,14 +188,14 @@ def test_what_is_damaged_is_unknown_and_takes_nothing_else_with_it(
     survivor = "training_last_failed" if path.startswith("journal") else "deploy_last_status"
     assert f"aideploy_{survivor}" in told
     assert not any("nan" in str(value) or "inf" in str(value) for value in told.values())
-    check_by_promtool(host.textfile / "aideploy-ranker-production.prom")
+    check_by_promtool(host.textfile / "aideploy-ranker.production.prom")
 
 
 def test_names_that_would_break_the_format_are_escaped(host: OneHost) -> None:
     wild = 'a"b\\c\nd{}\ud800' + "x" * 500
     host.live(RELEASE, {"revision": wild, "metrics": {wild: 1.0, "slices": {"s\r": {"m": 2}}}})
     host.tell()
-    check_by_promtool(host.textfile / "aideploy-ranker-production.prom")
+    check_by_promtool(host.textfile / "aideploy-ranker.production.prom")
 
 
 def test_where_it_cannot_be_written_the_old_file_stays_and_a_deploy_goes_on(host: OneHost) -> None:
@@ -211,7 +211,7 @@ def test_where_it_cannot_be_written_the_old_file_stays_and_a_deploy_goes_on(host
     assert ran.status == 0
     assert ran.result.text("went") == "on"
     assert host.read() == before
-    assert [path.name for path in metrics.iterdir()] == ["aideploy-ranker-production.prom"]
+    assert [path.name for path in metrics.iterdir()] == ["aideploy-ranker.production.prom"]
 
 
 def test_the_end_of_a_deploy_tells(host: OneHost) -> None:
@@ -225,15 +225,28 @@ def test_the_end_of_a_deploy_tells(host: OneHost) -> None:
 
 def test_setup_changes_nothing_twice_and_follows_a_renamed_environment(host: OneHost) -> None:
     assert str(set_up([host.set_up().result])) == "nothing to change"
-    link = host.textfile / "aideploy-ranker-production.prom"
+    link = host.textfile / "aideploy-ranker.production.prom"
     stranger = host.textfile / "aideploy-ranker-other.prom"
     stranger.write_text("")
     assert str(link.readlink()) == str(host.root / "metrics" / link.name)
     host.write_settings("staging")
     assert f"{link} removed" in set_up([host.set_up().result]).changed
     assert not link.is_symlink()
-    assert (host.textfile / "aideploy-ranker-staging.prom").exists()
+    assert (host.textfile / "aideploy-ranker.staging.prom").exists()
     assert stranger.exists()
+
+
+def test_setup_removes_what_version_0_1_told_under_another_name(host: OneHost) -> None:
+    old = host.root / "metrics" / "aideploy-ranker-production.prom"
+    old.write_text("")
+    link = host.textfile / old.name
+    link.symlink_to(old)
+    other = host.textfile / "aideploy-ranker-2.production.prom"
+    other.symlink_to(host.folder / "elsewhere")
+    assert f"{link} removed" in set_up([host.set_up().result]).changed
+    assert not link.is_symlink() and not old.exists()
+    assert other.is_symlink()
+    assert str(set_up([host.set_up().result])) == "nothing to change"
 
 
 def test_without_node_exporters_folder_setup_says_so_and_writes_nothing_there(
