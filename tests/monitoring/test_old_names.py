@@ -1,4 +1,4 @@
-"""Files of monitoring whose names two apps shared in version 0.1: told apart, and cleaned up by what
+"""Names that two apps shared in version 0.1: told apart, and the old files cleaned up by what
 writes the new ones, before a real Prometheus reads both."""
 
 from __future__ import annotations
