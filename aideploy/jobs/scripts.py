@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 # A job may be another engine's than the one of the settings: all of them are known everywhere.
 _ENGINES = ("engine_local", "engine_slurm", "engine_ray", "engine_torchrun")
-_JOBS = ("job_base", "jobs", *_ENGINES)
+_JOBS = ("patience", "job_base", "jobs", *_ENGINES)
 _BEGINNING = ("release", "commits", *_JOBS, "job_prepare")
 
 
@@ -152,7 +152,7 @@ def _run(train: Train, release: str, revision: str, *, makes_the_model: bool = T
             release,
             str(processes),
         ),
-        libraries=("release", "job_base"),
+        libraries=("release", "patience", "job_base"),
     )
 
 

@@ -67,7 +67,7 @@ first_processors() {
 
 # emptiest_gpus: the numbers of those with the most free memory.
 emptiest_gpus() {
-  nvidia-smi --query-gpu=memory.free,index --format=csv,noheader,nounits | sort -t , -k 1 -rn |
+  answer_of 20 nvidia-smi --query-gpu=memory.free,index --format=csv,noheader,nounits | sort -t , -k 1 -rn |
     head -n "$gpus" | cut -d , -f 2 | tr -d ' ' | sort -n | paste -sd ,
 }
 
