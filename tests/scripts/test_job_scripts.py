@@ -17,6 +17,7 @@ from aideploy.jobs import scripts
 from aideploy.jobs.job import Job, State, read_jobs
 from aideploy.phases import fetch, service
 from aideploy.phases.facts import HostFacts
+from aideploy.phases.programs import program
 from aideploy.settings import Settings, load
 from aideploy.settings.train import Train
 from tests.scripts.running import Ran, run
@@ -252,6 +253,58 @@ def test_of_a_very_long_log_the_end_is_shown_and_the_gap_is_marked(trainer: Trai
     first, *_, last = trainer.follow().lines
     assert first.startswith("-- the log is longer: ")
     assert last == "400000"
+
+
+def test_a_training_that_prints_without_end_fills_no_disk_and_ends_well(trainer: Trainer) -> None:
+    trainer.configure(
+        command=f"{WRITES_A_MODEL} head -c 300000 /dev/zero | tr '\\0' x; echo; seq 1000000; "
+        "echo last words",
+        log_limit="200K",
+    )
+    trainer.train()
+    assert trainer.job().state is State.SUCCEEDED
+    text = (trainer.place() / "log").read_text()
+    assert len(text) < 200 * 1024 + 65536 + 300
+    beginning, full, gap, *end = text.splitlines()
+    assert beginning == "x" * 200 * 1024
+    assert full == "-- the log is full: of what follows only the end is kept --"
+    printed = 300001 + sum(len(str(number)) + 1 for number in range(1, 1000001)) + 11
+    assert (
+        gap == f"-- {printed - 200 * 1024 - 65536} bytes are left out here ([train] log_limit) --"
+    )
+    assert end[-3:] == ["999999", "1000000", "last words"]
+
+
+def test_a_failed_training_says_why_behind_a_full_log(trainer: Trainer) -> None:
+    trainer.configure(command="seq 100; echo because; exit 3", log_limit="0.1K")
+    trainer.train()
+    ran = trainer.follow()
+    assert "exit status 3" in ran.result.text("fail.message")
+    assert ran.lines[-2:] == ("100", "because")
+
+
+def test_where_no_python_works_the_log_is_kept_without_a_limit(trainer: Trainer) -> None:
+    trainer.configure(command=f"{WRITES_A_MODEL} seq 1000", log_limit="1K")
+    train = trainer.prepare()
+    settings = trainer.settings
+    broken = settings.model_copy(
+        update={"install": settings.install.model_copy(update={"python": "/no/python"})}
+    )
+    submitted = run(scripts.submit(broken, train, trainer.release, trainer.revision, "ann@here"))
+    assert submitted.status == 0
+    assert trainer.follow().lines == tuple(map(str, range(1, 1001)))
+
+
+def test_a_training_whose_log_is_on_a_full_disk_ends_all_the_same() -> None:
+    """Run what keeps the log; it is read to its end."""
+    keeper = ["python3", "-I", "-S", "-c", program("log_keeper"), "1000000000"]
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            ["bash", "-o", "pipefail", "-c", 'seq 100000 | "$@"', "bash", *keeper],
+            stdout=full,
+            timeout=30,
+        )
+    assert done.returncode == 0
 
 
 def test_nothing_runs_on_when_the_training_has_ended(trainer: Trainer) -> None:
