@@ -287,9 +287,8 @@ def test_where_no_python_works_the_log_is_kept_without_a_limit(trainer: Trainer)
     trainer.configure(command=f"{WRITES_A_MODEL} seq 1000", log_limit="1K")
     train = trainer.prepare()
     settings = trainer.settings
-    broken = settings.model_copy(
-        update={"install": settings.install.model_copy(update={"python": "/no/python"})}
-    )
+    no_python = settings.install.model_copy(update={"python": "/no/python"})
+    broken = replace(settings, install=no_python)
     submitted = run(scripts.submit(broken, train, trainer.release, trainer.revision, "ann@here"))
     assert submitted.status == 0
     assert trainer.follow().lines == tuple(map(str, range(1, 1001)))
@@ -298,7 +297,7 @@ def test_where_no_python_works_the_log_is_kept_without_a_limit(trainer: Trainer)
 def test_a_training_whose_log_is_on_a_full_disk_ends_all_the_same() -> None:
     """Run what keeps the log; it is read to its end."""
     keeper = ["python3", "-I", "-S", "-c", program("log_keeper"), "1000000000"]
-    with open("/dev/full", "wb") as full:
+    with Path("/dev/full").open("wb") as full:
         done = subprocess.run(
             ["bash", "-o", "pipefail", "-c", 'seq 100000 | "$@"', "bash", *keeper],
             stdout=full,
