@@ -3,6 +3,7 @@ on folders as a host has them, whole and damaged; read by promtool and by a real
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import re
@@ -157,6 +158,35 @@ def test_a_failed_training_is_told_and_a_cancelled_one_is_not_a_failure(host: On
     assert told["aideploy_training_last_failed"] == 1
     assert told["aideploy_training_last_success_timestamp_seconds"] == 1767322800
     assert told["aideploy_training_duration_seconds"] == 10
+
+
+def lost(host: OneHost, name: str, engine: str = "local") -> Path:
+    """A job whose host was restarted in its midst."""
+    folder = host.job(name).parent
+    (folder / "status.json").unlink()
+    for file, text in (("started", "7 x"), ("engine", f"{engine}\n"), ("alive", ""), ("log", "")):
+        (folder / file).write_text(text)
+    return folder
+
+
+def test_a_training_that_was_lost_is_told_as_failed(host: OneHost) -> None:
+    host.job("aaaa", state="SUCCEEDED", ended="2026-01-02T03:00:00Z", seconds=10.0)
+    folder = lost(host, "bbbb", "local system aideploy-ranker-bbbb.service")
+    assert host.tell()["aideploy_training_last_failed"] == 1
+    host.job("cccc", state="SUCCEEDED", ended="2099-01-02T03:00:00Z", seconds=10.0)
+    assert host.tell()["aideploy_training_last_failed"] == 0
+    os.utime(folder / "log", (5e9, 5e9))
+    assert host.tell()["aideploy_training_last_failed"] == 1
+
+
+def test_a_training_that_runs_or_was_cancelled_or_is_elsewhere_is_not_lost(host: OneHost) -> None:
+    host.job("aaaa", state="SUCCEEDED", ended="2026-01-02T03:00:00Z", seconds=10.0)
+    with (lost(host, "bbbb") / "alive").open() as alive:
+        fcntl.flock(alive, fcntl.LOCK_EX)
+        (lost(host, "cccc") / "cancel").write_text("ann")
+        lost(host, "dddd", "slurm 7")
+        (lost(host, "eeee") / "started").unlink()
+        assert host.tell()["aideploy_training_last_failed"] == 0
 
 
 @pytest.mark.parametrize(

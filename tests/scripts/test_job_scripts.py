@@ -339,7 +339,11 @@ def test_a_job_whose_keeper_was_killed_is_lost_and_nothing_of_it_survives_the_ne
     about = ["pgrep", "-f", str(trainer.place() / "run.sh")]
     assert eventually(lambda: not subprocess.run(about, capture_output=True).stdout)
     assert trainer.job().state is State.LOST
+    # As fab setup puts it there.
+    (trainer.root / "metrics.sh").write_text(f"#!/bin/sh\necho told >>'{trainer.root}/told'\n")
+    (trainer.root / "metrics.sh").chmod(0o755)
     assert trainer.follow().code == "job-lost"
+    assert (trainer.root / "told").read_text() == "told\n"
     again = trainer.submit()
     assert again.status == 0
     assert not alive(pid)
