@@ -167,7 +167,7 @@ def _values(settings: Settings) -> Mapping[str, object]:
         "slo": slo,
         "latency": _number(slo.latency.total_seconds()),
         "objective": _number(slo.latency_objective / 100),
-        "drift": _drift(slo.drift),
+        "drift": {name: _number(one) for name, one in drift_limits(slo.drift).items()},
         "model_age": None if slo.model_age is None else int(slo.model_age.total_seconds()),
         "trains": settings.train is not None,
         "under_systemd": serve is not None and serve.manager is Manager.SYSTEMD,
@@ -182,7 +182,7 @@ def _values(settings: Settings) -> Mapping[str, object]:
     }
 
 
-def _drift(psi: float) -> Mapping[str, str]:
+def drift_limits(psi: float) -> Mapping[str, float]:
     """Return the limit of each method: where a shift of the same small size puts all of them.
 
     A normal distribution that moves by s standard deviations has a PSI of s^2 (the symmetric
@@ -190,9 +190,9 @@ def _drift(psi: float) -> Mapping[str, str]:
     the square of its Jensen-Shannon distance to the base 2.
     """
     return {
-        "psi": _number(psi),
-        "js": _number(min(0.99, math.sqrt(psi / (8 * math.log(2))))),
-        "wasserstein": _number(math.sqrt(psi)),
+        "psi": psi,
+        "js": min(0.99, math.sqrt(psi / (8 * math.log(2)))),
+        "wasserstein": math.sqrt(psi),
     }
 
 
