@@ -46,6 +46,9 @@ class Lock(StrEnum):
     """Whether a session holds the host's lock."""
 
     HELD = "lock"
+    HELD_WHERE_THERE = "lock-if-there"
+    """Where there is no folder of the app yet, or it is nobody's to write to, there is no lock."""
+
     NONE = "open"
 
 

@@ -239,6 +239,36 @@ def test_the_lock_ends_with_the_session_even_when_a_daemon_stays(
         os.kill(daemon, signal.SIGKILL)
 
 
+def test_setup_takes_the_lock_where_there_is_a_folder(tmp_path: Path) -> None:
+    root = tmp_path / "srv"
+    for _ in range(2):
+        # Nothing is made where there is nothing.
+        first = Shell(root, lock="lock-if-there")
+        first.until("ready")
+        first.close()
+        assert not root.exists()
+    root.mkdir()
+    first = Shell(root, lock="lock-if-there", owner="ann@laptop (setup)")
+    first.until("ready")
+    for how in ("lock-if-there", "lock"):
+        second = Shell(root, lock=how)
+        mark = second.until("refused")[-1]
+        assert isinstance(mark, Mark)
+        assert mark.rest.startswith("locked ann@laptop (setup) since 20")
+        second.process.wait(SECONDS)
+    first.close()
+    leave_revert(root, "touch back")
+    third = Shell(root, lock="lock-if-there")
+    assert Mark("reverting", "") in third.until("ready")
+    third.close()
+    # What is wrong there setup itself says better.
+    (root / "lock").unlink()
+    (root / "lock").mkdir()
+    fourth = Shell(root, lock="lock-if-there")
+    fourth.until("ready")
+    fourth.close()
+
+
 def test_a_lock_taken_on_purpose_stays_and_says_why(tmp_path: Path) -> None:
     (tmp_path / "held").write_text("ann since 2026-01-01T00:00:00Z: audit\n")
     shell = Shell(tmp_path)
