@@ -127,7 +127,7 @@ def test_a_host_tells_of_releases_of_going_back_and_of_drift(watched: Lab, tmp_p
     assert drifted['aideploy_drift_score{feature="device",method="psi"}'] > 1
     assert 'aideploy_drift_score{feature="prediction",method="wasserstein"}' in drifted
     assert drifted["aideploy_drift_last_failed"] == 0
-    assert "the data has drifted beyond the limit: device psi " in project.fab("status").text
+    assert "the data has drifted beyond the limit: device psi " in project.fab("status").output
     said = host.exec("systemctl show -p Result --value drifting-drift.service").stdout
     assert said == "success\n"
 
