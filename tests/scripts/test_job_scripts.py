@@ -344,6 +344,10 @@ def test_a_job_whose_keeper_was_killed_is_lost_and_nothing_of_it_survives_the_ne
     (trainer.root / "metrics.sh").chmod(0o755)
     assert trainer.follow().code == "job-lost"
     assert (trainer.root / "told").read_text() == "told\n"
+    assert (trainer.place() / "env").exists()
+    run(scripts.prune(trainer.settings))
+    assert not (trainer.place() / "env").exists()
+    assert not (trainer.place() / "work").exists()
     again = trainer.submit()
     assert again.status == 0
     assert not alive(pid)
