@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from aideploy.commands.asking import ask, of_serving
@@ -23,6 +23,7 @@ from aideploy.remote.result import Result
 from aideploy.remote.script import Script
 from aideploy.remote.session import Session
 from aideploy.report.facts import Table, Text
+from aideploy.report.next_command import typed
 from aideploy.report.notices import addresses_of
 from aideploy.repository import Repository
 from aideploy.running import Run
@@ -65,7 +66,7 @@ class Checked:
                 yield "✗", name, problem.what, problem.next_step
             for one in self.corrected:
                 if one.host == name:
-                    yield "!", name, one.what, "fab deploy corrects it"
+                    yield "!", name, one.what, "the next deploy corrects it"
             for notice in self.notices:
                 if notice.host == name:
                     yield "!", name, notice.what, notice.next_step
@@ -114,10 +115,14 @@ def check(run: Run) -> Checked:
         settings.app.name,
         settings.environment,
         tuple(host.name for host in settings.hosts),
-        problems,
+        _typed(problems, settings),
         tuple(one for one in drifts if one.corrected_by_deploy),
-        tuple(notice for _, found in outcomes.results.values() for notice in found),
+        _typed((notice for _, found in outcomes.results.values() for notice in found), settings),
     )
+
+
+def _typed(problems: Iterable[Problem], settings: Settings) -> tuple[Problem, ...]:
+    return tuple(replace(one, next_step=typed(one.next_step, settings)) for one in problems)
 
 
 def _drifts(

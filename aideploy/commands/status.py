@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from aideploy.commands.asking import Absent, ask, named, of_serving
@@ -17,6 +17,7 @@ from aideploy.phases.facts import HostFacts
 from aideploy.phases.journal import Verdict
 from aideploy.remote.script import Script
 from aideploy.report.facts import Table, Text
+from aideploy.report.next_command import typed
 from aideploy.running import Run
 from aideploy.services.manager import Slot
 from aideploy.settings import Host, Settings
@@ -176,7 +177,10 @@ def _host_status(
         condition=now,
         free=known.free,
         stale_files=drift.stale_files(settings, host, known) if known.writable else (),
-        drift=drift.of_host(settings, host, known, now, good),
+        drift=tuple(
+            replace(found, next_step=typed(found.next_step, settings))
+            for found in drift.of_host(settings, host, known, now, good)
+        ),
         data_drift=now.data_drift.remark(
             drift_limits(settings.monitoring.slo.drift), datetime.now(UTC)
         )

@@ -163,7 +163,10 @@ def log(run: Run, name: str | None, attempt: int | None, lines: int) -> JobLog:
     """
     job, *_ = _find(run, name)
     if attempt is not None and attempt > job.attempt:
-        raise UsageError(f"job {job.short} has had {job.attempt} attempts, not {attempt}")
+        raise UsageError(
+            f"job {job.short} has no attempt {attempt}",
+            next_step=f"choose from 1 to {job.attempt}; the last one is shown without --attempt",
+        )
     number = None if attempt in (None, job.attempt) else attempt
     script = scripts.log(run.settings, job.id, number, lines)
     result = _run_on(run, [job.host], script)[job.host]

@@ -161,7 +161,8 @@ def release_time(name: str) -> datetime | None:
 def unsafe(facts: HostFacts) -> HostNotReady | None:
     """Return why nothing may be switched on the host, or None when it may."""
     if not facts.writable:
-        return _no(facts, f"the user {facts.user} may not write to {facts.root}", "fab setup")
+        text = f"there is no folder {facts.root} that {facts.user} may write to"
+        return _no(facts, text, "fab setup")
     if not facts.due:
         text = "set up by an older aideploy, it could not go back by itself when it is alone"
         return _no(facts, text, "fab setup")
