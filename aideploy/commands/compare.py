@@ -58,6 +58,9 @@ class Compared:
                 ("LIMIT OF THE GATE", "", "BEFORE", "AFTER"),
                 tuple(map(_limit_row, differences.gate)),
             ),
+            Table(
+                ("LIVE ANALYSIS", "BEFORE", "AFTER"), tuple(map(_change_row, differences.analysis))
+            ),
             Table(("PACKAGE", "BEFORE", "AFTER"), tuple(map(_change_row, differences.packages))),
             Table(("BESIDES", "BEFORE", "AFTER"), tuple(map(_change_row, differences.changes))),
         )

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Any
 
 from aideploy.commands.asking import Absent, ask_for_facts, named
-from aideploy.phases.facts import ALL_LINES, JOURNAL_LINES
+from aideploy.commands.recorded import ask_for_analyses
+from aideploy.phases.facts import ALL_LINES, JOURNAL_LINES, HostFacts, release_time
 from aideploy.phases.journal import Entry, Journal, Verdict
+from aideploy.records.analyses import Watched, last_verdicts
 from aideploy.records.live import period
 from aideploy.report.facts import Table, Text
 from aideploy.running import Run
@@ -34,18 +37,36 @@ class Event:
 
 
 @dataclass(frozen=True)
+class Judged:
+    """What the live analysis found of a release, as a host keeps it."""
+
+    release: str
+    watches: tuple[dict[str, Any], ...]
+
+    @property
+    def line(self) -> str:
+        """In one line: each check with what came of it last."""
+        watches = tuple(map(Watched.model_validate, self.watches))
+        said = (f"{name} {verdict}" for name, verdict in last_verdicts(watches).items())
+        return f"{self.release}: {watches[-1].verdict or 'unknown'} ({', '.join(said)})"
+
+
+@dataclass(frozen=True)
 class History:
-    """What happened, newest last; and who did not answer of `asked` hosts."""
+    """What happened, newest last, and how the releases in it were judged while they were watched;
+    and who did not answer of `asked` hosts."""
 
     events: tuple[Event, ...]
     absent: tuple[Absent, ...]
     asked: int
+    analyses: tuple[Judged, ...] = ()
 
     def shown(self) -> tuple[Table | Text, ...]:
         """Return the table."""
         if not self.events:
             return (Text("", ("nothing has happened yet: fab deploy",)),)
-        return (event_table(self.events, self.asked),)
+        judged = Text("live analysis:", tuple(f"  {one.line}" for one in self.analyses))
+        return event_table(self.events, self.asked), judged
 
 
 def event_table(events: Iterable[Event], asked: int) -> Table:
@@ -75,8 +96,27 @@ def history(run: Run, limit: int, since: str | None = None) -> History:
     lines = max(limit, JOURNAL_LINES) if start is None else ALL_LINES
     facts, absent = ask_for_facts(run, journal_lines=lines)
     events = folded({name: known.journal for name, known in facts.items()})
-    kept = tuple(one for one in events if start is None or one.at >= start)
-    return History(kept[-limit:], absent, len(run.settings.hosts))
+    kept = tuple(one for one in events if start is None or one.at >= start)[-limit:]
+    return History(kept, absent, len(run.settings.hosts), _judged(run, kept, facts))
+
+
+def _judged(
+    run: Run, events: Iterable[Event], facts: Mapping[str, HostFacts]
+) -> tuple[Judged, ...]:
+    """Ask for the live analyses of these releases, each the first host that had it live."""
+    if not run.settings.analyses:
+        return ()
+    asked = {one.release: one.hosts[0] for one in reversed(tuple(events)) if one.hosts}
+    by_host: dict[str, list[str]] = {}
+    for release, host in asked.items():
+        if release_time(release):
+            by_host.setdefault(host, []).append(release)
+    wanted = {host: (facts[host].root, releases) for host, releases in by_host.items()}
+    found = ask_for_analyses(run, wanted)
+    return tuple(
+        Judged(release, tuple(one.model_dump(mode="json") for one in watches))
+        for release, watches in sorted(found.items())
+    )
 
 
 def folded(journals: Mapping[str, Journal]) -> tuple[Event, ...]:

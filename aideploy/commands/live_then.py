@@ -12,14 +12,14 @@ from aideploy.commands.asking import Absent, named
 from aideploy.commands.history import TOGETHER
 from aideploy.commands.recorded import ask_fleet, ask_for_records
 from aideploy.errors import UsageError
+from aideploy.records.analyses import KnownRecord
 from aideploy.records.details import details
 from aideploy.records.live import Period, Span, period, spans
-from aideploy.records.record import Record
 from aideploy.report.facts import Table, Text
 from aideploy.running import Run
 
 # What is another on every host although the release is the same.
-_OF_ONE_HOST = frozenset(["host", "prepared_at", "proof", "replaces"])
+_OF_ONE_HOST = frozenset(["analyses", "host", "prepared_at", "proof", "replaces"])
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ class LiveThen:
 
 
 def _lines(one: LiveOnHost) -> tuple[str, ...]:
-    return details(Record.model_validate(one.record))
+    return details(KnownRecord.model_validate(one.record))
 
 
 def _folded(live: Iterable[LiveOnHost]) -> Iterable[list[LiveOnHost]]:

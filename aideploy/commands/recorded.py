@@ -6,7 +6,7 @@ They ask every host for its whole journal, decide, and ask again for the records
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import PurePosixPath
@@ -16,6 +16,7 @@ from aideploy.errors import UsageError
 from aideploy.events import Phase
 from aideploy.phases.facts import ALL_LINES, HostFacts, release_time
 from aideploy.phases.rollback import previous
+from aideploy.records.analyses import KnownRecord, Watched, read_analyses, with_analyses
 from aideploy.records.record import Record, read_record
 from aideploy.remote.script import Script
 from aideploy.remote.session import Session
@@ -132,7 +133,7 @@ def ask_fleet(run: Run) -> Fleet:
 
 def ask_for_records(
     run: Run, fleet: Fleet, wanted: Mapping[str, Iterable[str]]
-) -> dict[tuple[str, str], Record]:
+) -> dict[tuple[str, str], KnownRecord]:
     """Return the records of these releases by host and release, also of those that were pruned.
 
     What a host does not have, because a version pruned it that kept no records, is what its journal
@@ -145,16 +146,17 @@ def ask_for_records(
     """
     names = {host: tuple(dict.fromkeys(releases)) for host, releases in wanted.items() if releases}
 
-    def work(session: Session) -> dict[str, Record]:
+    def work(session: Session) -> dict[str, KnownRecord]:
         host = session.host.name
         known, releases = fleet.facts[host], names[host]
         result = session.run(Phase.LOOK, record_script(known.root, releases))[0]
-        found: dict[str, Record] = {}
+        found: dict[str, KnownRecord] = {}
         for index, release in enumerate(releases):
-            data = result.data(f"content.{2 * index + 1}") or result.data(
-                f"content.{2 * index + 2}"
+            there, pruned, analyses = (
+                result.data(f"content.{3 * index + number}") for number in (1, 2, 3)
             )
-            found[release] = read_record(data) or from_journal(known, release)
+            record = read_record(there or pruned) or from_journal(known, release)
+            found[release] = with_analyses(record, read_analyses(analyses))
         return found
 
     outcomes = run.fleet.attempt(Phase.LOOK, work, tuple(names), stop_at_failure=False)
@@ -168,16 +170,54 @@ def ask_for_records(
 
 
 def record_script(root: PurePosixPath, releases: Iterable[str]) -> Script:
-    """Return the script that reads, for each release, the two places where its record may be."""
+    """Return the script that reads, for each release, the two places where its record may be, and
+    what came of its live analyses."""
     places = (
         place
         for release in releases
         for place in (
             root / "releases" / release / "release.json",
             root / "records" / f"{release}.json",
+            analyses_of(root, release),
         )
     )
     return Script("read_files", tuple(map(str, places)), libraries=("files",))
+
+
+def ask_for_analyses(
+    run: Run, wanted: Mapping[str, tuple[PurePosixPath, Sequence[str]]]
+) -> dict[str, tuple[Watched, ...]]:
+    """Return what came of the live analyses of these releases, where anything did.
+
+    Args:
+        run: the command; the sessions are open.
+        wanted: by host, the folder of the app there and the releases to ask it for.
+    """
+
+    def work(session: Session) -> dict[str, tuple[Watched, ...]]:
+        root, releases = wanted[session.host.name]
+        places = (str(analyses_of(root, release)) for release in releases)
+        script = Script("read_files", tuple(places), libraries=("files",))
+        result = session.run(Phase.LOOK, script)[0]
+        return {
+            release: read_analyses(result.data(f"content.{number}"))
+            for number, release in enumerate(releases, 1)
+        }
+
+    outcomes = run.fleet.attempt(Phase.LOOK, work, tuple(wanted), stop_at_failure=False)
+    if outcomes.errors:
+        missing(run, outcomes.errors)
+    return {
+        release: watches
+        for found in outcomes.results.values()
+        for release, watches in found.items()
+        if watches
+    }
+
+
+def analyses_of(root: PurePosixPath, release: str) -> PurePosixPath:
+    """Return the file in which a host keeps what came of the live analyses of a release."""
+    return root / "analyses" / f"{release}.json"
 
 
 def from_journal(known: HostFacts, release: str) -> Record:

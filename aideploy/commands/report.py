@@ -19,6 +19,7 @@ from aideploy.commands.recorded import (
     CURRENT,
     PREVIOUS,
     Fleet,
+    analyses_of,
     ask_fleet,
     ask_for_records,
     release_begins,
@@ -203,7 +204,7 @@ def _records(run: Run, fleet: Fleet, release: str) -> tuple[Record | None, Recor
 def _kept_analyses(run: Run, fleet: Fleet, release: str) -> tuple[Analysis, ...]:
     """Return what the host that the record came from keeps of the analyses of the release."""
     host = fleet.knowing(release)[0]
-    place = fleet.facts[host].root / "analyses" / f"{release}.json"
+    place = analyses_of(fleet.facts[host].root, release)
     script = Script("read_files", (str(place),), libraries=("files",))
 
     def work(session: Session) -> bytes:

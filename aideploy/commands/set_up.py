@@ -9,13 +9,19 @@ from aideploy.remote.session import Lock, Session
 from aideploy.running import Run
 
 
-def set_up_hosts(run: Run) -> None:
+def set_up_hosts(run: Run, *, wait_lock: bool = False) -> None:
     """Make every host ready to be deployed to, and say what was changed.
 
+    Args:
+        run: the command.
+        wait_lock: wait for a lock that somebody else holds.
+
     Raises:
+        Locked: somebody deploys to a host right now, sets it up, or locked it on purpose.
         FleetError: a host is unreachable or cannot be set up.
     """
-    results = run.fleet.open(Lock.NONE, looking.script(run.settings))
+    looked = looking.script(run.settings)
+    results = run.fleet.open(Lock.HELD_WHERE_THERE, looked, wait_lock=wait_lock)
     facts = {name: looking.read(name, result) for name, result in results.items()}
 
     def work(session: Session) -> SetUp:

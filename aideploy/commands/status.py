@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 
 from aideploy.commands.asking import Absent, ask, named, of_serving
 from aideploy.errors import HostNotReady
+from aideploy.monitoring.rules import drift_limits
 from aideploy.phases import condition, drift
 from aideploy.phases import facts as looking
 from aideploy.phases.condition import Condition
@@ -37,6 +38,7 @@ class HostStatus:
         free: bytes free where the app lives.
         stale_files: configuration files that are not as the settings want them.
         drift: in what it differs from what was left there, and from the other hosts.
+        data_drift: how far its data has drifted, in words, where that is worth a word.
     """
 
     host: str
@@ -48,6 +50,7 @@ class HostStatus:
     free: int
     stale_files: tuple[str, ...]
     drift: tuple[Drift, ...]
+    data_drift: str = ""
 
     @property
     def is_as_it_should_be(self) -> bool:
@@ -107,6 +110,8 @@ class Status:
                 yield one.host, now.health
             for found in one.drift:
                 yield one.host, f"{found.what} ({found.next_step})"
+            if one.data_drift:
+                yield one.host, one.data_drift
 
 
 def status(run: Run) -> Status:
@@ -176,6 +181,11 @@ def _host_status(
             replace(found, next_step=typed(found.next_step, settings))
             for found in drift.of_host(settings, host, known, now, good)
         ),
+        data_drift=now.data_drift.remark(
+            drift_limits(settings.monitoring.slo.drift), datetime.now(UTC)
+        )
+        if now.data_drift
+        else "",
     )
 
 

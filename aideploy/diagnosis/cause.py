@@ -11,6 +11,7 @@ class Kind(StrEnum):
     """The causes that are known, those first that explain most of what is seen elsewhere."""
 
     UNREACHABLE = "host unreachable"
+    HANGS = "no answer"
     NOT_SET_UP = "not set up"
     RELEASE_MISSING = "release missing"
     DISK_FULL = "disk full"

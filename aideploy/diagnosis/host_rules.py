@@ -35,12 +35,19 @@ _BLOCKING = frozenset(
 
 def of_host(settings: Settings, host: Host, look: HostLook) -> tuple[Cause, ...]:
     """Return what is wrong with a host; what is only seen of another cause is left out."""
+    if look.unanswered and not look.set_up:
+        return tuple(_hanging(look))
     if not look.set_up:
         what = f"there is no folder {settings.app.deploy_to}"
         return (Cause(look.host, Kind.NOT_SET_UP, what, (), "fab setup", Sure.PROVEN),)
     serve = settings.serve if Role.SERVE in host.roles else None
-    seen = Seen(settings, serve, look) if serve else None
-    causes = [*_release(look), *_disks(look, seen), *_gpus(settings, host, look, seen)]
+    seen = Seen(settings, serve, look) if serve and "the service" not in look.unanswered else None
+    causes = [
+        *_hanging(look),
+        *_release(look),
+        *_disks(look, seen),
+        *_gpus(settings, host, look, seen),
+    ]
     signs: list[Cause] = []
     if seen:
         causes += service_rules.behind(seen)
@@ -58,6 +65,18 @@ def _explained(signs: Iterable[Cause], causes: Iterable[Cause]) -> Iterator[Caus
     for sign in signs:
         if not (explained and sign.kind in SYMPTOMS):
             yield sign
+
+
+def _hanging(look: HostLook) -> Iterator[Cause]:
+    if look.unanswered:
+        yield Cause(
+            look.host,
+            Kind.HANGS,
+            f"it does not say how {' and '.join(look.unanswered)} are: something hangs there",
+            (),
+            "on that host: ps -eo state,pid,args | grep ^D shows what waits for a disk or a "
+            "driver; then journalctl -k",
+        )
 
 
 def _release(look: HostLook) -> Iterator[Cause]:
@@ -116,6 +135,8 @@ def _disk(look: HostLook, what: str, of: str, line: str, sure: Sure) -> Cause:
 
 
 def _gpus(settings: Settings, host: Host, look: HostLook, seen: Seen | None) -> Iterator[Cause]:
+    if "the GPUs" in look.unanswered:
+        return
     served = seen.serve.gpus if seen else 0
     wanted = max(host.gpus, served)
     well = look.gpus.well if look.gpus else 0

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from aideploy.phases import condition, health
@@ -29,6 +30,9 @@ USERS = "users"
 _STARTING = re.compile(r" systemd\[\d+\]: Starting ")
 _MANAGER_SAYS = re.compile(r"^\S+ \S+ systemd\[\d+\]: ")
 _PREFIX = re.compile(r"^\d{4}-\S+ \S+ [^:]+: ")
+# Longer than what each part gives its own programs.
+_PART_SECONDS = 45
+_ALL_SECONDS = 90
 # Where nothing tells where a run began.
 _LAST_LINES = 20
 
@@ -132,6 +136,7 @@ class HostLook:
         gpus: None where there is no nvidia-smi.
         journal: its last entries.
         lock, held, in_held_rollout, due, given_up: as in `condition.Condition`.
+        unanswered: what could not be looked at, because something there hangs.
     """
 
     host: str
@@ -171,6 +176,7 @@ class HostLook:
     in_held_rollout: bool = False
     due: tuple[Job, ...] = ()
     given_up: tuple[Job, ...] = ()
+    unanswered: tuple[str, ...] = ()
 
     @property
     def last_runs(self) -> tuple[str, ...]:
@@ -219,9 +225,17 @@ def script(settings: Settings, host: Host) -> Script:
             states,
             str(settings.model_path or ""),
             ports,
+            str(_PART_SECONDS),
+            str(_ALL_SECONDS),
             *linked,
         ),
-        libraries=("manifest", "standing", *(("release", *libraries(serve)) if serve else ())),
+        limit=timedelta(seconds=_ALL_SECONDS + 30),
+        libraries=(
+            "patience",
+            "manifest",
+            "standing",
+            *(("release", *libraries(serve)) if serve else ()),
+        ),
     )
 
 
@@ -268,6 +282,7 @@ def read(host: str, result: Result) -> HostLook:
         in_held_rollout=now.in_held_rollout,
         due=now.due,
         given_up=now.given_up,
+        unanswered=result.all("unanswered"),
     )
 
 

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from aideploy.jobs.gang import trainers_of
+from aideploy.phases.programs import program
 from aideploy.remote.script import Argument, Script, Secret
 from aideploy.settings.train import Engine
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 # A job may be another engine's than the one of the settings: all of them are known everywhere.
 _ENGINES = ("engine_local", "engine_slurm", "engine_ray", "engine_torchrun")
-_JOBS = ("job_base", "jobs", *_ENGINES)
+_JOBS = ("patience", "job_base", "jobs", *_ENGINES)
 _BEGINNING = ("release", "commits", *_JOBS, "job_prepare")
 
 
@@ -44,7 +45,7 @@ def submit(settings: Settings, train: Train, release: str, revision: str, who: s
             str(settings.app.subdirectory or ""),
             train.engine,
             json.dumps(spec),
-            _run(train, release, revision).standalone_text(),
+            _run(settings, train, release, revision).standalone_text(),
             train.command,
             str(train.outputs),
             str(train.metrics),
@@ -95,7 +96,7 @@ def join(
             revision,
             str(settings.app.subdirectory or ""),
             json.dumps(spec),
-            _run(train, release, revision, makes_the_model=False).standalone_text(),
+            _run(settings, train, release, revision, makes_the_model=False).standalone_text(),
             gang.job,
             gang.inputs,
             gang.data_version,
@@ -133,7 +134,9 @@ def _variables(train: Train) -> list[Argument]:
     return [Secret(f"{name}={value}") for name, value in train.environment.items()]
 
 
-def _run(train: Train, release: str, revision: str, *, makes_the_model: bool = True) -> Script:
+def _run(
+    settings: Settings, train: Train, release: str, revision: str, *, makes_the_model: bool = True
+) -> Script:
     """Return what runs the training, on its own, when nobody is connected."""
     limits = train.resources
     # torchrun starts a process for each GPU.
@@ -151,8 +154,11 @@ def _run(train: Train, release: str, revision: str, *, makes_the_model: bool = T
             revision,
             release,
             str(processes),
+            settings.install.python,
+            program("log_keeper"),
+            str(train.log_limit),
         ),
-        libraries=("release", "job_base"),
+        libraries=("release", "patience", "job_base"),
     )
 
 

@@ -19,8 +19,8 @@ from urllib.parse import urlsplit
 
 from aideploy.errors import UsageError
 from aideploy.monitoring.grafana import grafana_files
-from aideploy.monitoring.rules import rule_files
-from aideploy.monitoring.targets import exporter_targets, file_of, targets
+from aideploy.monitoring.rules import old_rule_file, rule_files
+from aideploy.monitoring.targets import exporter_targets, file_of, old_file_of, targets
 from aideploy.rendering import render
 from aideploy.settings import Settings
 from aideploy.settings.monitoring import Exporter, Monitoring, PrometheusServer
@@ -108,6 +108,20 @@ def files(settings: Settings, secrets: Mapping[str, str]) -> tuple[MonitorFile, 
         SettingsError: a template cannot be rendered.
     """
     return tuple(_files(settings, secrets))
+
+
+def old_files(settings: Settings) -> tuple[PurePosixPath, ...]:
+    """Return what the files of one app were called in version 0.1; new names stand beside them.
+
+    Raises:
+        UsageError: hosts.toml does not say where Prometheus is, or where the targets go.
+    """
+    server = required(settings.monitoring)
+    exporters = (exporter.value for exporter in Exporter)
+    return (
+        server.directory / "rules" / old_rule_file(settings),
+        *(old_file_of(settings, exporter) for exporter in ("", *exporters)),
+    )
 
 
 def needed_secrets(settings: Settings) -> tuple[str, ...]:

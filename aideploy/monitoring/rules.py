@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
+from aideploy.monitoring.naming import name_of, old_name_of
 from aideploy.monitoring.presets import query, signals
 from aideploy.rendering import render
 from aideploy.settings import Settings
@@ -67,7 +68,12 @@ def rule_files(settings: Settings) -> Mapping[str, str]:
         for part in _parts(settings)
     ]
     text = render("prometheus/rules/rules.yml.j2", {"parts": parts}, folder=folder)
-    return {f"aideploy-{settings.app.name}-{settings.environment}.yml": text}
+    return {_file(name_of(settings)): text}
+
+
+def old_rule_file(settings: Settings) -> str:
+    """Return the name that the rule file had in version 0.1."""
+    return _file(old_name_of(settings))
 
 
 def burns(settings: Settings) -> tuple[Burn, ...]:
@@ -100,6 +106,10 @@ def promql_duration(length: timedelta) -> str:
         if minutes % unit == 0:
             return f"{minutes // unit}{name}"
     return f"{minutes}m"
+
+
+def _file(name: str) -> str:
+    return f"aideploy-{name}.yml"
 
 
 def _reachable(budget: float, rate: float) -> float:
@@ -157,12 +167,12 @@ def _values(settings: Settings) -> Mapping[str, object]:
         "slo": slo,
         "latency": _number(slo.latency.total_seconds()),
         "objective": _number(slo.latency_objective / 100),
-        "drift": _drift(slo.drift),
+        "drift": {name: _number(one) for name, one in drift_limits(slo.drift).items()},
         "model_age": None if slo.model_age is None else int(slo.model_age.total_seconds()),
         "trains": settings.train is not None,
         "under_systemd": serve is not None and serve.manager is Manager.SYSTEMD,
-        "textfile": f"aideploy-{app}-{env}.prom",
-        "file": f"aideploy-{app}-{env}.yml",
+        "textfile": f"aideploy-{name_of(settings)}.prom",
+        "file": _file(name_of(settings)),
         "runbook_url": monitoring.runbook_url,
         "label": {name: f"{{{{ $labels.{name} }}}}" for name in (*_LABELS, *_MORE_LABELS)},
         "value": "{{ $value | humanize }}",
@@ -172,7 +182,7 @@ def _values(settings: Settings) -> Mapping[str, object]:
     }
 
 
-def _drift(psi: float) -> Mapping[str, str]:
+def drift_limits(psi: float) -> Mapping[str, float]:
     """Return the limit of each method: where a shift of the same small size puts all of them.
 
     A normal distribution that moves by s standard deviations has a PSI of s^2 (the symmetric
@@ -180,9 +190,9 @@ def _drift(psi: float) -> Mapping[str, str]:
     the square of its Jensen-Shannon distance to the base 2.
     """
     return {
-        "psi": _number(psi),
-        "js": _number(min(0.99, math.sqrt(psi / (8 * math.log(2))))),
-        "wasserstein": _number(math.sqrt(psi)),
+        "psi": psi,
+        "js": min(0.99, math.sqrt(psi / (8 * math.log(2)))),
+        "wasserstein": math.sqrt(psi),
     }
 
 

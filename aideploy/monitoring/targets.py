@@ -14,6 +14,7 @@ from ipaddress import ip_address
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
+from aideploy.monitoring.naming import name_of, old_name_of
 from aideploy.rendering import render
 from aideploy.services.manager import Slot, bind, slots
 from aideploy.settings import Host, Role, Settings
@@ -41,9 +42,12 @@ def file_of(settings: Settings, exporter: str = "") -> PurePosixPath:
         settings: of the environment; they name the folder.
         exporter: whose; without one that of the hosts that serve.
     """
-    folder = settings.monitoring.file_sd
-    assert folder is not None, "[monitoring] file_sd is missing"
-    return folder / exporter / f"{settings.app.name}-{settings.environment}.json"
+    return _folder(settings, exporter) / f"{name_of(settings)}.json"
+
+
+def old_file_of(settings: Settings, exporter: str = "") -> PurePosixPath:
+    """Return the path that such a file had in version 0.1."""
+    return _folder(settings, exporter) / f"{old_name_of(settings)}.json"
 
 
 def targets(settings: Settings, canaries: Collection[str] = ()) -> str:
@@ -95,6 +99,12 @@ def metrics_port(settings: Settings) -> int | None:
     if serve is None or serve.strategy is not Strategy.BLUE_GREEN or monitoring.file_sd is None:
         return None
     return monitoring.metrics_port_beside(serve.port)
+
+
+def _folder(settings: Settings, exporter: str) -> PurePosixPath:
+    folder = settings.monitoring.file_sd
+    assert folder is not None, "[monitoring] file_sd is missing"
+    return folder / exporter
 
 
 def _rendered(settings: Settings, entries: Iterable[Mapping[str, object]]) -> str:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from aideploy.errors import AideployError, PhaseFailed
 from aideploy.events import Events, Notice, Phase
-from aideploy.monitoring.targets import file_of, targets
+from aideploy.monitoring.targets import file_of, old_file_of, targets
 from aideploy.remote.script import Script
 from aideploy.settings import Role
 
@@ -39,9 +39,7 @@ class Telling:
         self._events = events
         wanted = settings.monitoring.file_sd is not None and settings.serve is not None
         monitors = settings.with_role(Role.MONITOR) if wanted else ()
-        self._lines = [
-            _Line(sessions[host.name], str(file_of(settings)), events) for host in monitors
-        ]
+        self._lines = [_Line(sessions[host.name], _script(settings), events) for host in monitors]
 
     def tell(self, canaries: Collection[str] = ()) -> None:
         """Let Prometheus know that these hosts run what is being tried, and the others do not."""
@@ -65,9 +63,9 @@ class Telling:
 class _Line:
     """One monitor host: it gets what was said last, in the order in which it was said."""
 
-    def __init__(self, session: Session, path: str, events: Events) -> None:
+    def __init__(self, session: Session, script: Script, events: Events) -> None:
         self._session = session
-        self._path = path
+        self._script = script
         self._events = events
         self._lock = threading.Lock()
         self._wanted: str | None = None
@@ -98,8 +96,7 @@ class _Line:
                 self._complained = True
 
     def _write(self, text: str) -> None:
-        script = Script("targets", (self._path,))
-        channel = self._session.start(Phase.FINISH, script)
+        channel = self._session.start(Phase.FINISH, self._script)
         try:
             channel.sendall(text.encode())
             channel.shutdown_write()
@@ -110,6 +107,19 @@ class _Line:
                 raise PhaseFailed(said.rpartition("\n")[2] or "the file cannot be written")
         finally:
             channel.close()
+
+
+def _script(settings: Settings) -> Script:
+    return Script(
+        "targets",
+        (
+            str(file_of(settings)),
+            str(old_file_of(settings)),
+            settings.app.name,
+            settings.environment,
+        ),
+        libraries=("old_name",),
+    )
 
 
 def _untold(error: Exception, host: str | None = None) -> Notice:

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from aideploy.phases import health
+from aideploy.phases import data_drift, health
+from aideploy.phases.data_drift import DataDrift
 from aideploy.remote.result import Result
 from aideploy.remote.script import Script
 from aideploy.services.manager import bind, libraries
@@ -73,6 +74,7 @@ class Condition:
         in_held_rollout: whether it is part of a rollout that waits for a person.
         due: what it is about to do by itself.
         given_up: what it tried to do by itself, in vain.
+        data_drift: how far its data has moved, where something looks for that.
     """
 
     revision: str = ""
@@ -90,6 +92,7 @@ class Condition:
     in_held_rollout: bool = False
     due: tuple[Job, ...] = ()
     given_up: tuple[Job, ...] = ()
+    data_drift: DataDrift | None = None
 
 
 def script(settings: Settings, host: Host) -> Script:
@@ -105,6 +108,7 @@ def script(settings: Settings, host: Host) -> Script:
             settings.install.python,
             health.program(),
             request,
+            data_drift.file_of(settings, host),
         ),
         libraries=("manifest", "standing", *(("release", *libraries(serve)) if serve else ())),
     )
@@ -135,6 +139,7 @@ def read(result: Result) -> Condition:
         in_held_rollout=result.text("rollout") == "held",
         due=tuple(map(_job, result.all("due"))),
         given_up=tuple(map(_job, result.all("given-up"))),
+        data_drift=data_drift.read(result.data("data-drift")),
     )
 
 

@@ -28,6 +28,8 @@ JOURNAL_LINES = 200
 ALL_LINES = 10_000_000
 RELEASE_STAMP = "%Y%m%dT%H%M%SZ"
 _RELEASE = re.compile(r"[12]\d{7}T\d{6}Z-[0-9a-f]{7}", re.ASCII)
+# More only takes what hangs.
+_LIMIT = timedelta(minutes=2)
 # What scripts/probe.py needs.
 OLDEST_PYTHON = (3, 8)
 
@@ -49,6 +51,7 @@ class HostFacts:
         python: the path of the interpreter, empty when there is none that works.
         python_version: its version; empty when what it says of itself is none.
         gpus: one line of nvidia-smi for each.
+        silent_gpus: whether nvidia-smi gave no answer in time.
         files: path -> sha256 of the configuration files asked for, or "missing" or "unreadable".
         current: the release that is live.
         releases: the whole releases on the host, oldest first.
@@ -72,6 +75,7 @@ class HostFacts:
     python: str = ""
     python_version: tuple[int, ...] = ()
     gpus: tuple[str, ...] = ()
+    silent_gpus: bool = False
     files: Mapping[str, str] = field(default_factory=dict)
     current: str | None = None
     releases: tuple[str, ...] = ()
@@ -107,7 +111,8 @@ def script(
     return Script(
         "open",
         (str(settings.app.deploy_to), settings.install.python, str(journal_lines), *files),
-        libraries=("files",),
+        libraries=("files", "patience"),
+        limit=_LIMIT,
     )
 
 
@@ -132,6 +137,7 @@ def read(host: str, result: Result) -> HostFacts:
         python=result.text("python"),
         python_version=_version(result.text("python.version")),
         gpus=tuple(result.text("gpus").splitlines()),
+        silent_gpus=result.text("gpus-silent") == "yes",
         files=files,
         current=result.text("current") or None,
         releases=tuple(sorted(name for name in result.all("release") if release_time(name))),
@@ -206,7 +212,12 @@ def refusals(facts: HostFacts, host: Host) -> Iterator[HostNotReady]:
             f"Python {_dotted(OLDEST_PYTHON)} or later is needed, and {found}",
             "install it on the host, or name another one in [install] python",
         )
-    if len(facts.gpus) < host.gpus:
+    if host.gpus and facts.silent_gpus:
+        yield no(
+            "nvidia-smi gives no answer within 20 s",
+            "the driver hangs: see journalctl -k on the host; mostly a restart of it helps",
+        )
+    elif len(facts.gpus) < host.gpus:
         yield no(
             f"it shows {len(facts.gpus)} GPUs, hosts.toml says {host.gpus}",
             "see what nvidia-smi says on the host",

@@ -14,7 +14,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from aideploy.errors import HostNotReady
-from aideploy.monitoring.configuration import Kind, MonitorFile, required
+from aideploy.monitoring.configuration import Kind, MonitorFile, old_files, required
 from aideploy.remote.result import Result
 from aideploy.remote.script import Argument, Script, Secret
 from aideploy.settings import Settings
@@ -128,7 +128,8 @@ def push(settings: Settings, files: Sequence[MonitorFile], secrets: Mapping[str,
         files: those to put there; what is somebody else's is not among them.
         secrets: as for `look`.
     """
-    arguments: list[Argument] = []
+    old = old_files(settings)
+    arguments: list[Argument] = [str(len(old)), *map(str, old)]
     for file in files:
         content = Secret(file.content) if file.is_secret else file.content
         arguments += [str(file.path), file.kind.value, f"{file.mode:o}", content]
@@ -141,8 +142,11 @@ def push(settings: Settings, files: Sequence[MonitorFile], secrets: Mapping[str,
             str(settings.monitoring.file_sd),
             *_urls(settings, files),
             _access(settings, secrets),
+            settings.app.name,
+            settings.environment,
             *arguments,
         ),
+        libraries=("old_name",),
         limit=_LIMIT,
     )
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from aideploy.gates.model import Row
+from aideploy.records.analyses import KnownRecord, last_verdicts
 from aideploy.records.metrics import measured
 from aideploy.records.record import Gate, Record, Serving, Training
 
@@ -42,12 +43,14 @@ class LimitChange:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What differs between two releases; the metrics are all there, the rest only if it differs."""
+    """What differs between two releases; the metrics and what came of each check of the live
+    analysis are all there, the rest only if it differs."""
 
     metrics: tuple[MetricChange, ...]
     packages: tuple[Change, ...]
     gate: tuple[LimitChange, ...]
     changes: tuple[Change, ...]
+    analysis: tuple[Change, ...] = ()
 
 
 def compared(before: Record, after: Record) -> Comparison:
@@ -57,6 +60,7 @@ def compared(before: Record, after: Record) -> Comparison:
         packages=tuple(_differing(before.packages, after.packages)),
         gate=tuple(_limits(before.gate, after.gate)),
         changes=tuple(_differing(_facts(before), _facts(after))),
+        analysis=tuple(_analysis(before, after)),
     )
 
 
@@ -70,6 +74,15 @@ def _metrics(before: Record, after: Record) -> Iterator[MetricChange]:
         first, second = old.get(key), new.get(key)
         change = None if first is None or second is None else second - first
         yield MetricChange(name, slice_name, first, second, change)
+
+
+def _analysis(before: Record, after: Record) -> Iterator[Change]:
+    old, new = (
+        last_verdicts(record.analyses) if isinstance(record, KnownRecord) else {}
+        for record in (before, after)
+    )
+    for name in dict.fromkeys([*new, *old]):
+        yield Change(name, old.get(name, ""), new.get(name, ""))
 
 
 def _differing(before: Mapping[str, str], after: Mapping[str, str]) -> Iterator[Change]:

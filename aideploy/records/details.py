@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from aideploy.records.analyses import KnownRecord, lines
 from aideploy.records.metrics import measured
 from aideploy.records.record import Gate, Record, Review, Training
 from aideploy.report.markdown import number
@@ -49,6 +50,9 @@ def rows(record: Record) -> Iterator[tuple[str, str]]:
         tests = record.tests
         yield "tests", f"{tests.passed} passed, {tests.failed} failed, {tests.skipped} skipped"
     yield "proof", record.proof or ""
+    if isinstance(record, KnownRecord):
+        for index, line in enumerate(lines(record.analyses)):
+            yield "" if index else "analysis", line
     packages = f"{len(record.packages)} packages" if record.packages else ""
     yield "environment", joined(record.interpreter or "", record.dependencies or "", packages)
     yield "image", joined(*(record.image or {}).values())

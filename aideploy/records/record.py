@@ -43,7 +43,7 @@ def _not_too_deep(values: dict[str, Any]) -> dict[str, Any]:
 Values = Annotated[dict[str, Any], AfterValidator(_not_too_deep)]
 
 
-class _Part(BaseModel):
+class Part(BaseModel):
     """An object in the record; every key has a default, which means that it is not known."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", protected_namespaces=())
@@ -59,7 +59,7 @@ class _Part(BaseModel):
             return cls.model_fields[str(info.field_name)].get_default(call_default_factory=True)
 
 
-class Training(_Part):
+class Training(Part):
     """The job that trained the model.
 
     Args:
@@ -85,7 +85,7 @@ class Training(_Part):
     reused: bool = False
 
 
-class Gate(_Part):
+class Gate(Part):
     """The verdict of the model gate; see `aideploy.gates.model.Evaluation`."""
 
     judgement: str = ""
@@ -95,7 +95,7 @@ class Gate(_Part):
     rows: tuple[Row, ...] = ()
 
 
-class Review(_Part):
+class Review(Part):
     """What the review gate said, or why it was left out."""
 
     pull_request: str | None = None
@@ -104,7 +104,7 @@ class Review(_Part):
     left_out: str | None = None
 
 
-class Tests(_Part):
+class Tests(Part):
     """How many of the project's own tests came out how, and how long they took."""
 
     passed: int = 0
@@ -113,7 +113,7 @@ class Tests(_Part):
     seconds: float = 0.0
 
 
-class Serving(_Part):
+class Serving(Part):
     """How the release is served; of variables and secrets only the names."""
 
     command: str = ""
@@ -123,7 +123,7 @@ class Serving(_Part):
     secrets: tuple[str, ...] = ()
 
 
-class Record(_Part):
+class Record(Part):
     """Where one release on one host came from.
 
     Args:

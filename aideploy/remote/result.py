@@ -51,6 +51,8 @@ class Result:
 _NO_SPACE = "No space left on device"
 # The table that has a phase's time limit, where its name is another one.
 _TABLE_OF = {"distribute": "model"}
+# Phases that only ask: nobody could give them more time.
+_LOOKING = ("open", "look")
 _SAID_WELL = ("cancelled", "timeout", "no-space")
 
 
@@ -67,18 +69,19 @@ class ScriptFailed(AideployError):
             next_step = "make room there, then run the same command again"
         super().__init__(
             what,
-            next_step=next_step
-            or (
-                f"see why, or raise timeout in [{_TABLE_OF.get(phase, phase)}]"
-                if code == "timeout"
-                else ""
-            ),
+            next_step=next_step or (_when_slow(phase) if code == "timeout" else ""),
             host=host,
             phase=phase,
             tail=tail,
         )
         self.code = code
         self.result = result
+
+
+def _when_slow(phase: str) -> str:
+    if phase in _LOOKING:
+        return "something hangs on that host: fab diagnose; there: ps -eo state,pid,args | grep ^D"
+    return f"see why, or raise timeout in [{_TABLE_OF.get(phase, phase)}]"
 
 
 def _how(code: str, result: Result) -> str:

@@ -46,6 +46,9 @@ class Lock(StrEnum):
     """Whether a session holds the host's lock."""
 
     HELD = "lock"
+    HELD_WHERE_THERE = "lock-if-there"
+    """Where there is no folder of the app yet, or it is nobody's to write to, there is no lock."""
+
     NONE = "open"
 
 
@@ -100,7 +103,7 @@ class Session:
             "session",
             (
                 *(self._root, lock, self._owner, str(SILENCE_SECONDS)),
-                *(script.text() for script in first),
+                *(word for script in first for word in (_seconds(script), script.text())),
             ),
             libraries=("due",),
         )
@@ -128,8 +131,7 @@ class Session:
         texts = [script.text().encode() for script in scripts]
         frame = [f"run {len(texts)}\n".encode()]
         for script, text in zip(scripts, texts, strict=True):
-            seconds = round(script.limit.total_seconds())
-            frame += [f"script {len(text)} {seconds}\n".encode(), text]
+            frame += [f"script {len(text)} {_seconds(script)}\n".encode(), text]
         self.traffic.round_trips += 1
         self._send(phase, b"".join(frame))
         if self._cancelled.is_set():
@@ -374,6 +376,10 @@ def last_words(channel: paramiko.Channel) -> str:
     while channel.recv_stderr_ready():
         words += channel.recv_stderr(_READ_BYTES)
     return words.decode("utf-8", "replace").strip()
+
+
+def _seconds(script: Script) -> str:
+    return str(round(script.limit.total_seconds()))
 
 
 def _bootstrap(start: Script) -> str:

@@ -2,15 +2,17 @@
 # What a person would look at first on a host where something is wrong. Changes nothing. A part that cannot be
 # found out is left out: that must not hide the others.
 #
-#   diagnose.sh ROOT APP SERVES MANAGER PYTHON PROBE REQUEST STATES MODEL PORTS LINKED…
+#   diagnose.sh ROOT APP SERVES MANAGER PYTHON PROBE REQUEST STATES MODEL PORTS PART ALL LINKED…
 #
 # SERVES: "yes" where a service runs. PROBE and REQUEST: probe.py and what to ask; its $REVISION is filled in.
 # STATES: haproxy_states.py, empty where no HAProxy stands in front. MODEL: where a release finds its model, empty
-# where there is none. PORTS: NAME=PORT in one word for each. LINKED: files that have to lie below shared/.
+# where there is none. PORTS: NAME=PORT in one word for each. PART, ALL: how many seconds one part of it may take, and all
+# together; a part that hangs is told as `unanswered`. LINKED: files that have to lie below shared/.
 
 root=$(expand "$1") app=$2 serves=$3 manager=$4 python=$5 probe=$6 request=$7 states=$8 model=$9
-ports=${10}
-shift 10
+ports=${10} part_seconds=${11} all_seconds=${12}
+shift 12
+SECONDS=0
 
 # Whatever fails from here on may be what is looked for.
 set +Ee +o pipefail
@@ -65,7 +67,9 @@ look_at_kernel() {
 look_at_gpus() {
   local said status=0
   command -v nvidia-smi >/dev/null || return 0
-  said=$(within 20 nvidia-smi --query-gpu=index,name,uuid,memory.used,memory.total,temperature.gpu,ecc.errors.uncorrected.volatile.total --format=csv,noheader,nounits 2>&1) || status=$?
+  # shellcheck disable=SC2016  # for the shell that runs it
+  said=$(answer_of 20 sh -c 'exec nvidia-smi "$@" 2>&1' sh --query-gpu=index,name,uuid,memory.used,memory.total,temperature.gpu,ecc.errors.uncorrected.volatile.total --format=csv,noheader,nounits) || status=$?
+  if ((status == 124)); then said="nvidia-smi gives no answer within 20 s"; fi
   emit gpu-status "$status"
   emit gpus "$(head -n 32 <<<"$said" | cut -c 1-300)"
 }
@@ -82,7 +86,6 @@ say_link() {
 look_at_release() {
   local env=$root/current/.aideploy/env said status=0 name place
   say_link current "$root/current"
-  release=$(readlink -- "$root/current") release=${release##*/}
   [ ! -f "$root/journal.jsonl" ] || tail -n 200 -- "$root/journal.jsonl" | emit_file journal
   [ -e "$root/current" ] || return 0
   emit release "$release"
@@ -183,17 +186,19 @@ look_at_service() {
   fi
 }
 
-step "look at the machine"
-look_at_machine
-emit_standing
-step "look at the release"
-release=''
-look_at_release "$@"
-if [ "$serves" = yes ]; then
-  step "look at the service"
-  look_at_service
-fi
-step "look at the kernel and the GPUs"
-look_at_kernel
-look_at_gpus
+# look NAME FUNCTION…: one part, in the time that it may take and that is left for all.
+look() {
+  local left=$((all_seconds - SECONDS))
+  step "look at $1"
+  part "$((left < part_seconds ? left : part_seconds))" "$@"
+}
+
+look "the machine" look_at_machine
+look "the lock" emit_standing
+# Of a folder that hangs even this may not come back.
+release=$(answer_of 5 readlink -- "$root/current") release=${release##*/}
+look "the release" look_at_release "$@"
+[ "$serves" != yes ] || look "the service" look_at_service
+look "the kernel" look_at_kernel
+look "the GPUs" look_at_gpus
 exit 0

@@ -6,9 +6,13 @@
 # and ends everything with the job; without, run.sh watches them itself.
 
 local_check() {
-  local found
+  local found status=0
   ((gpus > 0)) || return 0
-  found=$( (nvidia-smi --query-gpu=index --format=csv,noheader 2>/dev/null || true) | wc -l)
+  found=$(answer_of 20 nvidia-smi --query-gpu=index --format=csv,noheader 2>/dev/null) || status=$?
+  ((status != 124)) || fail no-gpu "the training needs $gpus GPUs and nvidia-smi gives no answer within 20 s" \
+    "the driver hangs: see journalctl -k on the host; mostly a restart of it helps"
+  ((status == 0)) || found=''
+  found=$(grep -c . <<<"$found" || true)
   ((found >= gpus)) || fail no-gpu "the training needs $gpus GPUs and nvidia-smi shows $found" \
     "see what nvidia-smi says on the host, or correct [train] resources"
 }

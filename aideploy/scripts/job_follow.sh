@@ -57,7 +57,11 @@ emit spec "$(cat -- "$job/spec.json")"
 if [ -e "$job/status.json" ]; then emit status "$(cat -- "$job/status.json")"; fi
 
 [ "$state" != SUCCEEDED ] || exit 0
-[ "$state" != LOST ] || engine tell "$job"
+if [ "$state" = LOST ]; then
+  engine tell "$job"
+  # It could not do so itself.
+  write_metrics
+fi
 code=job-lost message="the training is gone without a word: the host was restarted, or its process was killed"
 [ ! -e "$job/cancel" ] || message="the training was cancelled by $(head -n 1 -- "$job/cancel") before it ran"
 if [ -e "$job/status.json" ]; then code=$(job_said "$job" code) message=$(job_said "$job" message); fi

@@ -2,14 +2,15 @@
 # The run.sh of a training job: runs the training, keeps its limits, and writes last of all how it ended.
 # It lives on when nobody is connected; whoever wants to know reads what lies in the job's folder (jobs.sh).
 #
-#   job_run.sh COMMAND OUTPUTS METRICS SECONDS MEMORY CPUS GPUS REVISION RELEASE PROCESSES
+#   job_run.sh COMMAND OUTPUTS METRICS SECONDS MEMORY CPUS GPUS REVISION RELEASE PROCESSES PYTHON KEEPER LOG_LIMIT
 #
 # OUTPUTS: empty where the model is made by another host. SECONDS: how long it may take. MEMORY: bytes, over all its
 # processes; 0 is no limit, of CPUS and GPUS likewise. PROCESSES: as many times torchrun runs the command
-# here, as one of NNODES hosts; 0 is once, without torchrun.
+# here, as one of NNODES hosts; 0 is once, without torchrun. KEEPER: log_keeper.py, which PYTHON runs; LOG_LIMIT: how many
+# bytes of what the training prints are kept.
 
 command=$1 outputs=$2 metrics=$3 seconds=$4 memory=$5 cpus=$6 gpus=$7 REVISION=$8 RELEASE=$9
-processes=${10}
+processes=${10} python=${11} keeper=${12} log_limit=${13}
 set -uo pipefail
 umask 022
 job=$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")
@@ -67,7 +68,7 @@ first_processors() {
 
 # emptiest_gpus: the numbers of those with the most free memory.
 emptiest_gpus() {
-  nvidia-smi --query-gpu=memory.free,index --format=csv,noheader,nounits | sort -t , -k 1 -rn |
+  answer_of 20 nvidia-smi --query-gpu=memory.free,index --format=csv,noheader,nounits | sort -t , -k 1 -rn |
     head -n "$gpus" | cut -d , -f 2 | tr -d ' ' | sort -n | paste -sd ,
 }
 
@@ -90,6 +91,23 @@ train() {
     --rdzv-backend static --rdzv-id "$JOB" --master-addr "$MASTER_ADDR" --master-port "$MASTER_PORT"
     --max-restarts 0 --no-python "${runs[@]}")
   exec ${pinned:+taskset -c "$pinned"} "${runs[@]}"
+}
+
+# keep_log: becomes what writes the log. It outlives whoever ends all of us: the training may still print.
+keep_log() {
+  trap '' TERM HUP INT
+  if "$python" -I -S -c '' 2>/dev/null; then exec "$python" -I -S -c "$keeper" "$log_limit"; fi
+  exec cat
+}
+
+# end_log: the last that it printed is there. Somebody who escaped us may have it open still.
+end_log() {
+  local tries
+  for ((tries = 0; tries < 100; tries++)); do
+    kill -0 "$log_keeper" 2>/dev/null || return 0
+    sleep 0.05
+  done
+  kill -KILL "$log_keeper" 2>/dev/null
 }
 
 # used_memory: what its processes have for themselves, in bytes.
@@ -245,10 +263,13 @@ oom_kills_before=$(oom_kills)
 SECONDS=0
 printf '%s %s\n' "$$" "$began" >"$job/started" || exit 1
 choose_limits
+exec 6> >(keep_log 9>&-)
+log_keeper=$!
 set -m
-train 9>&- &
+train >&6 2>&1 6>&- 9>&- &
 child=$!
 set +m
+exec 6>&-
 trap 'outside=yes; end_job_processes "$job" "$child"' TERM
 watch 9>&- &
 watcher=$!
@@ -265,6 +286,7 @@ ended=0
 wait "$watcher" || ended=$?
 # What it left running would keep the memory and the GPUs.
 end_job_processes "$job" "$child"
+end_log
 judge "$status" "$ended"
 rm -rf -- "$job/work" "$job/env"
 write_status "$status" || { sleep 5; write_status "$status"; }

@@ -11,6 +11,7 @@ damaged there counts as unknown: its metric is left out, and the others are writ
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import sys
@@ -169,6 +170,35 @@ def endings(jobs: str) -> Iterator[tuple[float, dict[str, Any]]]:
             at = seconds_of(status.get("ended"))
             if at is not None and status.get("state") != CANCELLED:
                 yield at, status
+            elif at is None and is_lost(folder):
+                yield last_sign(folder), {"state": "LOST"}
+
+
+def is_lost(folder: str) -> bool:
+    """Whether a job ran and is gone without a word, as when the host was restarted.
+
+    Only of an engine whose jobs run here can that be seen: its lock is free.
+    """
+    if not os.path.exists(f"{folder}/started"):
+        return False
+    if any(os.path.exists(f"{folder}/{name}") for name in ("status.json", "cancel")):
+        return False
+    try:
+        with open(f"{folder}/engine", encoding="ascii", errors="replace") as file:
+            engine = file.readline().split()
+        if engine[:1] not in (["local"], ["torchrun"]):
+            return False
+        with open(f"{folder}/alive", "rb") as alive:
+            fcntl.flock(alive, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def last_sign(folder: str) -> float:
+    """Return when the job is known to have lived."""
+    signs = [f"{folder}/started", f"{folder}/log"]
+    return max(os.stat(sign).st_mtime for sign in signs if os.path.exists(sign))
 
 
 def names(folder: str) -> list[str]:

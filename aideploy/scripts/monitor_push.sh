@@ -1,19 +1,21 @@
 # shellcheck shell=bash
 # Put the files of monitoring in place on this monitor host, all or none of them, and have them read.
 #
-#   monitor_push.sh PYTHON PROGRAM DIRECTORY FILE_SD PROMETHEUS_URL ALERTMANAGER_URL ACCESS [PATH KIND MODE CONTENT]…
+#   monitor_push.sh PYTHON PROGRAM DIRECTORY FILE_SD PROMETHEUS_URL ALERTMANAGER_URL ACCESS APP ENVIRONMENT \
+#                   COUNT OLD… [PATH KIND MODE CONTENT]…
 #
 # PROGRAM: monitor_ask.py. ACCESS: what it gets on its input. DIRECTORY: of prometheus.yml. FILE_SD: of the targets, and of the lock. ALERTMANAGER_URL:
-# empty where its file is not ours. KIND: prometheus, alertmanager, rules, targets or grafana. What was there stays
+# empty where its file is not ours. OLD: COUNT files that had another name in version 0.1 (old_name.sh); they go. KIND: prometheus, alertmanager, rules, targets or grafana. What was there stays
 # beside each file that is replaced, as PATH.before. Emits `changed` for each, and
 # `untold` for files of Grafana that we may not write. Whatever goes wrong on
 # the way, what was there comes back, and is read again.
 
-python=$1 program=$2 directory=$3 file_sd=$4 prometheus=$5 alertmanager=$6 access=$7
-shift 7
+python=$1 program=$2 directory=$3 file_sd=$4 prometheus=$5 alertmanager=$6 access=$7 app=$8 environment=$9
+old=("${@:11:${10}}")
+shift $((10 + ${10}))
 PATH=$PATH:/usr/sbin:/sbin
 umask 022
-fresh=() swapped=() reloaded=() told=() finished=''
+fresh=() leaving=() swapped=() reloaded=() told=() finished=''
 
 ask() {
   printf '%s' "$access" | "$python" -I -S -c "$program" "$@" 2>&1
@@ -140,8 +142,12 @@ for path in "${!kinds[@]}"; do
       "correct your copy in templates/, or remove it to use the one of aideploy"
 done
 
+for path in "${old[@]}"; do
+  [ ! -f "$path" ] || is_of_another "$path" "$app" "$environment" || leaving+=("$path")
+done
+
 # A link needs no room; of somebody else's file we may only have a copy.
-for path in "${!kinds[@]}"; do
+for path in "${!kinds[@]}" "${leaving[@]}"; do
   had[$path]=no
   [ -e "$path" ] || continue
   ln -f -- "$path" "$path.before" 2>/dev/null || cp -f -- "$path" "$path.before" 2>/dev/null ||
@@ -154,6 +160,10 @@ step "putting them in place"
 for path in "${!kinds[@]}"; do
   swapped+=("$path")
   mv -fT -- "$path.new.$$" "$path"
+done
+for path in "${leaving[@]}"; do
+  swapped+=("$path")
+  rm -f -- "$path"
 done
 answer=$(promtool check config "$directory/prometheus.yml" 2>&1) ||
   give_up bad-file "promtool refuses $directory/prometheus.yml: $(grep -v SUCCESS <<<"$answer" | tail -n 15)" \
@@ -168,10 +178,14 @@ for path in "${!kinds[@]}"; do
     alertmanager) read_alertmanager=yes ;;
   esac
 done
+for path in "${leaving[@]}"; do
+  [[ $path != *.yml ]] || read_prometheus=yes
+done
 for path in "${rules[@]}"; do
   [[ $stale == *"\"$path\""* ]] || read_prometheus=yes
 done
 [ -z "$read_prometheus" ] || read_again prometheus "${rules[@]}"
 [ -z "$alertmanager" ] || [ -z "$read_alertmanager" ] || read_again alertmanager
 finished=yes
-for path in "${!kinds[@]}"; do emit changed "$path"; done
+for path in "${leaving[@]}"; do rm -f -- "$path.before"; done
+for path in "${!kinds[@]}" "${leaving[@]}"; do emit changed "$path"; done

@@ -31,7 +31,14 @@ if version=$("$python" -S -c 'import sys; print("%d.%d.%d" % sys.version_info[:3
   emit python.version "$version"
 fi
 if command -v nvidia-smi >/dev/null; then
-  emit gpus "$(nvidia-smi --query-gpu=name,driver_version,memory.total,memory.free --format=csv,noheader 2>/dev/null || true)"
+  status=0
+  gpus=$(answer_of 20 nvidia-smi --query-gpu=name,driver_version,memory.total,memory.free --format=csv,noheader 2>/dev/null) || status=$?
+  if ((status == 0)); then
+    emit gpus "$gpus"
+  elif ((status == 124)); then
+    emit gpus-silent yes
+    printf -- '-- nvidia-smi gives no answer within 20 s --\n'
+  fi
 fi
 
 emit_checksums "$@"

@@ -1,11 +1,12 @@
 # shellcheck shell=bash
 # The shell that answers on a host for as long as a command runs: one channel, one lock.
 #
-#   session.sh ROOT LOCK OWNER IDLE [FIRST…]
+#   session.sh ROOT LOCK OWNER IDLE [SECONDS FIRST]…
 #
-# ROOT: the folder of the app. LOCK: "lock" to hold ROOT/lock for the life of the session, "open" not
-# to. OWNER: who we are and why, for those who find the lock taken. IDLE: end the session after so
-# many seconds without a word from the controller. FIRST: scripts to run at once, without being asked.
+# ROOT: the folder of the app. LOCK: "lock" to hold ROOT/lock for the life of the session, "lock-if-there" to do so
+# where it can be had (setup, which makes ROOT and mends its rights), "open" not to. OWNER: who we are and why, for those who find the lock taken. IDLE: end the session after so
+# many seconds without a word from the controller. FIRST: scripts to run at once, without being asked, each with its
+# time limit; 0 is none.
 #
 # It reads frames from its standard input and writes marks (see prelude.sh) among the output of what it runs:
 #
@@ -36,6 +37,9 @@ mark() {
 trap : PIPE HUP INT
 
 take_lock() {
+  if [ "$locking" = lock-if-there ]; then
+    if { : >>"$root/lock"; } 2>/dev/null; then locking=lock; fi
+  fi
   [ "$locking" = lock ] || return 0
   if [ ! -d "$root" ]; then
     mark refused missing "$root"
@@ -168,7 +172,11 @@ take_lock
 take_back
 mark ready
 
-scripts=("$@") seconds=()
+scripts=() seconds=()
+while (($# > 1)); do
+  seconds+=("$1") scripts+=("$2")
+  shift 2
+done
 ((${#scripts[@]} == 0)) || start
 
 while IFS= read -r -t "$idle" frame; do

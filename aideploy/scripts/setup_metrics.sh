@@ -35,7 +35,8 @@ lacks_metric_links() {
 foreign_metric_links() {
   local link
   shopt -s nullglob
-  for link in "$textfile/aideploy-$app-"*.prom; do
+  # Until 0.1 a dash stood where the dot does.
+  for link in "$textfile/aideploy-$app"[.-]*.prom; do
     [[ $(readlink -- "$link") == "$root"/@(metrics|drift)/* ]] || continue
     [[ " $metric_files " == *"/${link##*/} "* ]] || printf '%s\n' "$link"
   done
@@ -59,7 +60,9 @@ make_metrics() {
   fi
   [ -w "$textfile" ] || run=as_root
   for link in $(foreign_metric_links); do
+    file=$(readlink -- "$link")
     $run rm -f -- "$link"
+    rm -f -- "$file" 2>/dev/null || true
     changed "$link removed"
   done
   for file in $metric_files; do

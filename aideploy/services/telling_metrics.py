@@ -10,6 +10,7 @@ import json
 from pathlib import PurePosixPath
 from typing import Any
 
+from aideploy.monitoring.naming import name_of
 from aideploy.phases.programs import loaded
 from aideploy.settings import Host, Role, Settings
 
@@ -28,9 +29,9 @@ def looks_for_drift(settings: Settings, host: Host) -> bool:
 def metric_files(settings: Settings, host: Host) -> tuple[str, ...]:
     """Return the files that this host writes, below the app's folder. Their names are unique in a
     folder that many apps share."""
-    name = f"aideploy-{settings.app.name}-{settings.environment}"
+    name = f"aideploy-{name_of(settings)}"
     told = (f"metrics/{name}.prom",) if is_told(settings, host) else ()
-    return (*told, f"drift/{name}-drift.prom") if looks_for_drift(settings, host) else told
+    return (*told, f"drift/{name}.drift.prom") if looks_for_drift(settings, host) else told
 
 
 def values(settings: Settings, host: Host, root: PurePosixPath) -> dict[str, Any]:

@@ -78,6 +78,9 @@ class Train(Table):
     environment: Environment = Field(default_factory=dict, repr=False)
     """Environment variables while training."""
 
+    log_limit: Size = default("1G")
+    """How much of what the training prints is kept; beyond that, its end alone."""
+
     engine: Engine = Engine.LOCAL
     """Who keeps the training running: the train host itself ("local"), "slurm", "ray", or
     "torchrun" on all train hosts together."""

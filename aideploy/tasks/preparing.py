@@ -10,19 +10,23 @@ from invoke.context import Context
 from aideploy.tasks.common import command, on_this_machine, options
 
 
-@task(auto_shortflags=False, help=options())
+@task(
+    auto_shortflags=False,
+    help=options(wait_lock="wait for a lock that somebody else holds"),
+)
 def setup(
     c: Context,
     env: str | None = None,
     config: str | None = None,
     only: str | None = None,
     json: bool = False,
+    wait_lock: bool = False,
 ) -> None:
     """Make the hosts ready to be deployed to. Safe to repeat."""
     from aideploy.commands.set_up import set_up_hosts
 
     with command(c, "setup", env=env, config=config, only=only, json=json) as run:
-        set_up_hosts(run)
+        set_up_hosts(run, wait_lock=wait_lock)
 
 
 @task(

@@ -104,7 +104,7 @@ def test_a_host_tells_of_releases_of_going_back_and_of_drift(watched: Lab, tmp_p
     # Nobody got rights in node_exporter's folder.
     listed = host.exec(f"stat -c '%U %a' {TEXTFILE}; ls -l {TEXTFILE}").stdout
     assert listed.startswith("root 755\n")
-    assert "/srv/drifting/metrics/aideploy-drifting-test.prom" in listed
+    assert "/srv/drifting/metrics/aideploy-drifting.test.prom" in listed
     assert told(host) == {}
 
     push(revisions.first)
@@ -127,6 +127,7 @@ def test_a_host_tells_of_releases_of_going_back_and_of_drift(watched: Lab, tmp_p
     assert drifted['aideploy_drift_score{feature="device",method="psi"}'] > 1
     assert 'aideploy_drift_score{feature="prediction",method="wasserstein"}' in drifted
     assert drifted["aideploy_drift_last_failed"] == 0
+    assert "the data has drifted beyond the limit: device psi " in project.fab("status").output
     said = host.exec("systemctl show -p Result --value drifting-drift.service").stdout
     assert said == "success\n"
 

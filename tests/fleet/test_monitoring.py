@@ -30,8 +30,8 @@ pytestmark = pytest.mark.fleet
 APP = "metered"
 PORT = 8600
 DIRECTORY = "/etc/prometheus"
-TARGETS = f"{DIRECTORY}/file_sd/aideploy/{APP}-test.json"
-RULES = f"{DIRECTORY}/rules/aideploy-{APP}-test.yml"
+TARGETS = f"{DIRECTORY}/file_sd/aideploy/{APP}.test.json"
+RULES = f"{DIRECTORY}/rules/aideploy-{APP}.test.yml"
 TEXTFILES = "/var/lib/prometheus/node-exporter"
 PACKAGES = ("prometheus", "prometheus-alertmanager", "prometheus-node-exporter")
 TEMPLATES = Path(__file__).parents[2] / "templates"
@@ -231,7 +231,7 @@ def test_what_goes_wrong_fires_the_alert_that_reaches_the_webhook(
         f"systemctl start '{APP}@*' --all; systemctl start {APP}@blue {APP}@green", check=False
     )
 
-    told = f"{TEXTFILES}/aideploy-{APP}-test.prom"
+    told = f"{TEXTFILES}/aideploy-{APP}.test.prom"
     for host, release in ((first, "new"), (second, "old")):
         # Two files that tell the same are an error of node_exporter's.
         host.exec(f"mv {told} {told}.aside")

@@ -50,7 +50,7 @@ def test_each_host_does_its_part_and_a_large_model_reaches_those_that_serve(
     large = served.deploy(model_megabytes=20)
     assert served.all_serve() == {large}
     assert served.current(train) == ""
-    targets = json.loads(monitor.exec(f"cat {TARGETS}/parted-test.json").stdout)
+    targets = json.loads(monitor.exec(f"cat {TARGETS}/parted.test.json").stdout)
     assert {entry["labels"]["host"] for entry in targets} == {"h2", "h3"}
     assert serve.exec(f"ls {TARGETS}", check=False).returncode != 0
 

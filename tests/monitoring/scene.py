@@ -174,7 +174,7 @@ backend app
 def _node(stack: ExitStack, folder: Path, app: Path) -> Iterator[Mapping[str, object]]:
     textfiles = folder / "textfiles"
     textfiles.mkdir()
-    (textfiles / "aideploy-ranker-production.prom").write_text(_textfile(app))
+    (textfiles / "aideploy-ranker.production.prom").write_text(_textfile(app))
     port = free_port()
     command = (
         need("prometheus-node-exporter"),

@@ -47,8 +47,8 @@ def rules(tmp_path: Path) -> Any:
     """What is rendered for the app of the cases, as YAML was read."""
     (tmp_path / "hosts.toml").write_text(HOSTS)
     files = rule_files(load(tmp_path / "hosts.toml", "production"))
-    assert list(files) == ["aideploy-ranker-production.yml"]
-    return yaml.safe_load(files["aideploy-ranker-production.yml"])
+    assert list(files) == ["aideploy-ranker.production.yml"]
+    return yaml.safe_load(files["aideploy-ranker.production.yml"])
 
 
 def every(rules: Any, kind: str) -> Iterator[Any]:

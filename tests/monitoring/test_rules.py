@@ -111,7 +111,7 @@ def test_several_apps_and_environments_live_in_one_prometheus(tmp_path: Path) ->
             for name, content in rule_files(
                 settings(tmp_path, EVERYTHING, app=app, env=env)
             ).items():
-                assert name == f"aideploy-{app}-{env}.yml"
+                assert name == f"aideploy-{app}.{env}.yml"
                 (folder / name).write_text(content)
     configuration = f"global: {{evaluation_interval: 1s}}\nrule_files: ['{folder}/*.yml']\n"
     with PrometheusServer(tmp_path, configuration) as server:

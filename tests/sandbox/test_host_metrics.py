@@ -12,7 +12,7 @@ from tests.scripts.test_host_metrics import check_by_promtool
 
 from .small_project import SmallProject
 
-NAME = "aideploy-small-sandbox.prom"
+NAME = "aideploy-small.sandbox.prom"
 
 
 def settle(project: SmallProject, command: str, folder: Path) -> None:

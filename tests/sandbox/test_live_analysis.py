@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -168,6 +169,14 @@ def test_a_release_with_more_errors_is_taken_back_before_the_bake_is_over(
     assert errors["numbers"]["p"] < errors["numbers"]["alpha"]
     assert {query["side"] for query in errors["queries"]} == {"canary", "baseline"}
     assert 'host=~"host1"' in errors["queries"][0]["query"]
+    release = sorted((served.root("host1") / "analyses").glob("*.json"))[-1].stem
+    assert f"  {release}: fail (errors fail, limit " in served.fab("history").text
+    told = json.loads(served.fab("history", "--json").text)["analyses"]
+    assert told[-1]["release"] == release and told[-1]["watches"][0]["verdict"] == "fail"
+    compared = served.fab("compare", str(before[0]), release)
+    assert "LIVE ANALYSIS" in compared.text
+    then = served.fab("history", "--at", f"{datetime.now(UTC):%Y-%m-%d}").text
+    assert "against host2, host3: fail" in then and "errors: fail: " in then
 
 
 @pytest.mark.slow

@@ -321,6 +321,23 @@ def test_a_lock_is_on_all_hosts_or_on_none(project: SmallProject) -> None:
     assert not any((project.root(name) / "held").exists() for name in ("host1", "host2", "host3"))
 
 
+def test_setup_keeps_out_of_a_deploy_and_waits_where_it_is_told_to(project: SmallProject) -> None:
+    with _deploy_by_somebody_else(project, "host2"):
+        refused = project.fab("setup")
+        waiting = subprocess.Popen(
+            project.command("setup", "--wait-lock"),
+            cwd=project.folder,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+        time.sleep(5)
+        assert waiting.poll() is None
+    assert refused.status == 7
+    assert "host2 is locked by bob@desk (deploy)" in refused.text
+    said, _ = waiting.communicate(timeout=60)
+    assert waiting.returncode == 0, said
+
+
 def test_a_running_deploy_is_seen_and_cannot_be_unlocked(project: SmallProject) -> None:
     with _deploy_by_somebody_else(project, "host2"):
         status = project.fab("status")

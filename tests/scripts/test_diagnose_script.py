@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import socket
+import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -57,11 +59,11 @@ def root(tmp_path: Path) -> Path:
     return root
 
 
-def looked(root: Path, port: int = 8000) -> tuple[HostLook, Ran]:
+def looked(root: Path, port: int = 8000, before: str = "") -> tuple[HostLook, Ran]:
     file = root.parent / "hosts.toml"
     file.write_text(SETTINGS.format(root=root, port=port))
     settings = load(file, None)
-    ran = run(look.script(settings, settings.hosts[0]), before=MANAGER)
+    ran = run(look.script(settings, settings.hosts[0]), before=MANAGER + before)
     assert ran.status == 0, ran.lines
     return look.read("web1", ran.result), ran
 
@@ -137,3 +139,48 @@ def test_it_changes_nothing(root: Path) -> None:
     before = state()
     looked(root)
     assert state() == before
+
+
+def test_a_part_that_hangs_is_named_and_hides_no_other(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(look, "_PART_SECONDS", 4)
+    began = time.monotonic()
+    found, _ = looked(root, before="service_log() { emit slot hung; sleep 977; }")
+    assert time.monotonic() - began < 30
+    assert found.unanswered == ("the service",)
+    assert found.service == "active" and found.release == RELEASE and found.memory
+    assert not [line for line in processes() if "sleep 977" in line]
+
+
+def test_when_the_time_for_all_is_over_the_rest_is_named_and_not_begun(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(look, "_ALL_SECONDS", 2)
+    found, _ = looked(root, before="emit_standing() { sleep 978; }")
+    assert found.unanswered == ("the lock", "the release", "the service", "the kernel", "the GPUs")
+    assert found.set_up
+
+
+def test_who_waits_for_diagnose_leaves_nothing_behind_when_it_is_stopped(root: Path) -> None:
+    file = root.parent / "hosts.toml"
+    file.write_text(SETTINGS.format(root=root, port=8000))
+    settings = load(file, None)
+    text = look.script(settings, settings.hosts[0]).text()
+    head, _, tail = text.rpartition("\nset -- ")
+    text = f"mark_token=x\n{head}\nemit_standing() {{ sleep 979; }}\nset -- {tail}"
+    with subprocess.Popen(["bash", "-c", text], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        while b"the lock" not in process.stdout.readline():
+            pass
+        end = time.monotonic() + 10
+        while not [line for line in processes() if "sleep 979" in line]:
+            assert time.monotonic() < end
+        process.terminate()
+        process.stdout.close()
+    assert not [line for line in processes() if "sleep 979" in line]
+
+
+def processes() -> list[str]:
+    told = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True)
+    return [line for line in told.stdout.splitlines() if line.startswith("sleep ")]

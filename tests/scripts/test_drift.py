@@ -178,7 +178,7 @@ class Drifting:
         self.reference = release / "model/reference.json"
         self.data = release / "data"
         self.data.mkdir()
-        self.file = self.root / "drift/aideploy-ranker-production-drift.prom"
+        self.file = self.root / "drift/aideploy-ranker.production.drift.prom"
         (folder / "hosts.toml").write_text(
             "[app]\nname = 'ranker'\nrepository = '/unused'\n"
             "[serve]\ncommand = 'unused'\n[model]\nsource = 'file:///m'\nsha256 = '"

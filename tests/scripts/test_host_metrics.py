@@ -3,6 +3,7 @@ on folders as a host has them, whole and damaged; read by promtool and by a real
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import re
@@ -82,7 +83,7 @@ class OneHost:
         return self.read()
 
     def read(self) -> dict[str, float]:
-        text = (self.textfile / "aideploy-ranker-production.prom").read_text()
+        text = (self.textfile / "aideploy-ranker.production.prom").read_text()
         assert "app=" in text or text == ""
         pairs = (line.rpartition(" ") for line in text.splitlines() if line[0] != "#")
         common = 'app="ranker",env="production"'
@@ -128,7 +129,7 @@ def test_all_that_is_known_is_told_and_promtool_has_nothing_against_it(host: One
         'aideploy_model_metric{metric="rows",slice=""}': 1000,
         'aideploy_model_metric{metric="auc",slice="new_users"}': 0.6,
     }
-    check_by_promtool(host.textfile / "aideploy-ranker-production.prom")
+    check_by_promtool(host.textfile / "aideploy-ranker.production.prom")
 
 
 def test_a_host_that_went_back_says_so_until_a_release_is_good_again(host: OneHost) -> None:
@@ -157,6 +158,35 @@ def test_a_failed_training_is_told_and_a_cancelled_one_is_not_a_failure(host: On
     assert told["aideploy_training_last_failed"] == 1
     assert told["aideploy_training_last_success_timestamp_seconds"] == 1767322800
     assert told["aideploy_training_duration_seconds"] == 10
+
+
+def lost(host: OneHost, name: str, engine: str = "local") -> Path:
+    """A job whose host was restarted in its midst."""
+    folder = host.job(name).parent
+    (folder / "status.json").unlink()
+    for file, text in (("started", "7 x"), ("engine", f"{engine}\n"), ("alive", ""), ("log", "")):
+        (folder / file).write_text(text)
+    return folder
+
+
+def test_a_training_that_was_lost_is_told_as_failed(host: OneHost) -> None:
+    host.job("aaaa", state="SUCCEEDED", ended="2026-01-02T03:00:00Z", seconds=10.0)
+    folder = lost(host, "bbbb", "local system aideploy-ranker-bbbb.service")
+    assert host.tell()["aideploy_training_last_failed"] == 1
+    host.job("cccc", state="SUCCEEDED", ended="2099-01-02T03:00:00Z", seconds=10.0)
+    assert host.tell()["aideploy_training_last_failed"] == 0
+    os.utime(folder / "log", (5e9, 5e9))
+    assert host.tell()["aideploy_training_last_failed"] == 1
+
+
+def test_a_training_that_runs_or_was_cancelled_or_is_elsewhere_is_not_lost(host: OneHost) -> None:
+    host.job("aaaa", state="SUCCEEDED", ended="2026-01-02T03:00:00Z", seconds=10.0)
+    with (lost(host, "bbbb") / "alive").open() as alive:
+        fcntl.flock(alive, fcntl.LOCK_EX)
+        (lost(host, "cccc") / "cancel").write_text("ann")
+        lost(host, "dddd", "slurm 7")
+        (lost(host, "eeee") / "started").unlink()
+        assert host.tell()["aideploy_training_last_failed"] == 0
 
 
 @pytest.mark.parametrize(
@@ -188,14 +218,14 @@ def test_what_is_damaged_is_unknown_and_takes_nothing_else_with_it(
     survivor = "training_last_failed" if path.startswith("journal") else "deploy_last_status"
     assert f"aideploy_{survivor}" in told
     assert not any("nan" in str(value) or "inf" in str(value) for value in told.values())
-    check_by_promtool(host.textfile / "aideploy-ranker-production.prom")
+    check_by_promtool(host.textfile / "aideploy-ranker.production.prom")
 
 
 def test_names_that_would_break_the_format_are_escaped(host: OneHost) -> None:
     wild = 'a"b\\c\nd{}\ud800' + "x" * 500
     host.live(RELEASE, {"revision": wild, "metrics": {wild: 1.0, "slices": {"s\r": {"m": 2}}}})
     host.tell()
-    check_by_promtool(host.textfile / "aideploy-ranker-production.prom")
+    check_by_promtool(host.textfile / "aideploy-ranker.production.prom")
 
 
 def test_where_it_cannot_be_written_the_old_file_stays_and_a_deploy_goes_on(host: OneHost) -> None:
@@ -211,7 +241,7 @@ def test_where_it_cannot_be_written_the_old_file_stays_and_a_deploy_goes_on(host
     assert ran.status == 0
     assert ran.result.text("went") == "on"
     assert host.read() == before
-    assert [path.name for path in metrics.iterdir()] == ["aideploy-ranker-production.prom"]
+    assert [path.name for path in metrics.iterdir()] == ["aideploy-ranker.production.prom"]
 
 
 def test_the_end_of_a_deploy_tells(host: OneHost) -> None:
@@ -225,15 +255,28 @@ def test_the_end_of_a_deploy_tells(host: OneHost) -> None:
 
 def test_setup_changes_nothing_twice_and_follows_a_renamed_environment(host: OneHost) -> None:
     assert str(set_up([host.set_up().result])) == "nothing to change"
-    link = host.textfile / "aideploy-ranker-production.prom"
+    link = host.textfile / "aideploy-ranker.production.prom"
     stranger = host.textfile / "aideploy-ranker-other.prom"
     stranger.write_text("")
     assert str(link.readlink()) == str(host.root / "metrics" / link.name)
     host.write_settings("staging")
     assert f"{link} removed" in set_up([host.set_up().result]).changed
     assert not link.is_symlink()
-    assert (host.textfile / "aideploy-ranker-staging.prom").exists()
+    assert (host.textfile / "aideploy-ranker.staging.prom").exists()
     assert stranger.exists()
+
+
+def test_setup_removes_what_version_0_1_told_under_another_name(host: OneHost) -> None:
+    old = host.root / "metrics" / "aideploy-ranker-production.prom"
+    old.write_text("")
+    link = host.textfile / old.name
+    link.symlink_to(old)
+    other = host.textfile / "aideploy-ranker-2.production.prom"
+    other.symlink_to(host.folder / "elsewhere")
+    assert f"{link} removed" in set_up([host.set_up().result]).changed
+    assert not link.is_symlink() and not old.exists()
+    assert other.is_symlink()
+    assert str(set_up([host.set_up().result])) == "nothing to change"
 
 
 def test_without_node_exporters_folder_setup_says_so_and_writes_nothing_there(

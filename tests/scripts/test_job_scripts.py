@@ -17,6 +17,7 @@ from aideploy.jobs import scripts
 from aideploy.jobs.job import Job, State, read_jobs
 from aideploy.phases import fetch, service
 from aideploy.phases.facts import HostFacts
+from aideploy.phases.programs import program
 from aideploy.settings import Settings, load
 from aideploy.settings.train import Train
 from tests.scripts.running import Ran, run
@@ -254,6 +255,57 @@ def test_of_a_very_long_log_the_end_is_shown_and_the_gap_is_marked(trainer: Trai
     assert last == "400000"
 
 
+def test_a_training_that_prints_without_end_fills_no_disk_and_ends_well(trainer: Trainer) -> None:
+    trainer.configure(
+        command=f"{WRITES_A_MODEL} head -c 300000 /dev/zero | tr '\\0' x; echo; seq 1000000; "
+        "echo last words",
+        log_limit="200K",
+    )
+    trainer.train()
+    assert trainer.job().state is State.SUCCEEDED
+    text = (trainer.place() / "log").read_text()
+    assert len(text) < 200 * 1024 + 65536 + 300
+    beginning, full, gap, *end = text.splitlines()
+    assert beginning == "x" * 200 * 1024
+    assert full == "-- the log is full: of what follows only the end is kept --"
+    printed = 300001 + sum(len(str(number)) + 1 for number in range(1, 1000001)) + 11
+    assert (
+        gap == f"-- {printed - 200 * 1024 - 65536} bytes are left out here ([train] log_limit) --"
+    )
+    assert end[-3:] == ["999999", "1000000", "last words"]
+
+
+def test_a_failed_training_says_why_behind_a_full_log(trainer: Trainer) -> None:
+    trainer.configure(command="seq 100; echo because; exit 3", log_limit="0.1K")
+    trainer.train()
+    ran = trainer.follow()
+    assert "exit status 3" in ran.result.text("fail.message")
+    assert ran.lines[-2:] == ("100", "because")
+
+
+def test_where_no_python_works_the_log_is_kept_without_a_limit(trainer: Trainer) -> None:
+    trainer.configure(command=f"{WRITES_A_MODEL} seq 1000", log_limit="1K")
+    train = trainer.prepare()
+    settings = trainer.settings
+    no_python = settings.install.model_copy(update={"python": "/no/python"})
+    broken = replace(settings, install=no_python)
+    submitted = run(scripts.submit(broken, train, trainer.release, trainer.revision, "ann@here"))
+    assert submitted.status == 0
+    assert trainer.follow().lines == tuple(map(str, range(1, 1001)))
+
+
+def test_a_training_whose_log_is_on_a_full_disk_ends_all_the_same() -> None:
+    """Run what keeps the log; it is read to its end."""
+    keeper = ["python3", "-I", "-S", "-c", program("log_keeper"), "1000000000"]
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            ["bash", "-o", "pipefail", "-c", 'seq 100000 | "$@"', "bash", *keeper],
+            stdout=full,
+            timeout=30,
+        )
+    assert done.returncode == 0
+
+
 def test_nothing_runs_on_when_the_training_has_ended(trainer: Trainer) -> None:
     trainer.configure(command=f"setsid sleep 4711 & sleep 0.2; {WRITES_A_MODEL}")
     trainer.train()
@@ -287,7 +339,11 @@ def test_a_job_whose_keeper_was_killed_is_lost_and_nothing_of_it_survives_the_ne
     about = ["pgrep", "-f", str(trainer.place() / "run.sh")]
     assert eventually(lambda: not subprocess.run(about, capture_output=True).stdout)
     assert trainer.job().state is State.LOST
+    # As fab setup puts it there.
+    (trainer.root / "metrics.sh").write_text(f"#!/bin/sh\necho told >>'{trainer.root}/told'\n")
+    (trainer.root / "metrics.sh").chmod(0o755)
     assert trainer.follow().code == "job-lost"
+    assert (trainer.root / "told").read_text() == "told\n"
     assert (trainer.place() / "env").exists()
     run(scripts.prune(trainer.settings))
     assert not (trainer.place() / "env").exists()

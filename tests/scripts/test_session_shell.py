@@ -10,7 +10,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -26,9 +26,16 @@ class Shell:
     """A session shell and both ends of its pipes."""
 
     def __init__(
-        self, root: Path, *, lock: str = "lock", owner: str = "ann@laptop", idle: int = 30
+        self,
+        root: Path,
+        *,
+        lock: str = "lock",
+        owner: str = "ann@laptop",
+        idle: int = 30,
+        first: Sequence[tuple[int, str]] = (),
     ):
-        start = Script("session", (str(root), lock, owner, str(idle)), libraries=("due",))
+        words = (word for seconds, text in first for word in (str(seconds), text))
+        start = Script("session", (str(root), lock, owner, str(idle), *words), libraries=("due",))
         self.process = subprocess.Popen(
             ["bash", "-c", start.bare_text()],
             stdin=subprocess.PIPE,
@@ -232,6 +239,36 @@ def test_the_lock_ends_with_the_session_even_when_a_daemon_stays(
         os.kill(daemon, signal.SIGKILL)
 
 
+def test_setup_takes_the_lock_where_there_is_a_folder(tmp_path: Path) -> None:
+    root = tmp_path / "srv"
+    for _ in range(2):
+        # Nothing is made where there is nothing.
+        first = Shell(root, lock="lock-if-there")
+        first.until("ready")
+        first.close()
+        assert not root.exists()
+    root.mkdir()
+    first = Shell(root, lock="lock-if-there", owner="ann@laptop (setup)")
+    first.until("ready")
+    for how in ("lock-if-there", "lock"):
+        second = Shell(root, lock=how)
+        mark = second.until("refused")[-1]
+        assert isinstance(mark, Mark)
+        assert mark.rest.startswith("locked ann@laptop (setup) since 20")
+        second.process.wait(SECONDS)
+    first.close()
+    leave_revert(root, "touch back")
+    third = Shell(root, lock="lock-if-there")
+    assert Mark("reverting", "") in third.until("ready")
+    third.close()
+    # What is wrong there setup itself says better.
+    (root / "lock").unlink()
+    (root / "lock").mkdir()
+    fourth = Shell(root, lock="lock-if-there")
+    fourth.until("ready")
+    fourth.close()
+
+
 def test_a_lock_taken_on_purpose_stays_and_says_why(tmp_path: Path) -> None:
     (tmp_path / "held").write_text("ann since 2026-01-01T00:00:00Z: audit\n")
     shell = Shell(tmp_path)
@@ -319,3 +356,13 @@ def test_a_cancel_that_follows_at_once_is_heard(shell: Shell) -> None:
         data = (source("prelude") + "sleep 60").encode()
         shell.send(f"run 1\nscript {len(data)} 0\n".encode() + data + b"cancel\n")
         assert Mark("end", "0 cancelled") in shell.until("idle")
+
+
+def test_the_first_scripts_are_run_at_once_and_within_their_time(tmp_path: Path) -> None:
+    first = [(0, source("prelude") + "emit one 1"), (1, source("prelude") + "sleep 60")]
+    shell = Shell(tmp_path, first=first)
+    seen = shell.until("idle")
+    ends = [item.rest for item in seen if isinstance(item, Mark) and item.kind == "end"]
+    assert ends == ["0 0", "1 timeout"]
+    shell.send(b"bye\n")
+    assert shell.process.wait(SECONDS) == 0

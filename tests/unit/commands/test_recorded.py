@@ -92,6 +92,7 @@ def test_only_names_of_releases_become_paths() -> None:
     assert script.args == (
         f"/srv/app/releases/{OLD}/release.json",
         f"/srv/app/records/{OLD}.json",
+        f"/srv/app/analyses/{OLD}.json",
     )
 
 

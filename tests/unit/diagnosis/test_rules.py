@@ -253,3 +253,15 @@ def test_of_prometheus_only_what_is_ours_and_fires_is_named() -> None:
     ]
     assert found[0].what == "A fires"
     assert found[1].evidence == ("refused",)
+
+
+def test_of_what_hangs_nothing_else_is_claimed(settings: Settings) -> None:
+    [cause] = of_host(
+        settings,
+        settings.hosts[0],
+        HostLook(host="web1", set_up=False, unanswered=("the machine",)),
+    )
+    assert cause.kind is Kind.HANGS and "the machine" in cause.what
+    parts = ("the service", "the GPUs")
+    [cause] = of_host(settings, settings.hosts[0], HostLook(host="web1", unanswered=parts))
+    assert "the service and the GPUs" in cause.what

@@ -155,5 +155,5 @@ def test_prometheus_discovers_these_targets(settings: Settings, tmp_path: Path) 
 
 
 def test_each_kind_of_target_has_a_folder_of_its_own(settings: Settings) -> None:
-    assert str(file_of(settings)) == "/etc/prometheus/targets/ranker-production.json"
-    assert str(file_of(settings, "node")) == "/etc/prometheus/targets/node/ranker-production.json"
+    assert str(file_of(settings)) == "/etc/prometheus/targets/ranker.production.json"
+    assert str(file_of(settings, "node")) == "/etc/prometheus/targets/node/ranker.production.json"

@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
+from aideploy.commands.history import Judged
 from aideploy.errors import SettingsError
 from aideploy.gates.model import Limit
 from aideploy.jobs.job import Job, State
@@ -15,8 +16,9 @@ from aideploy.phases.facts import HostFacts
 from aideploy.phases.fetch import Fetched
 from aideploy.phases.install import Installed
 from aideploy.phases.train import Trained
+from aideploy.records.analyses import KnownRecord, lines, read_analyses, with_analyses
 from aideploy.records.card import card
-from aideploy.records.comparison import compared
+from aideploy.records.comparison import Change, compared
 from aideploy.records.details import details
 from aideploy.records.making import made, packages, without_password
 from aideploy.records.record import FORMAT, Record, read_record
@@ -188,6 +190,66 @@ def test_a_comparison_names_what_differs_and_only_that(tmp_path: Path) -> None:
     assert found.changes == ()
     assert [one.what for one in compared(after, before).packages] == ["numpy", "xgboost"]
     assert compared(Record(), Record()).metrics == ()
+
+
+WATCHES = {
+    "version": 1,
+    "watches": [
+        {
+            "watched": "batch 1 of 2 (canary)",
+            "against": "h2",
+            "verdict": "inconclusive",
+            "checks": [{"name": "errors", "verdict": "inconclusive", "why": "7 requests"}],
+        },
+        {
+            "watched": "batch 2 of 2",
+            "against": "h2 before the rollout",
+            "verdict": "pass",
+            "checks": [
+                {"name": "errors", "verdict": "pass", "why": "0.1 % bad (100)\nmore"},
+                {"name": "latency", "verdict": "fail", "dry_run": True, "canary": "NaN?"},
+            ],
+        },
+    ],
+}
+
+
+def test_what_the_live_analysis_found_is_shown_in_a_line_each(tmp_path: Path) -> None:
+    watches = read_analyses(json.dumps(WATCHES).encode())
+    known = with_analyses(written(tmp_path), watches)
+    shown = details(KnownRecord.model_validate(known.document()))
+    begins = next(index for index, line in enumerate(shown) if line.split()[0] == "analysis")
+    told = (line.strip().removeprefix("analysis").strip() for line in shown[begins : begins + 5])
+    assert list(told) == [
+        "batch 1 of 2 (canary) against h2: inconclusive",
+        "errors: inconclusive: 7 requests",
+        "batch 2 of 2 against h2 before the rollout: pass",
+        "errors: pass: 0.1 % bad (100)",
+        "latency (only shown): fail",
+    ]
+    judged = Judged("r1", tuple(one.model_dump(mode="json") for one in watches))
+    assert judged.line == "r1: pass (errors pass, latency fail (only shown))"
+
+
+def test_a_comparison_shows_what_the_live_analysis_found_of_both(tmp_path: Path) -> None:
+    before = with_analyses(written(tmp_path), read_analyses(json.dumps(WATCHES).encode()))
+    failed = {"watches": [{"verdict": "fail", "checks": [{"name": "errors", "verdict": "fail"}]}]}
+    after = with_analyses(written(tmp_path), read_analyses(json.dumps(failed).encode()))
+    assert compared(before, after).analysis == (
+        Change("errors", "pass", "fail"),
+        Change("latency", "fail (only shown)", ""),
+    )
+    assert compared(before, after).changes == ()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"[]", b"[" * 100_000, b'{"watches": 7}', b'{"watches": [{"checks": [[]]}]}', b"\xff"],
+)
+def test_analyses_that_are_damaged_are_none(data: bytes) -> None:
+    watches = read_analyses(data)
+    assert not [check for watch in watches for check in watch.checks]
+    list(lines(watches))
 
 
 def test_a_card_cannot_be_broken_out_of(tmp_path: Path) -> None:
