@@ -6,7 +6,6 @@ import http.server
 import json
 import threading
 import time
-from types import TracebackType
 from typing import Any, Self
 
 
@@ -50,11 +49,6 @@ class Webhook:
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._server.shutdown()
         self._server.server_close()
