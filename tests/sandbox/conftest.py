@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -114,13 +113,3 @@ def connection_to(
     connection.client.load_host_keys(str(status.layout.known_hosts))
     connection.client.set_missing_host_key_policy(paramiko.RejectPolicy())
     return connection
-
-
-def eventually(holds: Callable[[], bool], *, within: float = 10.0) -> bool:
-    """Whether it becomes true within so many seconds."""
-    deadline = time.monotonic() + within
-    while not holds():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.05)
-    return True

@@ -20,8 +20,9 @@ import pytest
 from aideploy.sandbox import processes
 from aideploy.sandbox.layout import Host
 from aideploy.sandbox.lifecycle import Status
+from tests.waiting import eventually
 
-from .conftest import SECRET_OF_THE_USER, OpenSsh, connection_to, eventually
+from .conftest import SECRET_OF_THE_USER, OpenSsh, connection_to
 
 TWENTY_MEGABYTES = 20 * 1024 * 1024
 

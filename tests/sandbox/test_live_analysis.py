@@ -16,8 +16,8 @@ import pytest
 
 from aideploy.errors import ExitStatus
 from tests.prometheus import PrometheusServer
+from tests.waiting import eventually
 
-from .conftest import eventually
 from .small_project import APP, Ran, SmallProject
 from .test_rollouts import Terminal, live
 

@@ -21,8 +21,8 @@ from typing import Any
 import pytest
 
 from aideploy.sandbox.lifecycle import Sandbox
+from tests.waiting import eventually
 
-from .conftest import eventually
 from .small_project import APP, Ran, SmallProject
 
 _SAYS_WHAT_IT_IS_ASKED = """\

@@ -20,8 +20,7 @@ from typing import Any
 import pytest
 
 from aideploy.sandbox.lifecycle import DEFAULT_FOLDER, Sandbox
-
-from .conftest import eventually
+from tests.waiting import eventually
 
 GIT = ("git", "-c", "user.name=Ann", "-c", "user.email=ann@example.org")
 

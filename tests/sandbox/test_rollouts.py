@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 
 from aideploy.errors import ExitStatus
+from tests.waiting import eventually
 
-from .conftest import eventually
 from .small_project import Ran, SmallProject
 
 ONE_BY_ONE = {"canary": 1, "batch": 1}

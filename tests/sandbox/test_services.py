@@ -13,8 +13,9 @@ import pytest
 from aideploy.sandbox import processes
 from aideploy.sandbox.layout import Host
 from aideploy.sandbox.lifecycle import Sandbox, Status
+from tests.waiting import eventually
 
-from .conftest import connection_to, eventually
+from .conftest import connection_to
 
 
 @pytest.fixture

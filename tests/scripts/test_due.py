@@ -12,7 +12,7 @@ import re
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,6 +20,7 @@ import pytest
 from aideploy.remote.script import source
 from aideploy.rendering import render
 from tests.scripts.calls import Calls, Ran, run
+from tests.waiting import eventually
 
 ENVIRONMENT = {"HOME": "/a home", "PATH": os.environ["PATH"]}
 
@@ -83,15 +84,6 @@ def due(tmp_path: Path) -> Iterator[Due]:
         runner.wait()
         assert runner.stdout is not None
         runner.stdout.close()
-
-
-def eventually(holds: Callable[[], bool], within: float = 10.0) -> bool:
-    deadline = time.monotonic() + within
-    while not holds():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.02)
-    return True
 
 
 def test_a_job_runs_when_its_time_has_come_and_not_before_and_is_gone(due: Due) -> None:
