@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-import threading
 import time
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import httpx
@@ -17,7 +15,7 @@ import yaml
 from aideploy.monitoring.rules import rule_files
 from aideploy.settings import load
 from tests.monitoring.test_alerts import CASES, HOSTS
-from tests.prometheus import PrometheusServer
+from tests.prometheus import PrometheusServer, exposed
 
 FIRST = re.compile(r"-?[\d.]+")
 SECONDS = 40.0
@@ -38,22 +36,8 @@ def exposition() -> str:
 @pytest.fixture(scope="module")
 def metrics() -> Iterator[str]:
     """The address where they are shown."""
-    body = exposition().encode()
-
-    class Metrics(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(200)
-            self.send_header("Content-Type", "text/plain; version=0.0.4")
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Metrics) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"127.0.0.1:{server.server_port}"
-        server.shutdown()
+    with exposed(exposition()) as server:
+        yield server.place
 
 
 @pytest.fixture(scope="module")
