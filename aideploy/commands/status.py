@@ -6,15 +6,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from aideploy.commands.asking import Absent, ask, named, of_serving
+from aideploy.commands.asking import Absent, ask_how_they_are, named, of_serving
 from aideploy.errors import HostNotReady
-from aideploy.phases import condition, drift
-from aideploy.phases import facts as looking
+from aideploy.phases import drift
 from aideploy.phases.condition import Condition
 from aideploy.phases.drift import Drift, Kind
 from aideploy.phases.facts import HostFacts
 from aideploy.phases.journal import Verdict
-from aideploy.remote.script import Script
 from aideploy.report.facts import Table, Text
 from aideploy.running import Run
 from aideploy.services.manager import Slot
@@ -115,14 +113,7 @@ def status(run: Run) -> Status:
     command is at work, which may be why, only the first counts.
     """
     settings = run.settings
-
-    def scripts(host: Host) -> tuple[Script, Script]:
-        files = drift.asked_files(settings, host)
-        return looking.script(settings, files), condition.script(settings, host)
-
-    results, absent = ask(run, scripts)
-    facts = {name: looking.read(name, result[0]) for name, result in results.items()}
-    conditions = {name: condition.read(result[1]) for name, result in results.items()}
+    facts, conditions, absent = ask_how_they_are(run)
     hosts = {host.name: host for host in settings.hosts}
     serving = of_serving(settings, facts)
     good = drift.last_good(serving)

@@ -22,7 +22,7 @@ import paramiko
 from paramiko.hostkeys import HostKeyEntry, InvalidHostKey
 from paramiko.ssh_exception import NoValidConnectionsError
 
-from aideploy.errors import Unreachable
+from aideploy.errors import Unreachable, words_of
 
 if TYPE_CHECKING:
     from aideploy.settings import Host
@@ -204,7 +204,7 @@ def _unreachable(host: Host, connection: fabric.Connection, error: Exception) ->
     where = f"{hop.host}:{hop.port}"
     if hop is not connection:
         where = f"the jump host {where}"
-    why = str(error) or type(error).__name__
+    why = words_of(error)
     next_step = f"try it by hand: {ssh_command(host, connection)}"
     match error:
         case UnknownHostKey():

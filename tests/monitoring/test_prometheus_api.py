@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from aideploy.errors import SettingsError
-from aideploy.monitoring.prometheus_api import BadQuery, MonitoringUnavailable, Prometheus
+from aideploy.monitoring.prometheus_api import BadQuery, Prometheus
+from aideploy.monitoring.server import MonitoringUnavailable
 from aideploy.settings.monitoring import PrometheusServer as Access
 from tests.prometheus import PrometheusServer, free_port
 from tests.waiting import eventually

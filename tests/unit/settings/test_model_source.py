@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from aideploy.errors import SettingsError
+from aideploy.registry import look_up
 from aideploy.settings import Settings, load
 
 FILE = """\
@@ -47,6 +48,16 @@ def test_a_model_may_come_from_elsewhere_without_any_host_that_trains(
     found = settings(tmp_path, f"[model]\n{keys}")
     assert found.model.source
     assert found.model_path == found.model.path
+
+
+@pytest.mark.parametrize("token", ["two\nlines", "töken", "a b"])
+def test_a_token_that_no_header_can_hold_is_named_and_never_shown(
+    tmp_path: Path, token: str
+) -> None:
+    keys = 'source = "models:/ranker/7"\ntracking_uri = "http://127.0.0.1:1"\ntoken = "A_TOKEN"'
+    with pytest.raises(SettingsError, match="the value of A_TOKEN is no token") as caught:
+        look_up(settings(tmp_path, f"[model]\n{keys}").model, {"A_TOKEN": token})
+    assert token not in str(caught.value) + caught.value.why
 
 
 def test_without_a_source_a_release_has_the_model_that_it_trained_or_none(tmp_path: Path) -> None:
