@@ -20,7 +20,7 @@ from aideploy.services.manager import libraries
 from aideploy.services.release import release_files
 from aideploy.settings import Settings, load
 from tests.lab.hosts import Host, Lab
-from tests.scripts.calls import Calls
+from tests.scripts.running import Calls
 
 SERVICE = Path(__file__).with_name("little_service.py")
 COMMAND = "/usr/bin/python3 little_service.py"
