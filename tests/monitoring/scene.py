@@ -23,18 +23,13 @@ from pathlib import Path
 import ranker_versions
 from aideploy.monitoring.prometheus_api import Prometheus
 from aideploy.monitoring.rules import rule_files
-from aideploy.settings import Settings, load
+from aideploy.settings import Settings
 from aideploy.settings.monitoring import PrometheusServer as Access
+from tests.hosts_toml import TRAINED_AND_SERVED, loaded
 from tests.prometheus import PrometheusServer, exposed, free_port, need
 
-HOSTS = """
-[app]
-name = "ranker"
-repository = "/unused"
-[train]
-command = "python train.py"
-[serve]
-command = "gunicorn app:app"
+HOSTS = f"""\
+{TRAINED_AND_SERVED}
 [monitoring]
 file_sd = "/etc/prometheus/file_sd/aideploy"
 textfile = "/var/lib/prometheus/node-exporter"
@@ -84,8 +79,7 @@ DCGM = "".join(
 @contextmanager
 def seen(folder: Path) -> Iterator[tuple[Settings, Prometheus]]:
     """Set the scene, let some traffic pass, and give the settings and the Prometheus to ask."""
-    (folder / "hosts.toml").write_text(HOSTS)
-    settings = load(folder / "hosts.toml", "production")
+    settings = loaded(folder, HOSTS, "production")
     app = folder / "ranker"
     ranker_versions.first(app)
     train = (sys.executable, "train.py", "--rows", "20000")

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from aideploy.monitoring.rules import rule_files
-from aideploy.settings import load
+from tests.hosts_toml import loaded
 from tests.monitoring.test_alerts import CASES, HOSTS
 from tests.prometheus import PrometheusServer, exposed
 
@@ -44,8 +44,7 @@ def metrics() -> Iterator[str]:
 def asked(metrics: str, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """What Prometheus says of its rules, when all have been evaluated with what was scraped."""
     folder = tmp_path_factory.mktemp("live")
-    (folder / "hosts.toml").write_text(HOSTS)
-    for name, text in rule_files(load(folder / "hosts.toml", "production")).items():
+    for name, text in rule_files(loaded(folder, HOSTS, "production")).items():
         # The long windows are recorded every two minutes: too late for this test.
         (folder / name).write_text(text.replace("interval: 2m", "interval: 1s"))
     configuration = {

@@ -11,7 +11,7 @@ import pytest
 
 from aideploy.diagnosis import look
 from aideploy.diagnosis.look import HostLook, Link
-from aideploy.settings import load
+from tests.hosts_toml import loaded
 from tests.scripts.running import Ran, run
 
 RELEASE = "20260101T000000Z-aaaaaaa"
@@ -58,9 +58,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def looked(root: Path, port: int = 8000) -> tuple[HostLook, Ran]:
-    file = root.parent / "hosts.toml"
-    file.write_text(SETTINGS.format(root=root, port=port))
-    settings = load(file, None)
+    settings = loaded(root.parent, SETTINGS.format(root=root, port=port))
     ran = run(look.script(settings, settings.hosts[0]), before=MANAGER)
     assert ran.status == 0, ran.lines
     return look.read("web1", ran.result), ran

@@ -24,25 +24,20 @@ from aideploy.events import (
     RunStarted,
 )
 from aideploy.report.grafana_annotation import show_on_grafana
-from aideploy.settings import Settings, load
+from aideploy.settings import Settings
 from tests.grafana import TOKEN, Grafana
+from tests.hosts_toml import TRAINED_AND_SERVED, loaded
 from tests.prometheus import free_port
 from tests.waiting import eventually
 
 RELEASE = "20260101T000000Z-aaaaaaa"
 BEGAN = datetime(2026, 1, 1, 12, 0, 0, tzinfo=UTC)
 ENDED = BEGAN + timedelta(minutes=3)
-HOSTS = """
-[app]
-name = "ranker"
-repository = "/unused"
-[train]
-command = "python train.py"
-[serve]
-command = "serve"
+HOSTS = f"""\
+{TRAINED_AND_SERVED}
 [monitoring.grafana]
-url = "{url}"
-{more}
+url = "{{url}}"
+{{more}}
 [environments.production.hosts.a]
 address = "a.example.com"
 """
@@ -60,8 +55,7 @@ def grafana(monkeypatch: pytest.MonkeyPatch) -> Iterator[Grafana]:
 
 
 def settings(folder: Path, url: str, more: str = 'token = "GRAFANA_TOKEN"') -> Settings:
-    (folder / "hosts.toml").write_text(HOSTS.format(url=url, more=more))
-    return load(folder / "hosts.toml", "production")
+    return loaded(folder, HOSTS.format(url=url, more=more), "production")
 
 
 def started(command: str = "deploy", who: str = "ada@laptop") -> RunStarted:

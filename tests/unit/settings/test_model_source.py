@@ -8,15 +8,12 @@ import pytest
 
 from aideploy.errors import SettingsError
 from aideploy.registry import look_up
-from aideploy.settings import Settings, load
+from aideploy.settings import Settings
+from tests.hosts_toml import SERVED, loaded
 
-FILE = """\
-[app]
-name = "ranker"
-repository = "git@github.com:acme/ranker.git"
-[serve]
-command = "run"
-{tables}
+FILE = f"""\
+{SERVED}
+{{tables}}
 [environments.production.hosts.web1]
 address = "web1"
 roles = ["serve"]
@@ -26,9 +23,7 @@ URL = f'source = "https://models.acme.example/ranker.tar.gz"\nsha256 = "{SHA256}
 
 
 def settings(tmp_path: Path, tables: str) -> Settings:
-    path = tmp_path / "hosts.toml"
-    path.write_text(FILE.format(tables=tables))
-    return load(path, None)
+    return loaded(tmp_path, FILE.format(tables=tables))
 
 
 @pytest.mark.parametrize(
