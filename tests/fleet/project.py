@@ -232,6 +232,11 @@ class Project:
 
     # -- what a user does ------------------------------------------------------------------------
 
+    def push(self, repository: Path, revision: str) -> None:
+        """Let the branch be at this revision of another repository."""
+        refs = f"{revision}:refs/heads/main"
+        git("-C", str(repository), "push", "--quiet", "--force", str(self.bare), refs)
+
     def commit(self, **behaviour: object) -> str:
         """Push a commit whose service behaves like this; its full hash."""
         behaviour["commit"] = time.time_ns()

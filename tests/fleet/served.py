@@ -141,6 +141,11 @@ class Served:
             """
         )
 
+    def start(self, release: str, *, command: str = COMMAND, **secrets: str) -> None:
+        """Put a first release there and start it."""
+        self.put(release, command=command, **secrets)
+        self.call("service_start live")
+
     def state(self, slot: str = "live") -> str:
         return self.call(f"service_state {slot}").tail[-1]
 

@@ -24,27 +24,45 @@ from aideploy.sandbox.lifecycle import Status
 
 APP = "small"
 
-_SERVICE = """\
-import http.server, json, os
+_PROGRAM = """\
+import http.server, itertools, json, os, time
+
+IS = {"revision": os.environ["REVISION"]}
 
 class Answer(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
-        if self.path == "/environment":
-            answer = dict(os.environ)
-        else:
-            answer = {"revision": os.environ["REVISION"]}
-        body = json.dumps(answer).encode()
-        self.send_response(200)
+        answer(self)
+
+    def do_POST(self):
+        answer(self, json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+
+    def say(self, answer, status=200):
+        text = isinstance(answer, str)
+        body = (answer if text else json.dumps(answer)).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "text/plain; version=0.0.4" if text else "text/json")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
 
     def log_message(self, *_):
         pass
-
+"""
+_SERVES = """
 address = (os.environ["BIND"], int(os.environ["PORT"]))
 http.server.ThreadingHTTPServer(address, Answer).serve_forever()
 """
+
+
+def program(answer: str) -> str:
+    """Return a web service whose function `answer(request, sent=None)` is this."""
+    return f"{_PROGRAM}\n{answer}\n{_SERVES}"
+
+
+_SERVICE = program("""\
+def answer(request):
+    request.say(dict(os.environ) if request.path == "/environment" else IS)
+""")
 
 _TABLES: Mapping[str, Mapping[str, Any]] = {
     "app": {"name": APP},

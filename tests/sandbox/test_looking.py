@@ -23,26 +23,13 @@ import pytest
 from aideploy.sandbox.lifecycle import Sandbox
 from tests.waiting import eventually
 
-from .small_project import APP, Ran, SmallProject
+from .small_project import APP, Ran, SmallProject, program
 
-_SAYS_WHAT_IT_IS_ASKED = """\
-import http.server, json, os
-
-class Answer(http.server.BaseHTTPRequestHandler):
-    def do_GET(self):
-        print("asked for", self.path, flush=True)
-        body = json.dumps({"revision": os.environ["REVISION"]}).encode()
-        self.send_response(500 if os.path.exists("/proc/self/cwd/../../shared/ill") else 200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_):
-        pass
-
-address = os.environ["BIND"], int(os.environ["PORT"])
-http.server.ThreadingHTTPServer(address, Answer).serve_forever()
-"""
+_SAYS_WHAT_IT_IS_ASKED = program("""\
+def answer(request):
+    print("asked for", request.path, flush=True)
+    request.say(IS, 500 if os.path.exists("/proc/self/cwd/../../shared/ill") else 200)
+""")
 _ASKING = ("status", "releases", "history", "logs", "check")
 
 
@@ -228,6 +215,13 @@ def asked_for(project: SmallProject, host: str, path: str) -> None:
     urllib.request.urlopen(url, timeout=10).close()
 
 
+def interrupt(command: subprocess.Popen[str]) -> None:
+    """Press Ctrl-C and wait until it has ended."""
+    os.killpg(command.pid, signal.SIGINT)
+    rest, _ = command.communicate(timeout=30)
+    assert "Traceback" not in rest
+
+
 def test_following_logs_shows_what_comes_and_ends_without_a_trace(project: SmallProject) -> None:
     with _started(project, "logs", "--follow", "--lines", "1") as following:
         assert following.stdout is not None
@@ -236,11 +230,9 @@ def test_following_logs_shows_what_comes_and_ends_without_a_trace(project: Small
         project.fab("status")
         assert "asked for" in "".join(following.stdout.readline() for _ in range(5))
 
-        os.killpg(following.pid, signal.SIGINT)
-        rest, _ = following.communicate(timeout=30)
+        interrupt(following)
 
     assert following.returncode == 0
-    assert "Traceback" not in rest
     assert eventually(lambda: not _processes_of(project, "tail -n 1000 -F"))
 
 
@@ -269,11 +261,9 @@ def test_ctrl_c_ends_what_exec_started_on_the_hosts(project: SmallProject) -> No
         assert running.stdout is not None
         assert all("begun" in running.stdout.readline() for _ in range(3))
 
-        os.killpg(running.pid, signal.SIGINT)
-        rest, _ = running.communicate(timeout=30)
+        interrupt(running)
 
     assert running.returncode == 130
-    assert "Traceback" not in rest
     assert eventually(lambda: not _processes_of(project, "sleep 4321"))
 
 
