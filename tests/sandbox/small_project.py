@@ -21,6 +21,8 @@ from typing import Any
 from aideploy.errors import ExitStatus
 from aideploy.sandbox.layout import Host
 from aideploy.sandbox.lifecycle import Status
+from tests.typed import Ran as Ran
+from tests.typed import typed
 
 APP = "small"
 
@@ -71,19 +73,6 @@ _TABLES: Mapping[str, Mapping[str, Any]] = {
     "health": {"json": {"revision": "$REVISION"}, "timeout": "3s", "interval": "100ms"},
     "rollout": {"bake": "0s", "canary": 0, "batch": "100%"},
 }
-
-
-@dataclass(frozen=True)
-class Ran:
-    """A command that has ended: its exit status and what a person saw."""
-
-    status: int
-    text: str
-
-    @property
-    def shows_no_traceback(self) -> bool:
-        # What a program on a host wrote stands behind a mark.
-        return not any(line.startswith("Traceback") for line in self.text.splitlines())
 
 
 @dataclass(frozen=True)
@@ -181,16 +170,8 @@ class SmallProject:
         cwd: Path | None = None,
     ) -> Ran:
         """Run `fab` as a person would whose output goes to a file."""
-        done = subprocess.run(
-            self.command(*arguments),
-            cwd=cwd or self.folder,
-            env=self.environment(env or {}),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            timeout=timeout,
-        )
-        return Ran(done.returncode, done.stdout.decode(errors="surrogateescape"))
+        where, variables = cwd or self.folder, self.environment(env or {})
+        return typed(where, "-m", "fabric", *arguments, env=variables, timeout=timeout)
 
     def command(self, *arguments: str) -> list[str]:
         return [sys.executable, "-m", "fabric", *arguments]

@@ -21,6 +21,7 @@ from typing import Any
 import pytest
 
 from aideploy.sandbox.lifecycle import Sandbox
+from tests.typed import begun
 from tests.waiting import eventually
 
 from .small_project import APP, Ran, SmallProject, program
@@ -516,15 +517,7 @@ def _point(link: Path, target: str) -> None:
 @contextmanager
 def _started(project: SmallProject, *arguments: str) -> Iterator[subprocess.Popen[str]]:
     """A `fab` that runs, in a process group of its own as on a terminal."""
-    process = subprocess.Popen(
-        project.command(*arguments),
-        cwd=project.folder,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
+    process = begun(project.folder, "-m", "fabric", *arguments)
     try:
         yield process
     finally:
