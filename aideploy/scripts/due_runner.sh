@@ -12,10 +12,11 @@ shopt -s nullglob
 # A pipe, both ends of which are ours: to wait a second on it takes no process.
 exec 7<> <(:)
 
-# is_due FILE: also what is no job, so that it is put away.
+# is_due FILE: also what is no job, so that it is put away, and what was cut while it was written.
 is_due() {
   local mark word uptime boot
   [ -e "$1" ] || return 1
+  case $1 in *.new.*) return 0 ;; esac
   { read -r mark word _ uptime boot <"$1"; } 2>/dev/null
   [ "$mark $word" = '# due' ] && [[ $uptime =~ ^[0-9]{1,15}$ ]] && [ "$boot" = "$this_boot" ] || return 0
   (($(due_uptime) >= uptime))

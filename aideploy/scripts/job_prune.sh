@@ -16,7 +16,11 @@ for job in "${newest[@]}"; do
       ((++good > keep)) || continue
       [ ! -e "$root/models/$(job_said "$job" model)/.complete" ] || continue
       ;;
-    *) ((++bad > 3)) || continue ;;
+    *)
+      # One that was lost could not clear up after itself, and its variables may be secrets.
+      rm -rf -- "$job/work" "$job/env"
+      ((++bad > 3)) || continue
+      ;;
   esac
   rm -rf -- "$job"
 done

@@ -162,6 +162,8 @@ class Bench:
             seen.problems[Check.TOGETHER] = f"{live}, before {before[:7]}, then {deployed[:7]}"
         seen.back_seconds = time.monotonic() - began
         eventually(lambda: not any(map(self.project.is_locked, self.project.hosts)), BACK_SECONDS)
+        # Where nobody is left to follow it, a training goes on: the next waits for its end.
+        eventually(lambda: not any(map(_trains, self.project.hosts)), BACK_SECONDS)
         return deployed
 
     def _judge_status(self, finished: Finished, cell: Cell, seen: Seen) -> None:
@@ -179,6 +181,10 @@ class Bench:
             seen.problems[Check.TRAFFIC] = "\n".join(map(str, failed[:10]))
         elif cell.fault is Fault.HAPROXY_KILLED and len(excused) > 2 * USERS_OF_A_HOST:
             seen.problems[Check.TRAFFIC] = f"{len(excused)} while HAProxy restarted"
+
+
+def _trains(host: Host) -> bool:
+    return bool(host.exec("pgrep -f '/jobs/[0-9a-f]*/run[.]sh'", check=False).stdout)
 
 
 def _is_excused(one: Answer, cell: Cell, breaking: Breaking, users: Users) -> bool:

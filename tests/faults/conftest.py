@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Generator, Iterator
 
 import pytest
 
 from tests.faults.bench import Bench
-from tests.faults.table import show, write_row
+from tests.faults.table import save, show, write_row
 from tests.fleet.project import Project
 from tests.lab.hosts import Lab
 
@@ -42,9 +43,20 @@ def behind_socket(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     yield from steady(lab, tmp_path_factory, "queued", 8810, "socket")
 
 
+_reports: list[pytest.TestReport] = []
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Keep what is known so far: a run of hours may be stopped."""
+    in_worker = "PYTEST_XDIST_WORKER" in os.environ
+    if report.user_properties and report.when == "call" and not in_worker:
+        _reports.append(report)
+        save(_reports)
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter,
 ) -> Generator[None, None, None]:
     yield
-    show(terminalreporter)
+    show(terminalreporter, _reports)

@@ -134,14 +134,20 @@ def statuses(cell: Cell) -> frozenset[ExitStatus]:
         case Fault.CONTROLLER_KILLED:
             return frozenset()
         case Fault.OUT_OF_MEMORY | Fault.CANNOT_START | Fault.WRONG_REVISION:
-            by_phase = {Phase.STAGE: ExitStatus.REFUSED, Phase.WATCH: ExitStatus.ROLLED_BACK}
-            return frozenset({by_phase.get(cell.phase, ExitStatus.NOT_READY)})
+            is_refused = cell.phase is Phase.STAGE
+            return frozenset({ExitStatus.REFUSED if is_refused else ExitStatus.ROLLED_BACK})
         case Fault.DIES_LATER | Fault.HANGS:
             return frozenset({ExitStatus.ROLLED_BACK})
         case Fault.HAPROXY_KILLED:
             # It is back in a moment; who asks in that moment finds the release, or HAProxy, ill.
             return frozenset({ExitStatus.DONE, ExitStatus.NOT_READY, ExitStatus.ROLLED_BACK})
     lost = {ExitStatus.NOT_READY}
+    if cell.fault is Fault.CONTROLLER_FROZEN and cell.phase is Phase.OPEN:
+        # It may not hold a lock yet that could be lost: then it just goes on.
+        lost |= {ExitStatus.DONE}
+    if cell.fault is Fault.CONTROLLER_FROZEN and cell.phase is Phase.STAGE:
+        # The hosts were done before they missed it: it hears of that first, and then loses them.
+        lost |= {ExitStatus.ROLLED_BACK}
     if unreached:
         lost = {ExitStatus.ROLLED_BACK, ExitStatus.NEEDS_PERSON}
     if cell.phase in (Phase.EVALUATE, Phase.CONFIRM, Phase.FINISH):

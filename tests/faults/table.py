@@ -49,18 +49,15 @@ def markdown(title: str, rows: list[Row]) -> str:
     return "\n".join([f"## {title}", "", *(f"| {' | '.join(line)} |" for line in lines), ""])
 
 
-def show(terminal: pytest.TerminalReporter) -> None:
-    """Print the tables of a run, and write them to the file that was asked for."""
-    reports = [
-        report
-        for kind in terminal.stats.values()
-        for report in kind
-        if isinstance(report, pytest.TestReport)
-    ]
+def save(reports: Iterable[pytest.TestReport]) -> None:
+    """Write the tables to the file that was asked for, if one was."""
     texts = [markdown(title, rows) for title, rows in tables(reports).items()]
-    for text in texts:
-        terminal.write_line("")
-        terminal.write_line(text)
     if texts and (file := os.environ.get(FILE)):
         Path(file).write_text("# What the fault bench saw\n\n" + "\n".join(texts))
-        terminal.write_line(f"written to {file}")
+
+
+def show(terminal: pytest.TerminalReporter, reports: Iterable[pytest.TestReport]) -> None:
+    """Print the tables of a run."""
+    for title, rows in tables(reports).items():
+        terminal.write_line("")
+        terminal.write_line(markdown(title, rows))

@@ -157,6 +157,14 @@ def test_after_a_restart_of_the_host_a_job_is_due_at_once(due: Due) -> None:
     assert due.proof.exists()
 
 
+def test_what_was_cut_while_it_was_written_does_not_wait_for_its_time(due: Due) -> None:
+    due.leave(600)
+    due.job().rename(due.job("revert.new.4711"))
+    assert due.start().wait(10) == 0
+    assert not due.proof.exists()
+    assert list((due.root / "due").iterdir()) == []
+
+
 @pytest.mark.parametrize("jump", [-86400, 86400])
 def test_a_clock_that_jumps_changes_nothing(due: Due, jump: int) -> None:
     due.leave(1 if jump > 0 else 600)

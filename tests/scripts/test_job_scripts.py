@@ -280,6 +280,10 @@ def test_a_job_whose_keeper_was_killed_is_lost_and_nothing_of_it_survives_the_ne
     assert eventually(lambda: not subprocess.run(about, capture_output=True).stdout)
     assert trainer.job().state is State.LOST
     assert trainer.follow().code == "job-lost"
+    assert (trainer.place() / "env").exists()
+    run(scripts.prune(trainer.settings))
+    assert not (trainer.place() / "env").exists()
+    assert not (trainer.place() / "work").exists()
     again = trainer.submit()
     assert again.status == 0
     assert not alive(pid)
