@@ -13,14 +13,15 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from aideploy.errors import ExitStatus
 from aideploy.sandbox.layout import Host
-from aideploy.sandbox.lifecycle import Status
+from aideploy.sandbox.lifecycle import Sandbox, Status
 from tests.typed import Ran as Ran
 from tests.typed import typed
 
@@ -218,6 +219,12 @@ class SmallProject:
             journal=journal.read_bytes() if journal.exists() else b"",
         )
 
+    def succeeds(self, *arguments: str, **options: Any) -> Ran:
+        """Run `fab`, which has to end with 0."""
+        ran = self.fab(*arguments, **options)
+        assert ran.status == ExitStatus.DONE, ran.text
+        return ran
+
     def refuses(self, *arguments: str, status: ExitStatus, says: str, **options: Any) -> Ran:
         """Run `fab`, which has to refuse: this status, these words, and not a trace on any host."""
         before = self.on_hosts()
@@ -240,6 +247,15 @@ class SmallProject:
 
     def on_hosts(self) -> tuple[OnHost, ...]:
         return tuple(self.on_host(host.name) for host in self.hosts)
+
+
+@contextmanager
+def small_project(folder: Path, hosts: int) -> Iterator[SmallProject]:
+    """A project in this folder, with so many hosts of its own."""
+    # supervisor takes no paths with spaces on a host; the project's own folder has one.
+    with Sandbox(folder / "sandbox") as sandbox:
+        up = sandbox.up(hosts)
+        yield SmallProject(folder / "pro ject", up, up.free_port())
 
 
 def _toml(name: str, keys: Mapping[str, Any]) -> list[str]:

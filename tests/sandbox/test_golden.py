@@ -8,17 +8,15 @@ import shutil
 import sys
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 import ranker_versions
 from aideploy.errors import ExitStatus
-from aideploy.sandbox.lifecycle import Sandbox
 from ranker_sabotages import Sabotage
 
-from .small_project import SmallProject, program
+from .small_project import SmallProject, program, small_project
 
 GOLDEN = "golden.jsonl"
 
@@ -39,24 +37,15 @@ def answer(request, sent=None):
 """)
 
 
-@contextmanager
-def brought_up(factory: pytest.TempPathFactory, hosts: int) -> Iterator[SmallProject]:
-    with Sandbox(factory.mktemp("sandbox")) as sandbox:
-        up = sandbox.up(hosts)
-        yield SmallProject(factory.mktemp("project"), up, up.free_port())
-
-
 def set_up_and_deployed(project: SmallProject) -> str:
-    assert project.fab("setup").status == 0
-    ran = project.fab("deploy")
-    assert ran.status == 0, ran.text
-    return ran.text
+    project.succeeds("setup")
+    return project.succeeds("deploy").text
 
 
 @pytest.fixture(scope="module")
 def doubling(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SmallProject]:
     """A service that doubles numbers, live on two hosts, with its golden file."""
-    with brought_up(tmp_path_factory, hosts=2) as project:
+    with small_project(tmp_path_factory.mktemp("doubling"), hosts=2) as project:
         project.commit({"service.py": _SERVICE, "how.json": "{}", GOLDEN: lines(1, 2, 30)})
         project.settle(golden={"file": GOLDEN, "path": "/double"})
         assert "3 golden answers right" in set_up_and_deployed(project)
@@ -234,7 +223,7 @@ WHY = {
 @pytest.fixture(scope="module")
 def ranker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SmallProject]:
     """The example, live on one host with the model that it trained there."""
-    with brought_up(tmp_path_factory, hosts=1) as project:
+    with small_project(tmp_path_factory.mktemp("ranker"), hosts=1) as project:
         # The host is this machine, which has what the example needs.
         gunicorn = f"exec {sys.executable} -m gunicorn app:app --bind $BIND:$PORT --threads 2"
         project.settle(

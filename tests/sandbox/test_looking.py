@@ -20,11 +20,10 @@ from typing import Any
 
 import pytest
 
-from aideploy.sandbox.lifecycle import Sandbox
 from tests.typed import begun
 from tests.waiting import eventually
 
-from .small_project import APP, Ran, SmallProject, program
+from .small_project import APP, SmallProject, program, small_project
 
 _SAYS_WHAT_IT_IS_ASKED = program("""\
 def answer(request):
@@ -37,14 +36,11 @@ _ASKING = ("status", "releases", "history", "logs", "check")
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SmallProject]:
     """Two releases on three hosts, of which the second is live everywhere."""
-    folder = tmp_path_factory.mktemp("looking")
-    with Sandbox(folder / "sandbox") as sandbox:
-        up = sandbox.up(3)
-        project = SmallProject(folder / "project", up, up.free_port())
-        _succeed(project.fab("setup"))
-        _succeed(project.fab("deploy"))
+    with small_project(tmp_path_factory.mktemp("looking"), hosts=3) as project:
+        project.succeeds("setup")
+        project.succeeds("deploy")
         project.commit({"service.py": _SAYS_WHAT_IT_IS_ASKED}, "Say what is asked")
-        _succeed(project.fab("deploy"))
+        project.succeeds("deploy")
         yield project
 
 
@@ -477,10 +473,6 @@ def test_a_wrong_argument_is_told_and_nothing_else_happens(
 
 
 # -- helpers ---------------------------------------------------------------------------------------
-
-
-def _succeed(ran: Ran) -> None:
-    assert ran.status == 0, ran.text
 
 
 def _fab(project: SmallProject, *arguments: str) -> subprocess.CompletedProcess[str]:
