@@ -105,6 +105,9 @@ def ssh_command(host: Host, connection: fabric.Connection | None = None) -> str:
 
 
 def _connection(host: Host, config: fabric.Config) -> fabric.Connection:
+    # A connection writes into its configuration as it is made, which is empty meanwhile: that of
+    # all threads would be missed by the others.
+    config = config.clone()
     options: dict[str, Any] = {
         "transport_factory": _transport,
         "banner_timeout": host.connect_timeout.total_seconds(),
