@@ -27,6 +27,7 @@ from invoke.exceptions import Exit
 from aideploy.errors import AideployError, ExitStatus, Interrupted
 from aideploy.events import Events, Failure, HostState, RunFinished, RunStarted
 from aideploy.remote.fleet import Fleet
+from aideploy.report.next_command import typed
 
 if TYPE_CHECKING:
     from aideploy.report.choose import Shown
@@ -164,16 +165,17 @@ def _last_word(
             headline=run.headline,
             seconds=seconds,
             hosts=run.hosts,
-            next_step=run.next_step,
+            next_step=typed(run.next_step, run.settings),
             log=log,
         )
+    next_step = error.next_step or next((c.next_step for c in error.causes if c.next_step), "")
     return RunFinished(
         status=error.status,
         headline=error.what,
         seconds=seconds,
         failures=_failures(error),
         hosts=run.hosts,
-        next_step=error.next_step or next((c.next_step for c in error.causes if c.next_step), ""),
+        next_step=typed(next_step, run.settings),
         log=log,
     )
 

@@ -145,7 +145,7 @@ def _spend(folder: Path, model: str) -> Spent:
 def _be_the_controller(folder: Path, model: str) -> Spent:
     import fabric
 
-    from aideploy.distribution import distributions
+    from aideploy.delivery.distribution import distributions
     from aideploy.events import Events, Phase
     from aideploy.phases import facts as looking
     from aideploy.remote.fleet import Fleet

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from aideploy.analysing import cases_of
 from aideploy.analysis.arms import Arm, Arms
 from aideploy.analysis.findings import Verdict
 from aideploy.analysis.jury import Jury
@@ -16,6 +15,7 @@ from aideploy.errors import AideployError, UsageError
 from aideploy.monitoring.windows import asked
 from aideploy.report.facts import Table, Text
 from aideploy.settings import Settings
+from aideploy.transaction.analysing import cases_of
 
 
 @dataclass(frozen=True)

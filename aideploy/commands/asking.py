@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
-from aideploy.errors import AideployError, HostNotReady
+from aideploy.errors import AideployError, ConnectionLost, HostNotReady, Unreachable
 from aideploy.phases import condition, drift
 from aideploy.phases import facts as looking
 from aideploy.phases.condition import Condition
@@ -48,17 +48,18 @@ def ask(
     return outcomes.results, absent(outcomes.errors)
 
 
-def missing(
-    run: Run, errors: Mapping[str, AideployError], what: str = "there is no answer from"
-) -> None:
+def missing(run: Run, errors: Mapping[str, AideployError], what: str | None = None) -> None:
     """Let the command end, after it showed what it could, with what it could not.
 
     Args:
         run: the command.
         errors: of each host that failed; where there are none, nothing is missing.
-        what: the beginning of a sentence that the names of these hosts end.
+        what: the beginning of a sentence that the names of these hosts end; by default, that there
+            is no answer from them, or that it went wrong there.
     """
     if errors:
+        silent = any(isinstance(error, Unreachable | ConnectionLost) for error in errors.values())
+        what = what or ("there is no answer from" if silent else "it went wrong on")
         names = named(tuple(errors), len(run.settings.hosts))
         run.failure = HostNotReady(f"{what} {names}", causes=tuple(errors.values()))
 

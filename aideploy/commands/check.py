@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from aideploy.commands.asking import ask_how_they_are, of_serving
+from aideploy.delivery.gating import require_gate
+from aideploy.delivery.provision import provision
 from aideploy.errors import AideployError, HostNotReady
 from aideploy.events import Phase
 from aideploy.gates.reviewing import token_of
-from aideploy.gating import require_gate
 from aideploy.golden_file import check_before
 from aideploy.phases import drift, gpu, image, readiness
 from aideploy.phases.condition import Condition
 from aideploy.phases.drift import Drift, Kind
 from aideploy.phases.facts import HostFacts
 from aideploy.phases.readiness import Problem
-from aideploy.provision import provision
 from aideploy.remote.session import Session
 from aideploy.report.facts import Table, Text
+from aideploy.report.next_command import typed
 from aideploy.report.notices import addresses_of
 from aideploy.repository import Repository
 from aideploy.running import Run
@@ -63,7 +64,7 @@ class Checked:
                 yield "✗", name, problem.what, problem.next_step
             for one in self.corrected:
                 if one.host == name:
-                    yield "!", name, one.what, "fab deploy corrects it"
+                    yield "!", name, one.what, "the next deploy corrects it"
             for notice in self.notices:
                 if notice.host == name:
                     yield "!", name, notice.what, notice.next_step
@@ -106,10 +107,14 @@ def check(run: Run) -> Checked:
         settings.app.name,
         settings.environment,
         tuple(host.name for host in settings.hosts),
-        problems,
+        _typed(problems, settings),
         tuple(one for one in drifts if one.corrected_by_deploy),
-        tuple(notice for _, found in outcomes.results.values() for notice in found),
+        _typed((notice for _, found in outcomes.results.values() for notice in found), settings),
     )
+
+
+def _typed(problems: Iterable[Problem], settings: Settings) -> tuple[Problem, ...]:
+    return tuple(replace(one, next_step=typed(one.next_step, settings)) for one in problems)
 
 
 def _drifts(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from aideploy.commands.asking import ask, of_serving
 from aideploy.diagnosis import look
@@ -14,6 +14,7 @@ from aideploy.diagnosis.host_rules import of_host
 from aideploy.diagnosis.look import HostLook
 from aideploy.errors import AideployError, HostNotReady
 from aideploy.report.facts import Table, Text
+from aideploy.report.next_command import typed
 from aideploy.running import Run
 from aideploy.settings import Settings
 
@@ -90,7 +91,9 @@ def diagnose(run: Run) -> Diagnosis:
     causes += of_fleet(of_serving(settings, looks))
     notes = [*_at_work(looks)]
     causes += of_monitoring(settings, notes)
-    likeliest = ranked(causes)
+    likeliest = tuple(
+        replace(cause, next_step=typed(cause.next_step, settings)) for cause in ranked(causes)
+    )
     if likeliest:
         first = likeliest[0]
         more = f"; and {len(likeliest) - 1} more" if len(likeliest) > 1 else ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from aideploy.commands.asking import Absent, absent, ask, missing
-from aideploy.errors import AideployError, PhaseFailed
+from aideploy.errors import AideployError, PhaseFailed, UsageError
 from aideploy.events import Event, OutputReceived, Phase
 from aideploy.remote.script import Script
 from aideploy.remote.session import Session
@@ -53,8 +53,11 @@ def execute(run: Run, command: str) -> Execution:
     Ends with status 3 when a host does not answer or the command fails on one.
 
     Raises:
+        UsageError: it is empty.
         Interrupted: Ctrl-C; what ran on the hosts is gone.
     """
+    if not command.strip():
+        raise UsageError("there is no command to run", next_step="for example: fab exec 'df -h .'")
     collected = Collected()
     run.events.subscribe(collected)
     script = Script("exec", (str(run.settings.app.deploy_to), command), libraries=("release",))

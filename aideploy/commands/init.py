@@ -1,6 +1,7 @@
 """`fab init`: a first hosts.toml, and a fabfile.py where there is none. Opens no connection.
 
-It never overwrites anything: a second `init` changes nothing and says what is there.
+It never overwrites anything but an empty file: a second `init` changes nothing and says what is
+there.
 """
 
 from __future__ import annotations
@@ -84,7 +85,9 @@ def _check(address: str) -> None:
 
 def _write(path: Path, text: str) -> None:
     try:
-        with path.open("x", encoding="utf-8") as file:
+        # One without a word in it, as `touch` makes, holds nothing that could be lost.
+        blank = path.is_file() and not path.read_bytes().strip()
+        with path.open("w" if blank else "x", encoding="utf-8") as file:
             file.write(text)
     except FileExistsError:
         raise UsageError(

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 from aideploy.commands import planned_scripts
 from aideploy.commands.asking import named, of_serving
-from aideploy.endings import judged
+from aideploy.delivery.endings import judged
+from aideploy.delivery.fetching import INLINE_PACK_BYTES
 from aideploy.errors import UsageError
 from aideploy.events import Phase
-from aideploy.fetching import INLINE_PACK_BYTES
 from aideploy.gates.reviewing import place_of
 from aideploy.jobs.gang import trainers_of
 from aideploy.phases import batches, drift, install, planning, service, share
@@ -25,6 +25,7 @@ from aideploy.remote.fleet import FleetError
 from aideploy.remote.script import Script
 from aideploy.remote.session import Lock, Session
 from aideploy.report.facts import Table, Text
+from aideploy.report.next_command import typed
 from aideploy.report.wording import joined
 from aideploy.repository import Repository
 from aideploy.running import Run
@@ -89,6 +90,7 @@ class Plan:
         scripts: what would run, as text; empty unless asked for.
         behind: which hosts serve something else than the last good release, in sentences.
         hooks: the commands that this machine runs, each behind its key.
+        next_step: what to type then.
     """
 
     app: str
@@ -102,6 +104,7 @@ class Plan:
     scripts: tuple[str, ...]
     behind: tuple[str, ...]
     hooks: tuple[str, ...]
+    next_step: str
 
     def shown(self) -> tuple[Table | Text, ...]:
         """Return what a person wants to know, the most important last."""
@@ -119,7 +122,7 @@ class Plan:
             *self._diffs(),
             Text("this machine runs ([hooks]):", self.hooks),
             Text("all hosts get the new release, also those that are behind:", self.behind),
-            Text("nothing was changed; next:", ("  fab deploy",)),
+            Text("nothing was changed; next:", (f"  {self.next_step}",)),
         )
 
     def _headline(self) -> str:
@@ -212,6 +215,7 @@ def plan(run: Run, revision: str | None, *, scripts: bool = False) -> Plan:
         scripts=planned_scripts.shown(settings, facts, coming, wanted, run.who) if scripts else (),
         behind=tuple(_behind(of_serving(settings, facts))),
         hooks=tuple(_hooks(settings)),
+        next_step=typed("fab deploy", settings),
     )
 
 

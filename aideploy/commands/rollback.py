@@ -17,9 +17,11 @@ from aideploy.phases.rollback import Choice
 from aideploy.remote.fleet import FleetError
 from aideploy.remote.session import Lock, Session
 from aideploy.report.wording import host_count
-from aideploy.rollout import Rollout, conclude, untouched
+from aideploy.rollout import Rollout
 from aideploy.running import Run
 from aideploy.settings import Role
+from aideploy.transaction.finishing import conclude
+from aideploy.transaction.standing import untouched
 
 _WHY = "rolled back by hand"
 

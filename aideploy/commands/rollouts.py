@@ -30,9 +30,10 @@ from aideploy.report.facts import Table, Text
 from aideploy.report.github_deployment import show_on_github
 from aideploy.report.notices import send_notices
 from aideploy.report.wording import joined
-from aideploy.rollout import Rollout, untouched
+from aideploy.rollout import Rollout
 from aideploy.running import Run
 from aideploy.story import Deployment
+from aideploy.transaction.standing import untouched
 
 _HEARD = {
     Wish.PAUSE: "it stops before the next batch, or before it confirms; fab rollout.resume",

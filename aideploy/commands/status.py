@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from aideploy.commands.asking import Absent, ask_how_they_are, named, of_serving
@@ -14,6 +14,7 @@ from aideploy.phases.drift import Drift, Kind
 from aideploy.phases.facts import HostFacts
 from aideploy.phases.journal import Verdict
 from aideploy.report.facts import Table, Text
+from aideploy.report.next_command import typed
 from aideploy.running import Run
 from aideploy.services.manager import Slot
 from aideploy.settings import Host, Settings
@@ -162,7 +163,10 @@ def _host_status(
         condition=now,
         free=known.free,
         stale_files=drift.stale_files(settings, host, known) if known.writable else (),
-        drift=drift.of_host(settings, host, known, now, good),
+        drift=tuple(
+            replace(found, next_step=typed(found.next_step, settings))
+            for found in drift.of_host(settings, host, known, now, good)
+        ),
     )
 
 

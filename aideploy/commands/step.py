@@ -10,18 +10,18 @@ from collections.abc import Callable, Mapping
 
 from aideploy.errors import UsageError
 from aideploy.events import HostState, Phase
-from aideploy.jobs import scripts as jobs
 from aideploy.phases import facts as looking
-from aideploy.phases import image, service
+from aideploy.phases import service
 from aideploy.phases.facts import HostFacts
 from aideploy.phases.service import Health
 from aideploy.remote.session import Lock, Session
 from aideploy.report.github_deployment import show_on_github
 from aideploy.report.notices import send_notices
-from aideploy.rollout import untouched
 from aideploy.running import Run
 from aideploy.settings import Role
 from aideploy.story import Deployment
+from aideploy.transaction import finishing
+from aideploy.transaction.standing import untouched
 
 _BEFORE_GATE = frozenset(
     {Phase.OPEN, Phase.FETCH, Phase.REVIEW, Phase.INSTALL, Phase.TEST, Phase.TRAIN}
@@ -136,11 +136,7 @@ def make_room(run: Run, *, wait_lock: bool) -> None:
     def work(session: Session) -> int:
         facts = known[session.host.name]
         keep = service.kept_now(facts, settings.app.keep_releases)
-        scripts = [
-            service.finish(settings, facts, (), keep),
-            jobs.prune(settings),
-            *image.prune(settings),
-        ]
+        scripts = finishing.scripts(settings, facts, keep)
         return session.run(Phase.FINISH, *scripts)[0].number("pruned")
 
     deleted = run.fleet.each(Phase.FINISH, work)

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from aideploy.commands.asking import Absent, ask
-from aideploy.endings import judged
+from aideploy.delivery.endings import judged
+from aideploy.delivery.ganging import Together, followers, submitters
 from aideploy.errors import Interrupted, UsageError
 from aideploy.events import Phase
-from aideploy.ganging import Together, followers, submitters
 from aideploy.jobs import scripts
 from aideploy.jobs.detached import detached_job
 from aideploy.jobs.job import Job, State, find, newest_first, parts_of, read_job, read_jobs
@@ -163,7 +163,10 @@ def log(run: Run, name: str | None, attempt: int | None, lines: int) -> JobLog:
     """
     job, *_ = _find(run, name)
     if attempt is not None and attempt > job.attempt:
-        raise UsageError(f"job {job.short} has had {job.attempt} attempts, not {attempt}")
+        raise UsageError(
+            f"job {job.short} has no attempt {attempt}",
+            next_step=f"choose from 1 to {job.attempt}; the last one is shown without --attempt",
+        )
     number = None if attempt in (None, job.attempt) else attempt
     script = scripts.log(run.settings, job.id, number, lines)
     result = _run_on(run, [job.host], script)[job.host]

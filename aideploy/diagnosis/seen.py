@@ -52,9 +52,18 @@ class Seen:
         )
 
     @property
+    def front_down(self) -> tuple[Unit, ...]:
+        """The units of the HAProxy in front of it that do not run."""
+        names = [f"{self.settings.app.name}-haproxy.{kind}" for kind in ("service", "socket")]
+        units = [unit for name in names if (unit := self.look.units.get(name))]
+        return tuple(unit for unit in units if unit.active != "active")
+
+    @property
     def speaks(self) -> bool:
-        """Whether its last lines may say why: not those of one that was stopped long ago."""
-        return self.ails and self.look.service != "inactive"
+        """Whether its last lines may say why: not those of one that was stopped long ago, or that
+        runs and is reached by nobody."""
+        runs = self.look.service == "active" and not self.restarts
+        return self.ails and self.look.service != "inactive" and not (runs and self.front_down)
 
     @property
     def lines(self) -> tuple[str, ...]:

@@ -140,9 +140,7 @@ def _haproxy(seen: Seen) -> Iterator[Cause]:
     look, app = seen.look, seen.settings.app.name
     if not look.haproxy and not look.haproxy_silent:
         return
-    names = [f"{app}-haproxy.{kind}" for kind in ("service", "socket")]
-    units = [unit for name in names if (unit := look.units.get(name))]
-    down = [unit for unit in units if unit.active != "active"]
+    down = seen.front_down
     servers = [line for line in look.haproxy if line.split()[1:2] == ["UP"]]
     if down or look.haproxy_silent:
         first = down[0] if down else None

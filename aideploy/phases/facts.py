@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -152,10 +152,23 @@ def release_time(name: str) -> datetime | None:
         return None
 
 
+def next_stamp(facts: Iterable[HostFacts], now: datetime) -> str:
+    """Return the time for the id of a new release: later than that of any release on these hosts.
+
+    Args:
+        facts: of the hosts.
+        now: UTC, as the controller has it; the clock that made the others may have been wrong.
+    """
+    times = (release_time(name) for known in facts for name in known.releases)
+    after = (time + timedelta(seconds=1) for time in times if time)
+    return max([now, *after]).strftime(RELEASE_STAMP)
+
+
 def unsafe(facts: HostFacts) -> HostNotReady | None:
     """Return why nothing may be switched on the host, or None when it may."""
     if not facts.writable:
-        return _no(facts, f"the user {facts.user} may not write to {facts.root}", "fab setup")
+        text = f"there is no folder {facts.root} that {facts.user} may write to"
+        return _no(facts, text, "fab setup")
     if not facts.due:
         text = "set up by an older aideploy, it could not go back by itself when it is alone"
         return _no(facts, text, "fab setup")

@@ -1,6 +1,7 @@
-"""What a deploy of a revision would bring to a host, found out without changing anything there.
+"""What a deploy of a revision would do, in one line, and what it would bring to a host.
 
-Pure: which script to run and what its answer means. Used by `fab plan`.
+Pure: which script finds that out without changing anything there, and what its answer means. Used
+by `fab plan`; every deploy begins with the line.
 """
 
 from __future__ import annotations
@@ -9,12 +10,16 @@ import base64
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from aideploy.jobs.gang import trainers_of
+from aideploy.phases import batches
 from aideploy.phases.fetch import Fetched
 from aideploy.phases.fetch import read as read_fetched
 from aideploy.phases.install import Installed, is_needed
 from aideploy.phases.install import read as read_installed
 from aideploy.remote.result import Result
 from aideploy.remote.script import Script
+from aideploy.report.wording import host_count
+from aideploy.settings.hosts import Role
 
 if TYPE_CHECKING:
     from aideploy.settings import Settings
@@ -37,6 +42,25 @@ class Coming:
     installed: Installed
     commits: tuple[str, ...]
     leaving: tuple[str, ...]
+
+
+def in_one_line(settings: Settings, revision: str) -> str:
+    """Return which phases a deploy of this revision has, and who takes part."""
+    serving = [host.name for host in settings.with_role(Role.SERVE)]
+    spread = batches.course(settings, serving)
+    each = " after each" if len(spread.batches) > 1 else ""
+    watch = f"watch {settings.rollout.bake.total_seconds():g}s{each}"
+    phases = [
+        ("fetch", "review", "install") if settings.review else ("fetch", "install"),
+        ("test",) if settings.test else (),
+        (f"train on {' and '.join(trainers_of(settings))}",) if settings.train else (),
+        ("model",) if settings.model.source else (),
+        ("evaluate",) if settings.gates else (),
+        ("distribute",) if settings.model_path else (),
+        ("stage", spread.in_words(), watch, "finish"),
+    ]
+    listed = ", ".join(word for words in phases for word in words)
+    return f"plan: {revision} to {host_count(len(serving))}: {listed}"
 
 
 def pull(settings: Settings, revision: str, live: str) -> Script:

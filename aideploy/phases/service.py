@@ -105,6 +105,7 @@ def stage(settings: Settings, host: Host, facts: HostFacts, staging: Staging) ->
             health.of_slot(settings.health, staging.revision),
             *golden.proof(settings.golden, "", 0),
             *stopping(settings, facts),
+            f"{health.address(bind(serve, host))}:{serve.port}",
             *(f"{item.path}/" if item.directory else str(item.path) for item in serve.linked),
         ),
         libraries=("due", "manifest", *serving_libraries(settings)),

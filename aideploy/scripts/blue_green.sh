@@ -17,6 +17,15 @@ require_setup() {
     fail not-set-up "this host is not set up for the strategy blue_green" "fab setup"
 }
 
+# require_address ADDRESS: the host was set up to serve there. Otherwise a release would be asked where it is not.
+require_address() {
+  local set_up
+  set_up=$(ask show --property=Listen "$app-haproxy.socket" 2>/dev/null) || return 0
+  # A template of the user's may listen at several; the address is the word before its kind.
+  set_up=$(sed -E 's/^Listen=//; s/ \(.*//' <<<"$set_up")
+  [ -z "$set_up" ] || same_address "$set_up" "$1"
+}
+
 # slot_at PLACE: prints the slot that is "live", or the other one, where a release is "staged". Where nothing is
 # live, both are the first.
 slot_at() {

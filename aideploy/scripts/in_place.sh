@@ -8,6 +8,16 @@ require_setup() {
     fail not-set-up "this host is not set up for the strategy in hosts.toml" "fab setup"
 }
 
+# require_address ADDRESS: the host was set up to serve there. Otherwise a release would be asked where it is not.
+require_address() {
+  local set_up=$root/slots/live/env
+  [ ! -e "$set_up" ] || same_address "$(
+    # shellcheck source=/dev/null  # written by fab setup
+    . "$set_up"
+    printf '%s:%s' "${BIND-}" "${PORT-}"
+  )" "$1"
+}
+
 # slot_at PLACE: prints the slot that is "live", or where a release is "staged".
 slot_at() {
   printf '%s\n' "$1"

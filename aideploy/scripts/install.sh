@@ -68,6 +68,11 @@ find_uv() {
   for place in "$(command -v uv || true)" "$HOME/.local/bin/uv" "$HOME/.cargo/bin/uv" "$root/tools/bin/uv"; do
     [ -x "$place" ] && "$place" --version >/dev/null 2>&1 && printf '%s\n' "$place" && return
   done
+  return 1
+}
+
+# fetch_uv: the same, of one that is fetched with pip.
+fetch_uv() {
   rm -rf -- "$root/tools"
   "$interpreter" -m venv "$root/tools" >/dev/null 2>&1 &&
     "$root/tools/bin/python" -m pip install --quiet --disable-pip-version-check "${sources[@]}" uv >/dev/null 2>&1 &&
@@ -81,7 +86,11 @@ sources=()
 uv=''
 if [ "$tool" = uv ]; then
   step "look for uv"
-  uv=$(find_uv) || { rm -rf -- "$root/tools"; uv=''; }
+  uv=$(find_uv) || uv=''
+  if [ -z "$uv" ]; then
+    step "fetch uv with pip"
+    uv=$(fetch_uv) || { rm -rf -- "$root/tools"; uv=''; }
+  fi
   [ -n "$uv" ] || emit notice "uv is not on the host and cannot be had there: pip does the work"
 fi
 

@@ -42,6 +42,7 @@ service_pid() {
 # service_log SLOT LINES [MOMENT]: prints the last of what it wrote, since a moment if one is given.
 service_log() {
   local log=$root/slots/$1/log skip=${3:-0}
+  [ -f "$log" ] || return 1
   # A log that is shorter than it was has been rotated.
   (($(stat -c %s -- "$log") >= skip)) || skip=0
   tail -c "+$((skip + 1))" -- "$log" | tail -n "$2"

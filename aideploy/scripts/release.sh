@@ -79,6 +79,16 @@ require_room() {
     "make room on the disk of the host; nothing was sent"
 }
 
+# same_address FOUND WANTED: end here when none of the addresses where fab setup lets the service listen, one a line, is
+# the one where hosts.toml lets it be asked.
+same_address() {
+  local found
+  while IFS= read -r found; do
+    case $found in "$2" | "0.0.0.0:${2##*:}" | "[::]:${2##*:}") return 0 ;; esac
+  done <<<"$1"
+  fail not-set-up "this host was set up to serve at ${1//$'\n'/, }, and hosts.toml says $2" "fab setup"
+}
+
 # prove SLOT PYTHON PROGRAM REQUEST WHAT VERB: the service is started or restarted and has to become well.
 # A REQUEST without an address is put to the slot's own. WHAT: the beginning of the sentence when it does not.
 prove() {

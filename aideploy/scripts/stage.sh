@@ -3,21 +3,22 @@
 # whether it is well.
 #
 #   stage.sh ROOT APP RELEASE MODEL OUTPUTS ENVIRONMENT SERVE RELEASE_JSON JOURNAL PROVE PYTHON PROBE SLOT_REQUEST \
-#            GOLDEN GOLDEN_REQUEST GOLDEN_FILE STOP_SECONDS STOP_OLD [LINKED…]
+#            GOLDEN GOLDEN_REQUEST GOLDEN_FILE STOP_SECONDS STOP_OLD ADDRESS [LINKED…]
 #
 # MODEL and OUTPUTS are empty when nothing is trained. ENVIRONMENT and SERVE are the contents of the files of that
 # name. PROVE is "yes", or "no" where the host has no room for two. SLOT_REQUEST is for probe.py, about any slot.
 # GOLDEN: golden.py, or empty where there are no golden requests; GOLDEN_FILE lies in the release. STOP_SECONDS: how long what
-# is under way may take to end. STOP_OLD: the script that stops what is not live, left for when we are gone. LINKED: names
-# below shared/.
+# is under way may take to end. STOP_OLD: the script that stops what is not live, left for when we are gone. ADDRESS: where
+# it is asked when it is live. LINKED: names below shared/.
 
 # shellcheck disable=SC2034  # these are for the functions of the service manager and the strategy
 root=$(expand "$1") app=$2 release=$3 model=$4 outputs=$5 environment=$6 serve=$7 release_json=$8 line=$9
 prove=${10} python=${11} probe=${12} slot_request=${13}
-golden=${14} golden_request=${15} golden_file=${16} stop_seconds=${17} stop_old=${18}
-shift 18
+golden=${14} golden_request=${15} golden_file=${16} stop_seconds=${17} stop_old=${18} address=${19}
+shift 19
 place=$root/releases/$release
 
+require_address "$address"
 step "complete the release"
 [ -z "$model" ] || link_model "$release" "$model" "$outputs"
 for name in "$@"; do

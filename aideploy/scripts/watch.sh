@@ -7,5 +7,8 @@
 root=$(expand "$1") app=$2 python=$3 probe=$4 request=$5
 step "watch"
 slot=$(slot_at live)
+# What it wrote before, the release that was in this slot may have written.
+# shellcheck disable=SC2034  # for unwell
+moment=$(service_moment "$slot")
 probe "$python" "$probe" "$request" "$(service_pid "$slot")" || unwell "$slot" "while watching: $health"
 emit health "$health"

@@ -9,5 +9,8 @@ step "watch $release"
 slot=$(slot_with "$release")
 [ -n "$slot" ] || fail unhealthy "while watching: no slot runs $release any more" "fab logs"
 export_slot "$slot"
+# What it wrote before, the release that was in this slot may have written.
+# shellcheck disable=SC2034  # for unwell
+moment=$(service_moment "$slot")
 probe "$python" "$probe" "$slot_request" "$(service_pid "$slot")" || unwell "$slot" "while watching: $health"
 emit health "$health"

@@ -8,6 +8,7 @@ staging is needed.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -93,7 +94,10 @@ def load(path: Path, environment: str | None) -> Settings:
     if problems := set(_problems(document)):
         raise _mistakes(document, problems)
     name = _chosen(document, environment)
-    return _settings(path, name, _Reading(document, name).tables())
+    default = document.values["app"].get("default_environment")
+    by_default = len(document.environments) == 1 or name == default
+    tables = _Reading(document, name).tables()
+    return replace(_settings(path, name, tables), environment_by_default=by_default)
 
 
 def _mistakes(document: Document, problems: Iterable[Problem]) -> SettingsError:

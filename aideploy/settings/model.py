@@ -37,6 +37,7 @@ class Settings:
     Attributes:
         path: the file they come from; what it names on this machine is relative to its folder.
         environment: the name of the environment.
+        environment_by_default: whether a command without --env means it.
         hosts: its hosts, in the order of the file; after `only` those that were chosen.
         every_host: all of them, where some were chosen.
         test: None without a `[test]` table; `train`, `serve`, `golden`, `review`, `notify`, `hooks`
@@ -65,6 +66,7 @@ class Settings:
     hooks: Hooks | None = None
     drift: Drift | None
     every_host: tuple[Host, ...] = ()
+    environment_by_default: bool = True
 
     @property
     def all_hosts(self) -> tuple[Host, ...]:

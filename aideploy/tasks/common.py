@@ -69,7 +69,8 @@ def on_this_machine(c: Context, task: str) -> Iterator[None]:
     from aideploy.running import complain
 
     if _is_connection(c):
-        raise Exit(f"fab {task} works on this machine: leave out -H", code=ExitStatus.USAGE)
+        text = f"fab {task} works on this machine: leave out -H, --hosts"
+        raise Exit(text, code=ExitStatus.USAGE)
     try:
         yield
     except AideployError as error:

@@ -11,7 +11,7 @@ import pytest
 
 from aideploy.errors import ExitStatus
 
-from .small_project import SmallProject
+from .small_project import APP, SmallProject
 
 ONLY = ("deploy", "--only=host1")
 NOT_READY = ExitStatus.NOT_READY
@@ -157,6 +157,23 @@ def test_a_host_that_was_never_set_up_is_told_to_be(project: SmallProject) -> No
         assert "host1 is not set up: there is no folder" in ran.text
         assert "Next  fab setup" in ran.text
         assert not project.root().exists()
+
+
+def test_a_port_that_was_changed_without_a_setup_is_told_before_the_switch(
+    project: SmallProject,
+) -> None:
+    tables = project.up.environment_toml(app=APP, port=project.port)
+    project.settle(hosts=tables.replace(f"port = {project.port}\n", f"port = {project.port + 1}\n"))
+    live = [project.on_host(host.name).current for host in project.hosts]
+    try:
+        ran = project.fab("deploy")
+    finally:
+        project.settle()
+
+    assert ran.status == NOT_READY, ran.text
+    assert f":{project.port}, and hosts.toml says " in ran.text
+    assert "Next  fab setup" in ran.text
+    assert [project.on_host(host.name).current for host in project.hosts] == live
 
 
 @contextmanager

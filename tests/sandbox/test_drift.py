@@ -86,7 +86,7 @@ def test_every_kind_of_change_by_hand_is_named_and_a_deploy_brings_back_what_it_
     assert f"rm ~/.config/systemd/user/{APP}@.service" in said
     checked = twice.fab("check")
     assert checked.status == NOT_READY
-    assert checked.text.count("fab deploy corrects it") == 2
+    assert checked.text.count("the next deploy corrects it") == 2
     assert "left over: ~/.config/systemd/user" in checked.text
     planned = twice.fab("plan").text
     assert "all hosts get the new release, also those that are behind:" in planned

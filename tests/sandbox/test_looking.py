@@ -20,6 +20,7 @@ from typing import Any
 
 import pytest
 
+from aideploy.errors import ExitStatus
 from tests.typed import begun
 from tests.waiting import eventually
 
@@ -206,6 +207,22 @@ def test_logs_are_searched_before_the_last_lines_are_taken(project: SmallProject
     assert project.fab("logs", "--level", "error").text == ""
 
 
+def test_logs_name_the_host_that_has_none(project: SmallProject) -> None:
+    log = project.root("host2") / "slots" / "live" / "log"
+    log.rename(log.with_name("away"))
+    try:
+        ran = project.fab("logs")
+    finally:
+        log.with_name("away").rename(log)
+
+    assert ran.status == ExitStatus.NOT_READY
+    assert "it went wrong on host2" in ran.text
+    assert "there is no log of the slot live" in ran.text
+    assert "fab deploy, or fab setup" in ran.text
+    assert "line 1" not in ran.text, "what the shell says of it is no help"
+    assert "host1 | " in ran.text
+
+
 def asked_for(project: SmallProject, host: str, path: str) -> None:
     """Ask the service of a host for a path, which it then says in its log."""
     url = f"http://{project.host(host).address}:{project.port}{path}"
@@ -343,7 +360,7 @@ def test_check_sees_that_a_host_was_not_set_up(project: SmallProject) -> None:
         project.settle()
 
     told = {problem["what"] for problem in problems if problem["next_step"] == "fab setup"}
-    assert any("may not write to" in what for what in told)
+    assert any("there is no folder" in what for what in told)
 
 
 def test_check_sees_a_repository_that_a_host_cannot_read(project: SmallProject) -> None:
@@ -369,6 +386,27 @@ def test_a_plan_changes_nothing_on_any_host(project: SmallProject) -> None:
     assert _everything_on(project) == before
     assert "Bring something new" in dry.text
     assert "1 new" in dry.text and "nothing was changed" in dry.text
+
+
+def test_what_to_type_next_names_the_environment_where_there_are_two(
+    project: SmallProject,
+) -> None:
+    hosts = project.up.environment_toml(app=APP, port=project.port)
+    project.settle(
+        hosts=f'{hosts}\n[environments.production.hosts.gpu1]\naddress = "gpu1.example"\n',
+        app={"default_environment": "production"},
+    )
+    try:
+        planned = project.fab("plan", "--env", "sandbox")
+        nothing = project.fab("rollout.abort", "--env", "sandbox")
+        checked = project.fab("check", "--env", "sandbox")
+    finally:
+        project.settle()
+
+    assert "nothing was changed; next:\n  fab deploy --env sandbox\n" in planned.text
+    assert nothing.status == ExitStatus.USAGE
+    assert nothing.text.rstrip().endswith("fab status --env sandbox")
+    assert checked.status == ExitStatus.DONE, checked.text
 
 
 def test_a_plan_shows_how_configuration_files_would_change(project: SmallProject) -> None:
@@ -455,6 +493,7 @@ def test_a_plan_works_when_the_controller_sends_the_commits(project: SmallProjec
         (["logs", "--since", "soon"], "--since takes a time, not 'soon'"),
         (["logs", "--since", "1h"], "have no times that say of which zone they are"),
         (["logs", "--slot", "third"], "--slot takes live or staged, not 'third'"),
+        (["exec", " "], "there is no command to run"),
         (["history", "--limit", "0"], "--limit takes a whole number"),
         (["status", "--only", "host9"], "has no host 'host9'"),
         (["status", "--env", "nowhere"], "has no environment 'nowhere'"),

@@ -319,16 +319,32 @@ def stage(
     linked: tuple[str, ...] = (),
     prove: str = "yes",
     golden: tuple[str, str, str] = NO_GOLDEN,
+    address: str = "127.0.0.1:8000",
 ) -> Ran:
     place = root / "releases" / "20260101T000000Z-aaaaaaa"
     if not place.exists():
         release(root)
     words = (
         str(root), "app", place.name, "", "", "A='1'\n", "#!/bin/sh\n", "{}\n", '{"a": 1}', prove,
-        sys.executable, program(), request(healthy), *golden, "30", "", *linked,
+        sys.executable, program(), request(healthy), *golden, "30", "", address, *linked,
     )  # fmt: skip
     libraries = ("manifest", "release", "in_place")
     return run(Script("stage", words, libraries=libraries), before=MANAGER)
+
+
+def test_a_host_that_was_set_up_for_another_port_is_told_before_anything_begins(root: Path) -> None:
+    (root / "slots/live/env").write_text("# managed\nBIND='127.0.0.1'\nPORT='8000'\n")
+    done = stage(root, address="127.0.0.1:8001")
+
+    assert done.code == "not-set-up"
+    assert (
+        "set up to serve at 127.0.0.1:8000, and hosts.toml says 127.0.0.1:8001"
+        in done.result.text("fail.message")
+    )
+    assert not (root / "told").exists(), "nothing was started"
+    assert stage(root).status == 0
+    (root / "slots/live/env").write_text("BIND='0.0.0.0'\nPORT='8000'\n")
+    assert stage(root).status == 0, "at every address is at this one, too"
 
 
 def test_a_release_is_whole_only_after_it_was_proven(root: Path) -> None:

@@ -132,10 +132,10 @@ def test_the_record_says_how_the_release_proved_itself(tmp_path: Path, said: str
     text = json.dumps(before, indent=2, sort_keys=True) + "\n"
     words = (
         str(tmp_path), "app", name, "", "", "A='1'\n", "#!/bin/sh\n", text, '{"a": 1}', "yes",
-        "python3", "", "", "", "", "", "30", "",
+        "python3", "", "", "", "", "", "30", "", "127.0.0.1:8000",
     )  # fmt: skip
     script = Script("stage", words, libraries=("release", "manifest"))
-    proven = "prove_beside() { health=$SAID; }; require_due() { :; }"
+    proven = "require_address() { :; }; prove_beside() { health=$SAID; }; require_due() { :; }"
 
     done = run(script, before=proven, environment={"SAID": said})
 

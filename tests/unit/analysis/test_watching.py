@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from aideploy.analysing import Analyses, Undecided, cases_of
 from aideploy.analysis.findings import Verdict
 from aideploy.analysis.source import Series, Source
 from aideploy.errors import AnalysisFailed
 from aideploy.events import Analysed, Event, Events
+from aideploy.transaction.analysing import Analyses, Undecided, cases_of
 from tests.hosts_toml import SERVED, loaded
 
 HOSTS_TOML = f"""\

@@ -83,6 +83,13 @@ def test_a_second_init_changes_nothing_and_says_what_is_there(project: Path) -> 
     assert {path.name: path.read_bytes() for path in project.glob("[!.]*.*")} == before
 
 
+def test_a_file_without_a_word_in_it_is_in_nobodys_way(project: Path) -> None:
+    (project / "hosts.toml").write_text("\n  \n")
+    ran = typed(project, "aideploy", "init", "--address", "gpu1")
+    assert ran.status == 0, ran.text
+    assert load(project / "hosts.toml", None).app.name == "ranker"
+
+
 def test_a_fabfile_that_is_there_stays_and_the_missing_line_is_said(project: Path) -> None:
     fabfile = project / "fabfile.py"
     fabfile.write_text("# ours\n")
@@ -126,5 +133,5 @@ def test_the_schema_goes_to_the_screen_or_into_a_file(tmp_path: Path) -> None:
 def test_a_task_of_this_machine_says_that_it_needs_no_hosts(project: Path) -> None:
     ran = run(project, "aideploy", "-H", "gpu1,gpu2", "init")
     assert ran.status == 2
-    assert ran.text.count("works on this machine: leave out -H") == 1
+    assert ran.text.count("works on this machine: leave out -H, --hosts") == 1
     assert not (project / "hosts.toml").exists()

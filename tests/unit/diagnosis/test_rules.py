@@ -119,6 +119,20 @@ def test_what_an_earlier_run_said_is_not_why(settings: Settings) -> None:
     assert [cause.kind for cause in found] == [Kind.PORT_TAKEN]
 
 
+def test_what_a_service_said_before_its_haproxy_stopped_is_not_why(settings: Settings) -> None:
+    front = Unit("ranker-haproxy.service", True, "inactive", "dead", "success")
+    log = (f"{STAMP} ranker-live[42]: FileNotFoundError: [Errno 2] ... '{ROOT}/models/x/weights'",)
+    look = replace(
+        WELL,
+        healthy=False,
+        health="connection refused",
+        units={**WELL.units, front.name: front},
+        haproxy_silent="no such file",
+        log=log,
+    )
+    assert [cause.kind for cause in causes(settings, look)] == [Kind.HAPROXY_DOWN]
+
+
 def test_old_words_of_a_service_that_is_well_are_no_cause(settings: Settings) -> None:
     log = crashed("KeyError: 'FEATURE_STORE_URL'", "MemoryError").log
     assert causes(settings, replace(WELL, log=log, now="2026-01-03T12:00:00")) == ()

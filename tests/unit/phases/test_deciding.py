@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 
 import pytest
 
-from aideploy.endings import judged
+from aideploy.delivery.endings import judged
 from aideploy.errors import (
     ExitStatus,
     HostNotReady,
@@ -58,7 +58,7 @@ def host(**values: object) -> Host:
 @pytest.mark.parametrize(
     ("lack", "word"),
     [
-        ({"writable": False}, "may not write"),
+        ({"writable": False}, "there is no folder"),
         ({"free": 10**6}, "MB free"),
         ({"git": ""}, "git"),
         ({"python": "", "python_version": ()}, "Python 3.8 or later"),

@@ -7,10 +7,10 @@ of one Dockerfile are seldom the same bytes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
+from aideploy.delivery.participants import Participants
 from aideploy.errors import Interrupted, PhaseFailed
 from aideploy.events import Events, Phase, StepStarted
 from aideploy.phases import image as images
@@ -19,12 +19,10 @@ from aideploy.remote import transfer
 from aideploy.remote.result import Result
 
 if TYPE_CHECKING:
-    from aideploy.remote.fleet import Fleet
     from aideploy.remote.script import Script
     from aideploy.settings import Settings
     from aideploy.settings.serve import Serve
 
-Each = Callable[..., Mapping[str, Any]]
 _PHASE = Phase.INSTALL
 
 
@@ -33,31 +31,26 @@ class ImageDelivery:
 
     Args:
         settings, serve: of the environment; a container serves.
-        fleet: its open sessions.
-        each: runs work on hosts in a phase, as the story does.
+        participants: the hosts; at least one serves.
         events: where steps are told.
         release: the id of the release, which the image is kept for.
-        roots: the app's folder on each host that serves, at least one.
     """
 
     def __init__(
         self,
         settings: Settings,
         serve: Serve,
-        fleet: Fleet,
-        each: Each,
+        participants: Participants,
         events: Events,
         *,
         release: str,
-        roots: Mapping[str, PurePosixPath],
     ) -> None:
         self._settings = settings
         self._serve = serve
-        self._fleet = fleet
-        self._each = each
+        self._participants = participants
         self._events = events
         self._release = release
-        self._roots = roots
+        self._roots = {name: known.root for name, known in participants.serving.items()}
 
     def deliver(self) -> Image:
         """Return the image, which every host has then.
@@ -112,7 +105,7 @@ class ImageDelivery:
         size = self._run(script, [first])[first].number("size")
         outlet = transfer.Outlet(images.send(self._roots[first]), 0, size)
         inlet = transfer.Inlet(images.take(self._serve), 0)
-        sessions = self._fleet.sessions
+        sessions = self._participants.sessions
         for name in names:
             self._events.publish(StepStarted(phase=_PHASE, host=name, text="receive the image"))
         try:
@@ -132,4 +125,5 @@ class ImageDelivery:
         names = list(hosts)
         if not names:
             return {}
-        return dict(self._each(_PHASE, lambda session: session.run(_PHASE, script)[0], names))
+        each = self._participants.each
+        return dict(each(_PHASE, lambda session: session.run(_PHASE, script)[0], names))

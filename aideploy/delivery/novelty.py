@@ -10,11 +10,11 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from aideploy.events import Phase
-from aideploy.jobs import scripts as jobs
-from aideploy.phases import image, service
+from aideploy.phases import service
 from aideploy.phases.facts import HostFacts
 from aideploy.phases.journal import Verdict
 from aideploy.remote.session import Session
+from aideploy.transaction import finishing
 
 if TYPE_CHECKING:
     from aideploy.settings import Settings
@@ -57,11 +57,6 @@ def clearing(settings: Settings, facts: Callable[[str], HostFacts]) -> Callable[
     def work(session: Session) -> object:
         known = facts(session.host.name)
         keep = service.kept_now(known, settings.app.keep_releases)
-        return session.run(
-            Phase.FINISH,
-            service.finish(settings, known, (), keep),
-            jobs.prune(settings),
-            *image.prune(settings),
-        )
+        return session.run(Phase.FINISH, *finishing.scripts(settings, known, keep))
 
     return work

@@ -1,4 +1,4 @@
-"""How a host comes back to what it ran before a switch, and what is to be said of it afterwards.
+"""How a host comes back to what it ran before a switch, over a new connection if need be.
 
 Used by the transaction. The same script lies on the host itself, for when nobody is left to send
 it.
@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from aideploy.errors import AideployError, ConnectionLost, HostNotReady, Locked, Unreachable
-from aideploy.events import HostState, Phase
+from aideploy.errors import ConnectionLost, Locked, Unreachable
+from aideploy.events import Phase
 from aideploy.phases import facts as looking
 from aideploy.phases import service
 from aideploy.phases.facts import HostFacts
@@ -70,36 +70,6 @@ class WayBack:
         else:
             result = self._reconnected(session).run(Phase.REVERT, script)[0]
         return service.read_health(result)
-
-    def taken(self, name: str) -> HostState:
-        """Return the state of a host that is back."""
-        back = self._facts[name].previous
-        return HostState(
-            host=name,
-            state=f"back on {back}" if back else "nothing is live, as before",
-            release=back,
-            healthy=True if back else None,
-        )
-
-    def missed(self, name: str, cause: AideployError, *, perhaps_confirmed: bool) -> HostState:
-        """Return the state of a host that could not be brought back, because of this error."""
-        back = self._facts[name].previous
-        if isinstance(cause, Locked):
-            return HostState(host=name, state=cause.what)
-        if isinstance(cause, HostNotReady):
-            return self.out_of_reach(name, perhaps_confirmed=perhaps_confirmed)
-        state = f"back on {back}" if back else "should serve nothing, as before"
-        return HostState(host=name, state=state, release=back, healthy=False)
-
-    def out_of_reach(self, name: str, *, perhaps_confirmed: bool) -> HostState:
-        """Return the state of a switched host that nobody reaches; it may know it is confirmed."""
-        back = self._facts[name].previous or "nothing"
-        state = f"out of reach; goes back by itself to {back}"
-        if perhaps_confirmed:
-            return HostState(host=name, state=f"{state} unless it heard the confirmation")
-        latest = self._settings.rollout.confirm.total_seconds()
-        when = f"within {latest:g} s if it is up, else as soon as it starts"
-        return HostState(host=name, state=f"{state}: {when}")
 
     def _reconnected(self, session: Session) -> Session:
         """Open the session again.
