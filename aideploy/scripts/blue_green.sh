@@ -7,6 +7,7 @@
 #   slots/SLOT/release   what the slot runs; the one whose release is `current` is live
 #   slots/SLOT/on        it runs on purpose: live, or standing by with the old release. What is only being
 #                        proven has no such file, gets no request and does not come back with the host.
+#   haproxy/share        the slot that gets a share of the requests, for when HAProxy is started again; steer.py's own
 #
 # Whoever starts a second release leaves a job (due.sh) that stops what is not live; it is due as soon as the lock
 # is free, however that comes, unless the end of a deploy gives it more time.
@@ -66,6 +67,9 @@ go_live() {
   if [ "$2" = back ]; then
     rm -f -- "$root/slots/$left/on"
     steer settle
+    # Who is just being answered loses nothing. A release that hangs is not waited for: who asked it is better off
+    # when it is gone and another one answers.
+    steer drain "$left" 2
     end_slot "$left"
   else
     leave_stop_old
@@ -100,8 +104,8 @@ stop_old() {
   done
 }
 
-# share RELEASE PERCENT: what is not live yet gets so many of 100 requests, until the next switch; sets `slot`. The disk
-# says nothing of it: `current` stays, and what starts or settles HAProxy gives everything to the live slot.
+# share RELEASE PERCENT: what is not live yet gets so many of 100 requests, until the next switch; sets `slot`. `current`
+# stays, and what settles HAProxy, or starts the host again, gives everything to the live slot.
 share() {
   require_setup
   require_haproxy
@@ -176,7 +180,8 @@ service_start_unproven() {
 
 # retire SLOT: no new request goes there; what is under way may end, then the service is stopped.
 retire() {
-  if [ -e "$root/slots/$1/on" ]; then
+  # A share that it still has was left by a way back that failed.
+  if [ -e "$root/slots/$1/on" ] || [ -e "$root/haproxy/share" ]; then
     rm -f -- "$root/slots/$1/on"
     steer settle
     steer drain "$1" "$stop_seconds"

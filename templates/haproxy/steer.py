@@ -5,12 +5,13 @@ Runs on the hosts (Python 3.8 or later, standard library only), after each start
 the scripts of a deploy:
 
     steer.py ROOT settle                HAProxy does what the disk says: see `duties`
+    steer.py ROOT start                 the same after a start of HAProxy: a share is given again
     steer.py ROOT weight SLOT PERCENT   that slot gets so many of 100 requests, the other the rest
     steer.py ROOT drain SLOT SECONDS    wait until nothing is under way there, at most so long
 
 Exit status 1: HAProxy does not answer, or refuses; the last line says why. All that is said takes
-effect without a reload. A weight lasts no longer than HAProxy itself: after a start or a reload the
-live slot gets everything, as the disk says.
+effect without a reload. A weight outlives a reload and a restart of HAProxy, and ends with the next
+`settle`; a host that starts again gives the live slot everything.
 """
 
 import csv
@@ -21,6 +22,8 @@ import time
 from pathlib import Path
 
 SLOTS = ("blue", "green")
+# Beside HAProxy's own files: what `weight` was told last. No other file says anything of it.
+SHARE = "share"
 ANSWER_SECONDS = 5.0
 # Just started, it may not listen yet.
 START_SECONDS = 5.0
@@ -71,13 +74,52 @@ def settling(slot, duty):
 def sharing(slot, percent):
     """Return what HAProxy is told so that `slot` gets `percent` of 100 requests."""
     other = SLOTS[1 - SLOTS.index(slot)]
-    commands = []
+    # Who stood by before HAProxy was started again does so no more: both serve.
+    commands = [f"set server app/{name}_standby state maint" for name in SLOTS]
     for name, share in ((slot, percent), (other, 100 - percent)):
         commands += [
             f"set server app/{name} weight {share}%",
             f"set server app/{name} state {'ready' if share else 'drain'}",
         ]
     return commands
+
+
+def wanted(root):
+    """Return what HAProxy is told of all slots."""
+    share = given(root)
+    if share:
+        return sharing(*share)
+    return [command for slot, duty in duties(root).items() for command in settling(slot, duty)]
+
+
+def given(root):
+    """Return the slot that has a share of the requests, and how many of 100; None where none has.
+
+    Where it does not run any more it has none: so after a restart of the host, which does not
+    start what is not live.
+    """
+    try:
+        slot, percent = (root / "haproxy" / SHARE).read_text().split()
+        if slot not in SLOTS or is_live(root, slot) or not listens(root, slot):
+            return None
+        return slot, int(percent)
+    except (OSError, ValueError):
+        return None
+
+
+def listens(root, slot):
+    lines = (root / "slots" / slot / "env").read_text().splitlines()
+    values = dict(line.split("=", 1) for line in lines if "=" in line)
+    with socket.socket() as line:
+        line.settimeout(ANSWER_SECONDS)
+        return line.connect_ex(("127.0.0.1", int(values["PORT"].strip('"')))) == 0
+
+
+def replace_file(file, text):
+    new = file.with_name(f"{file.name}.{os.getpid()}")
+    new.write_text(text)
+    new.chmod(0o644)
+    new.replace(file)
 
 
 def tell(root, commands):
@@ -89,12 +131,19 @@ def tell(root, commands):
         raise Refused(f"HAProxy says: {said}")
 
 
+def obey(root):
+    """Let HAProxy do what the disk says, also where that changes meanwhile: HAProxy may have been
+    started in the moment of a switch."""
+    told = None
+    while told != (now := wanted(root)):
+        tell(root, now)
+        told = now
+    keep_state(root)
+
+
 def keep_state(root):
     """Let the next reload begin as it is now."""
-    new = root / "haproxy" / f"state.{os.getpid()}"
-    new.write_text(ask(root, "show servers state"))
-    new.chmod(0o644)
-    new.replace(root / "haproxy" / "state")
+    replace_file(root / "haproxy" / "state", ask(root, "show servers state"))
 
 
 def under_way(root, slot):
@@ -139,14 +188,17 @@ def connect(line):
 def main():
     root, (what, *words) = Path(sys.argv[1]), sys.argv[2:]
     try:
+        share = root / "haproxy" / SHARE
         if what == "settle":
-            commands = [
-                command for slot, duty in duties(root).items() for command in settling(slot, duty)
-            ]
-            tell(root, commands)
-            keep_state(root)
+            share.unlink(missing_ok=True)
+            obey(root)
+        elif what == "start":
+            obey(root)
         elif what == "weight":
-            tell(root, sharing(words[0], int(words[1])))
+            slot, percent = words[0], int(words[1])
+            replace_file(share, f"{slot} {percent}\n")
+            tell(root, sharing(slot, percent))
+            keep_state(root)
         elif what == "drain":
             drain(root, words[0], float(words[1]))
     except (OSError, Refused) as error:

@@ -88,3 +88,32 @@ def test_it_is_found_out_by_a_share_of_the_requests_of_one_host(project: Project
     assert "slot=" in sides["canary"]
     assert "slot=" in sides["baseline"]
     assert sides["canary"] != sides["baseline"]
+
+
+def test_what_cannot_be_decided_at_a_share_goes_back_and_nothing_is_held(project: Project) -> None:
+    # Nobody asks, so nobody can tell.
+    judge(project, "weights = ['20%']\non_inconclusive = 'hold'", bake="5s")
+    before = project.all_serve()
+    project.commit()
+    finished = project.fab("deploy", expected=ExitStatus.ROLLED_BACK)
+    assert "the analysis cannot decide" in finished.output
+    assert project.all_serve() == before
+    assert "no rollout is under way" in project.fab("rollout.status").output
+
+
+def test_a_rollout_that_is_paused_at_a_share_is_judged_and_resumed(project: Project) -> None:
+    judge(project, "weights = ['20%']", bake="15s")
+    before = project.all_serve()
+    with users(project, PEOPLE):
+        revision = project.commit()
+        command = project.start("deploy")
+        command.wait_for(r"watch +.*\b20% of the requests")
+        project.fab("rollout.pause")
+        time.sleep(20)
+        assert command.process.poll() is None
+        assert {project.served(project.serving[1])} == before, "it waits for its turn"
+        project.fab("rollout.resume")
+        finished = command.finish(within=240)
+    assert finished.status == ExitStatus.DONE, finished.output
+    assert finished.output.count("analysis of ") >= 3, finished.output
+    assert project.all_serve() == {revision}

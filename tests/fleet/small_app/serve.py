@@ -53,6 +53,7 @@ class Answer(http.server.BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         if self.path == "/slow":
             time.sleep(12)
+        time.sleep(BEHAVIOUR.get("answers_after", 0))
         if hangs.is_set():
             time.sleep(3600)
         self.send_response(500 if is_ill(self.path) else 200)
