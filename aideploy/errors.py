@@ -136,3 +136,8 @@ class Interrupted(AideployError):
     """The user pressed Ctrl-C, or the process was told to stop."""
 
     status = ExitStatus.INTERRUPTED
+
+
+def words_of(error: BaseException) -> str:
+    """Return what an error that is not ours says, or at least its kind."""
+    return str(error) or type(error).__name__

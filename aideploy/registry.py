@@ -13,7 +13,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from aideploy.errors import AideployError, HostNotReady, UsageError
+from aideploy.errors import AideployError, HostNotReady, UsageError, words_of
+from aideploy.settings.secrets import as_token
 
 if TYPE_CHECKING:
     import httpx
@@ -52,6 +53,7 @@ def look_up(model: Model, secrets: Mapping[str, str]) -> Registered:
         secrets: the values of its token and secrets.
 
     Raises:
+        SettingsError: no header can hold the token.
         UsageError: the registry knows no such model, alias or version.
         HostNotReady: it does not answer, or does not let us in.
     """
@@ -60,8 +62,9 @@ def look_up(model: Model, secrets: Mapping[str, str]) -> Registered:
     assert model.registered, "no model of a registry"
     name, alias, version = model.registered
     address = f"{str(model.tracking_uri).rstrip('/')}/api/2.0/mlflow/"
-    token = secrets.get(model.token or _TOKEN)
-    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    which = model.token or _TOKEN
+    token = secrets.get(which)
+    headers = {"Authorization": f"Bearer {as_token(token, which)}"} if token else {}
     user = None if token else secrets.get(_USER)
     auth = (user, secrets.get(_PASSWORD, "")) if user else None
     with httpx.Client(
@@ -129,7 +132,7 @@ class _Registry:
                     return answer
                 why = f"it answered {answer.status_code} {answer.reason_phrase}"
             except (httpx.HTTPError, httpx.InvalidURL) as error:
-                why = str(error) or type(error).__name__
+                why = words_of(error)
             if pause is not None:
                 time.sleep(pause)
         raise HostNotReady(

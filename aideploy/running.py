@@ -119,7 +119,7 @@ def running(
     )
     run = Run(settings, fleet, events, who, command=command)
     error: AideployError | None = None
-    with _stop_signals():
+    with stopped_by_signals():
         try:
             with fleet:
                 yield run
@@ -209,7 +209,7 @@ def _failure(error: AideployError) -> Failure:
 
 
 @contextmanager
-def _stop_signals() -> Iterator[None]:
+def stopped_by_signals() -> Iterator[None]:
     """Let SIGTERM and SIGHUP (a closed terminal) stop a command as Ctrl-C does."""
     if threading.current_thread() is not threading.main_thread():
         yield

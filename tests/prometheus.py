@@ -17,6 +17,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.web_server import Answer, WebServer, answering
+
 START_SECONDS = 30.0
 REQUIRED = "AIDEPLOY_REQUIRE_FLEET"
 
@@ -135,3 +137,9 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrometheusS
     server.scrape(f"127.0.0.1:{server.port}", labels={"app": "itself"})
     with server:
         yield server
+
+
+def exposed(text: str) -> WebServer:
+    """Return a server that shows these metrics."""
+    answer = Answer(text.encode(), kind="text/plain; version=0.0.4")
+    return WebServer(answering(lambda _: answer))

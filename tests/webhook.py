@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import http.server
 import json
-import threading
 import time
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
+
+from .web_server import Answer, Asked, WebServer, answering
 
 
-class Webhook:
+class Webhook(WebServer):
     """Use as a context manager.
 
     Args:
@@ -25,36 +24,15 @@ class Webhook:
     def __init__(self, *statuses: int, delay: float = 0) -> None:
         self.got: list[dict[str, Any]] = []
         self.asked = 0
-        hook, answers = self, list(statuses)
+        answers = list(statuses)
 
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                hook.asked += 1
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                time.sleep(delay)
-                status = answers.pop(0) if answers else 200
-                if status < 300:
-                    hook.got.append(json.loads(body))
-                self.send_response(status)
-                self.send_header("Content-Length", "0")
-                self.end_headers()
+        def take(asked: Asked) -> Answer:
+            self.asked += 1
+            time.sleep(delay)
+            status = answers.pop(0) if answers else 200
+            if status < 300:
+                self.got.append(json.loads(asked.body))
+            return Answer(status=status)
 
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}/T0/very-secret-part"
-
-    def __enter__(self) -> Self:
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+        super().__init__(answering(take))
+        self.url = f"{self.origin}/T0/very-secret-part"

@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from aideploy.errors import AideployError, ConnectionLost, HostNotReady, Unreachable
+from aideploy.phases import condition, drift
 from aideploy.phases import facts as looking
+from aideploy.phases.condition import Condition
 from aideploy.phases.facts import HostFacts
 from aideploy.remote.result import Result
 from aideploy.remote.script import Script
@@ -76,6 +78,22 @@ def ask_for_facts(
     script = looking.script(run.settings, journal_lines=journal_lines)
     results, gone = ask(run, lambda _: (script,))
     return {name: looking.read(name, result[0]) for name, result in results.items()}, gone
+
+
+def ask_how_they_are(
+    run: Run,
+) -> tuple[Mapping[str, HostFacts], Mapping[str, Condition], tuple[Absent, ...]]:
+    """Return facts and condition of every host that answers, by name, and who does not."""
+    settings = run.settings
+
+    def scripts(host: Host) -> tuple[Script, Script]:
+        files = drift.asked_files(settings, host)
+        return looking.script(settings, files), condition.script(settings, host)
+
+    results, gone = ask(run, scripts)
+    facts = {name: looking.read(name, result[0]) for name, result in results.items()}
+    conditions = {name: condition.read(result[1]) for name, result in results.items()}
+    return facts, conditions, gone
 
 
 def of_serving(settings: Settings, by_host: Mapping[str, T]) -> dict[str, T]:

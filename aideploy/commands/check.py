@@ -3,31 +3,29 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from aideploy.commands.asking import ask, of_serving
+from aideploy.commands.asking import ask_how_they_are, of_serving
 from aideploy.delivery.gating import require_gate
 from aideploy.delivery.provision import provision
 from aideploy.errors import AideployError, HostNotReady
 from aideploy.events import Phase
 from aideploy.gates.reviewing import token_of
 from aideploy.golden_file import check_before
-from aideploy.phases import condition, drift, gpu, image, readiness
-from aideploy.phases import facts as looking
+from aideploy.phases import drift, gpu, image, readiness
+from aideploy.phases.condition import Condition
 from aideploy.phases.drift import Drift, Kind
 from aideploy.phases.facts import HostFacts
 from aideploy.phases.readiness import Problem
-from aideploy.remote.result import Result
-from aideploy.remote.script import Script
 from aideploy.remote.session import Session
 from aideploy.report.facts import Table, Text
 from aideploy.report.next_command import typed
 from aideploy.report.notices import addresses_of
 from aideploy.repository import Repository
 from aideploy.running import Run
-from aideploy.settings import Host, Role, Settings
+from aideploy.settings import Role, Settings
 from aideploy.settings.app import Source
 from aideploy.settings.secrets import resolve
 
@@ -78,20 +76,14 @@ def check(run: Run) -> Checked:
     The command ends with status 3 when something is.
     """
     settings = run.settings
-
-    def scripts(host: Host) -> tuple[Script, Script]:
-        files = drift.asked_files(settings, host)
-        return looking.script(settings, files), condition.script(settings, host)
-
-    results, absent = ask(run, scripts)
-    facts = {name: looking.read(name, result[0]) for name, result in results.items()}
+    facts, conditions, absent = ask_how_they_are(run)
     outcomes = run.fleet.attempt(
         Phase.LOOK,
         lambda session: _looked(settings, session, facts[session.host.name]),
         facts,
         stop_at_failure=False,
     )
-    drifts = tuple(_drifts(settings, facts, results))
+    drifts = tuple(_drifts(settings, facts, conditions))
     problems = (
         *_here(settings),
         *(Problem(one.host, f"{one.what}: {one.why}", one.next_step) for one in absent),
@@ -126,14 +118,13 @@ def _typed(problems: Iterable[Problem], settings: Settings) -> tuple[Problem, ..
 
 
 def _drifts(
-    settings: Settings, facts: Mapping[str, HostFacts], results: Mapping[str, Sequence[Result]]
+    settings: Settings, facts: Mapping[str, HostFacts], conditions: Mapping[str, Condition]
 ) -> Iterator[Drift]:
     """Yield what is not as it should be on the hosts that answer."""
     good = drift.last_good(of_serving(settings, facts))
     for host in settings.hosts:
         if host.name in facts:
-            now = condition.read(results[host.name][1])
-            known = facts[host.name]
+            known, now = facts[host.name], conditions[host.name]
             wanted = good if Role.SERVE in host.roles else None
             yield from drift.of_host(settings, host, known, now, wanted)
 

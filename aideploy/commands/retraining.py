@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -17,6 +14,7 @@ from aideploy.report.output import Output
 from aideploy.retraining.alerts import Wanted
 from aideploy.retraining.deploys import Deploys
 from aideploy.retraining.listener import PATH, Listener
+from aideploy.running import stopped_by_signals
 from aideploy.settings import Settings
 from aideploy.settings.secrets import find
 from aideploy.settings.train import Train
@@ -54,7 +52,7 @@ def listen(
         serving.start()
         _say(f"listening on http://{bind}:{server.server_address[1]}{PATH}")
         try:
-            with _stopped_by_signals():
+            with stopped_by_signals():
                 serving.join()
         finally:
             server.shutdown()
@@ -128,18 +126,3 @@ def _trained(settings: Settings) -> Train:
 
 def _say(words: str) -> None:
     Output(sys.stdout).line(f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} {words}")
-
-
-@contextmanager
-def _stopped_by_signals() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP end it as Ctrl-C does."""
-
-    def stop(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGHUP)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

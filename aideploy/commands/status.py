@@ -6,16 +6,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from aideploy.commands.asking import Absent, ask, named, of_serving
+from aideploy.commands.asking import Absent, ask_how_they_are, named, of_serving
 from aideploy.errors import HostNotReady
 from aideploy.monitoring.rules import drift_limits
-from aideploy.phases import condition, drift
-from aideploy.phases import facts as looking
+from aideploy.phases import drift
 from aideploy.phases.condition import Condition
 from aideploy.phases.drift import Drift, Kind
 from aideploy.phases.facts import HostFacts
 from aideploy.phases.journal import Verdict
-from aideploy.remote.script import Script
 from aideploy.report.facts import Table, Text
 from aideploy.report.next_command import typed
 from aideploy.running import Run
@@ -121,14 +119,7 @@ def status(run: Run) -> Status:
     command is at work, which may be why, only the first counts.
     """
     settings = run.settings
-
-    def scripts(host: Host) -> tuple[Script, Script]:
-        files = drift.asked_files(settings, host)
-        return looking.script(settings, files), condition.script(settings, host)
-
-    results, absent = ask(run, scripts)
-    facts = {name: looking.read(name, result[0]) for name, result in results.items()}
-    conditions = {name: condition.read(result[1]) for name, result in results.items()}
+    facts, conditions, absent = ask_how_they_are(run)
     hosts = {host.name: host for host in settings.hosts}
     serving = of_serving(settings, facts)
     good = drift.last_good(serving)

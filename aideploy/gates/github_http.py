@@ -16,13 +16,13 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt
 
-from aideploy.errors import AideployError, ExitStatus
+from aideploy.errors import AideployError, ExitStatus, words_of
+from aideploy.settings.secrets import as_token
 
 if TYPE_CHECKING:
     import httpx
@@ -86,7 +86,7 @@ class Api:
         say: told in a few words when we have to wait.
 
     Raises:
-        GitHubRefusesUs: the token holds something that no header can.
+        SettingsError: the token holds something that no header can.
     """
 
     def __init__(
@@ -100,12 +100,6 @@ class Api:
     ) -> None:
         import httpx
 
-        token = token.strip()
-        if not token.isascii() or not token.isprintable() or " " in token:
-            raise GitHubRefusesUs(
-                f"the value of {token_name} is no token: it holds spaces or other odd characters",
-                next_step=f"set {token_name} to the token and nothing else",
-            )
         address = httpx.URL(base)
         self.place = address.host
         self.repository = repository
@@ -116,7 +110,7 @@ class Api:
         self._client = httpx.Client(
             base_url=f"{base}/repos/{repository}/",
             headers={
-                "Authorization": f"Bearer {token}",
+                "Authorization": f"Bearer {as_token(token, token_name)}",
                 "Accept": "application/vnd.github+json",
                 "X-GitHub-Api-Version": _VERSION,
                 "User-Agent": "aideploy",
@@ -128,12 +122,7 @@ class Api:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._client.close()
 
     def get(self, path: str, shape: TypeAdapter[T], *, what: str, **query: str) -> T:
@@ -224,7 +213,7 @@ class Api:
                     next_step="for a GitHub with a certificate authority of its own: set "
                     "SSL_CERT_FILE to the file with its certificate",
                 ) from None
-            raise _TryAgain(f"{self.place} does not answer", why=_words(error)) from None
+            raise _TryAgain(f"{self.place} does not answer", why=words_of(error)) from None
         if _origin(answer.url) != self._origin:
             # The token stayed here: httpx does not send it to another host.
             raise GitHubUnavailable(f"{self.place} redirects to {answer.url.host}")
@@ -329,7 +318,3 @@ def _certificate_error(error: BaseException | None) -> str:
             return error.verify_message
         error = error.__cause__ or error.__context__
     return ""
-
-
-def _words(error: Exception) -> str:
-    return str(error) or type(error).__name__

@@ -34,15 +34,10 @@ def submit(settings: Settings, train: Train, release: str, revision: str, who: s
         who: user@machine of whoever asks for it.
     """
     spec = _spec(settings, train, release, revision, who)
-    limits = train.resources
     return Script(
         "job_submit",
         (
-            str(settings.app.deploy_to),
-            settings.app.name,
-            release,
-            revision,
-            str(settings.app.subdirectory or ""),
+            *_place(settings, release, revision),
             train.engine,
             json.dumps(spec),
             _run(settings, train, release, revision).standalone_text(),
@@ -50,9 +45,7 @@ def submit(settings: Settings, train: Train, release: str, revision: str, who: s
             str(train.outputs),
             str(train.metrics),
             train.data_version or "",
-            str(limits.memory or 0),
-            str(limits.cpus or 0),
-            str(limits.gpus),
+            *_limits(train),
             str(len(trainers_of(settings)) if train.engine is Engine.TORCHRUN else 0),
             str(len(train.inputs)),
             *train.inputs,
@@ -86,15 +79,10 @@ def join(
         leader: the name of the first host.
     """
     spec = _spec(settings, train, release, revision, who) | {"rank": rank, "leader": leader}
-    limits = train.resources
     return Script(
         "job_join",
         (
-            str(settings.app.deploy_to),
-            settings.app.name,
-            release,
-            revision,
-            str(settings.app.subdirectory or ""),
+            *_place(settings, release, revision),
             json.dumps(spec),
             _run(settings, train, release, revision, makes_the_model=False).standalone_text(),
             gang.job,
@@ -102,13 +90,21 @@ def join(
             gang.data_version,
             str(rank),
             gang.meeting,
-            str(limits.memory or 0),
-            str(limits.cpus or 0),
-            str(limits.gpus),
+            *_limits(train),
             *_variables(train),
         ),
         libraries=_BEGINNING,
     )
+
+
+def _place(settings: Settings, release: str, revision: str) -> tuple[str, ...]:
+    app = settings.app
+    return str(app.deploy_to), app.name, release, revision, str(app.subdirectory or "")
+
+
+def _limits(train: Train) -> tuple[str, ...]:
+    limits = train.resources
+    return str(limits.memory or 0), str(limits.cpus or 0), str(limits.gpus)
 
 
 def _spec(

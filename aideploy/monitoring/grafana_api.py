@@ -13,13 +13,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ValidationError
 
 from aideploy.errors import UsageError
-from aideploy.monitoring.prometheus_api import MonitoringUnavailable, client
+from aideploy.monitoring.server import MonitoringUnavailable, Server, shortened
 
 if TYPE_CHECKING:
     import httpx
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
     from aideploy.settings.monitoring import Access
 
 _LONGEST_TAG = 100  # Grafana's database takes no more
-_LONGEST_ECHO = 200
 
 
 class GrafanaRefusesUs(UsageError):
@@ -59,32 +57,15 @@ class _Said(BaseModel):
     message: str = ""
 
 
-class Grafana:
-    """One Grafana. Use as a context manager.
+class Grafana(Server):
+    """One Grafana; see `Server`."""
 
-    Args:
-        access: where it is, what lets us in, how long to wait.
-        secrets: the values of the secrets that `access` names.
-        base_dir: what the path of `ca` is relative to.
-
-    Raises:
-        SettingsError: the token or the file of the certificate authority cannot be used.
-    """
+    name = "Grafana"
+    cannot_be = "told"
 
     def __init__(self, access: Access, secrets: Mapping[str, str], base_dir: Path) -> None:
-        self._access = access
-        self._client = client(access, secrets, base_dir)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._client.close()
+        super().__init__(access, secrets, base_dir)
+        self._user = f"the token in {access.token}" if access.token else f"user {access.username}"
 
     def add(self, annotation: Annotation) -> int:
         """Write an annotation and return its number.
@@ -97,15 +78,13 @@ class Grafana:
         try:
             return _Added.model_validate_json(answer.content).id
         except ValidationError:
-            raise self._strange(answer) from None
+            raise self._no_grafana(answer) from None
 
     def change(self, number: int, annotation: Annotation) -> None:
         """Write this over an annotation; see `add`."""
         self._send("PATCH", f"api/annotations/{number}", annotation)
 
     def _send(self, method: str, path: str, annotation: Annotation) -> httpx.Response:
-        import httpx
-
         body: dict[str, object] = {
             "text": annotation.text,
             "tags": [tag[:_LONGEST_TAG] for tag in annotation.tags],
@@ -113,43 +92,30 @@ class Grafana:
         }
         if annotation.end is not None:
             body["timeEnd"] = _milliseconds(annotation.end)
-        try:
-            answer = self._client.request(method, path, json=body)
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise MonitoringUnavailable(
-                f"Grafana at {self._access.url} cannot be told",
-                why=str(error) or type(error).__name__,
-                next_step="see whether it is up, and check [monitoring.grafana] url",
-            ) from error
+        answer = self._request(method, path, json=body)
         if answer.is_success:
             return answer
         raise self._refusal(answer)
 
     def _refusal(self, answer: httpx.Response) -> GrafanaRefusesUs | MonitoringUnavailable:
-        access, said = self._access, _said(answer)
+        said = _said(answer)
         if answer.status_code == 401:
-            which = f"the token in {access.token}" if access.token else f"user {access.username}"
             return GrafanaRefusesUs(
-                f"Grafana at {access.url} does not know {which}",
+                f"Grafana at {self.address} does not know {self._user}",
                 why=said,
                 next_step="make a new token of a service account, and set the secret to it",
             )
         if answer.status_code == 403:
             return GrafanaRefusesUs(
-                f"Grafana at {access.url} does not let us write annotations",
+                f"Grafana at {self.address} does not let us write annotations",
                 why=said,
                 next_step="give the service account the role Editor, or the permissions "
                 "annotations:create and annotations:write",
             )
-        return self._strange(answer)
+        return self._no_grafana(answer)
 
-    def _strange(self, answer: httpx.Response) -> MonitoringUnavailable:
-        said = _said(answer)
-        return MonitoringUnavailable(
-            f"{self._access.url} does not answer as Grafana should ({answer.status_code})",
-            why=said,
-            next_step="check [monitoring.grafana] url",
-        )
+    def _no_grafana(self, answer: httpx.Response) -> MonitoringUnavailable:
+        return self._strange(f"it answered {answer.status_code} {_said(answer)}".strip())
 
 
 def _milliseconds(moment: datetime) -> int:
@@ -158,6 +124,6 @@ def _milliseconds(moment: datetime) -> int:
 
 def _said(answer: httpx.Response) -> str:
     try:
-        return _Said.model_validate_json(answer.content).message[:_LONGEST_ECHO]
+        return shortened(_Said.model_validate_json(answer.content).message)
     except ValidationError:
         return ""

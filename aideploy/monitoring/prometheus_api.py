@@ -2,42 +2,32 @@
 
 The live analysis, `fab diagnose` and the tests read through it. It knows HTTP and the shape of the
 answers, and nothing of what is asked. Whatever goes wrong is one of two errors: the server cannot
-be asked, or the query is wrong. httpx is imported when a client is made, because it takes its time.
+be asked, or the query is wrong.
 
 Source: https://prometheus.io/docs/prometheus/latest/querying/api/
 """
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_fixed
 
-from aideploy.errors import AideployError, SettingsError, UsageError
+from aideploy.errors import UsageError
+from aideploy.monitoring.server import MonitoringUnavailable, Server, shortened
 from aideploy.settings.secrets import find
 
 if TYPE_CHECKING:
-    import httpx
-
     from aideploy.settings import Settings
-    from aideploy.settings.monitoring import Access
 
 T = TypeVar("T")
 
 _ATTEMPTS = 2
 _PAUSE_SECONDS = 0.5
-_LONGEST_ECHO = 200
-
-
-class MonitoringUnavailable(AideployError):
-    """The server gave no answer that could be used; nothing is known."""
 
 
 class BadQuery(UsageError):
@@ -121,32 +111,11 @@ _ALERTS = TypeAdapter(tuple[Alert, ...])
 _GROUPS = TypeAdapter(tuple[RuleGroup, ...])
 
 
-class Prometheus:
-    """One Prometheus server. Use as a context manager; may be used from several threads.
+class Prometheus(Server):
+    """One Prometheus server; see `Server`."""
 
-    Args:
-        access: where it is and how long to wait.
-        secrets: the values of the secrets that `access` names.
-        base_dir: what the path of `ca` is relative to.
-
-    Raises:
-        SettingsError: the file of the certificate authority cannot be used.
-    """
-
-    def __init__(self, access: Access, secrets: Mapping[str, str], base_dir: Path) -> None:
-        self.address = access.url
-        self._client = client(access, secrets, base_dir)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._client.close()
+    name = "Prometheus"
+    cannot_be = "asked"
 
     def query(self, promql: str, at: datetime | None = None) -> tuple[Sample, ...]:
         """Return every series of an instant query.
@@ -174,7 +143,7 @@ class Prometheus:
             raise self._strange(str(error)) from error
         raise BadQuery(
             "the query gives no numbers for one moment",
-            why=f"it gives a {kind}: {_short(promql)}",
+            why=f"it gives a {kind}: {shortened(promql)}",
             next_step="write an expression that gives a vector or a scalar",
         )
 
@@ -225,21 +194,12 @@ class Prometheus:
         return answer
 
     def _answered(self, what_api: str, parameters: Mapping[str, str], what: str) -> dict[str, Any]:
-        import httpx
-
-        try:
-            # By POST: a query may be longer than an address may be.
-            answer = (
-                self._client.post(f"api/v1/{what_api}", data=dict(parameters))
-                if what_api.startswith("query")
-                else self._client.get(f"api/v1/{what_api}", params=dict(parameters))
-            )
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise MonitoringUnavailable(
-                f"Prometheus at {self.address} cannot be asked",
-                why=_reason(error),
-                next_step="see whether it is up, and check [monitoring.prometheus] url",
-            ) from error
+        # By POST: a query may be longer than an address may be.
+        answer = (
+            self._request("POST", f"api/v1/{what_api}", data=dict(parameters))
+            if what_api.startswith("query")
+            else self._request("GET", f"api/v1/{what_api}", params=dict(parameters))
+        )
         if answer.status_code in (401, 403):
             raise MonitoringUnavailable(
                 f"Prometheus at {self.address} does not let us in ({answer.status_code})",
@@ -257,7 +217,7 @@ class Prometheus:
         if answer.status_code in (400, 422):
             raise BadQuery(
                 "Prometheus does not understand the query",
-                why=f"{said.error}: {_short(what)}",
+                why=f"{said.error}: {shortened(what)}",
                 next_step="try it on Prometheus' own page first",
             )
         raise MonitoringUnavailable(
@@ -271,13 +231,6 @@ class Prometheus:
             return shape.validate_python(value)
         except ValidationError as error:
             raise self._strange(f"{error.error_count()} values are not as documented") from error
-
-    def _strange(self, why: str) -> MonitoringUnavailable:
-        return MonitoringUnavailable(
-            f"{self.address} does not answer as Prometheus should",
-            why=_short(why),
-            next_step="check [monitoring.prometheus] url",
-        )
 
 
 def prometheus_of(settings: Settings, environ: Mapping[str, str]) -> Prometheus:
@@ -301,51 +254,6 @@ def prometheus_of(settings: Settings, environ: Mapping[str, str]) -> Prometheus:
     return Prometheus(access, find(access.secrets, settings.serve, environ, base_dir), base_dir)
 
 
-def client(access: Access, secrets: Mapping[str, str], base_dir: Path) -> httpx.Client:
-    """Return an HTTP client for a server of monitoring; its secrets are in headers only.
-
-    Raises:
-        SettingsError: the file of the certificate authority cannot be used.
-    """
-    import httpx
-
-    headers = {"User-Agent": "aideploy"}
-    if access.token:
-        headers["Authorization"] = f"Bearer {_token(secrets[access.token], access.token)}"
-    auth = None
-    if access.username:
-        auth = (access.username, secrets[access.password] if access.password else "")
-    trusted: ssl.SSLContext | bool = True
-    if access.ca:
-        file = base_dir / access.ca.expanduser()
-        try:
-            trusted = ssl.create_default_context(cafile=file)
-        except (OSError, ssl.SSLError) as error:
-            raise SettingsError(
-                f"the certificate authority {file} cannot be used",
-                problems=(getattr(error, "strerror", None) or str(error),),
-                next_step="name a PEM file in `ca`",
-            ) from error
-    return httpx.Client(
-        base_url=f"{access.url}/",
-        headers=headers,
-        auth=auth,
-        verify=trusted,
-        timeout=access.timeout.total_seconds(),
-    )
-
-
-def _token(value: str, name: str) -> str:
-    """Return what a header can hold: httpx would name a value that it cannot in its error."""
-    token = value.strip()
-    if not token.isascii() or not token.isprintable() or " " in token:
-        raise SettingsError(
-            f"the value of {name} is no token: it holds spaces or other odd characters",
-            next_step=f"set {name} to the token and nothing else",
-        )
-    return token
-
-
 def _sample(one: Mapping[str, Any]) -> Sample:
     moment, text = TypeAdapter(_SAMPLE).validate_python(one["value"])
     return Sample(_labels(one), float(text), _moment(moment))
@@ -362,15 +270,3 @@ def _labels(one: Mapping[str, Any]) -> dict[str, str]:
 
 def _moment(seconds: float) -> datetime:
     return datetime.fromtimestamp(seconds, UTC)
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= _LONGEST_ECHO else f"{text[:_LONGEST_ECHO]}…"
-
-
-def _reason(error: Exception) -> str:
-    import httpx
-
-    if isinstance(error, httpx.TimeoutException):
-        return "no answer in time"
-    return str(error) or type(error).__name__

@@ -14,12 +14,8 @@ from aideploy.analysis.source import NoAnswer, Series, Source, filled_in
 from aideploy.errors import SettingsError
 from aideploy.events import Events, Notice
 from aideploy.monitoring.presets import signals
-from aideploy.monitoring.prometheus_api import (
-    BadQuery,
-    MonitoringUnavailable,
-    Prometheus,
-    prometheus_of,
-)
+from aideploy.monitoring.prometheus_api import BadQuery, Prometheus, prometheus_of
+from aideploy.monitoring.server import MonitoringUnavailable
 
 if TYPE_CHECKING:
     from aideploy.settings import Settings

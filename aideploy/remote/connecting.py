@@ -22,7 +22,7 @@ import paramiko
 from paramiko.hostkeys import HostKeyEntry, InvalidHostKey
 from paramiko.ssh_exception import NoValidConnectionsError
 
-from aideploy.errors import Unreachable
+from aideploy.errors import Unreachable, words_of
 
 if TYPE_CHECKING:
     from aideploy.settings import Host
@@ -105,6 +105,9 @@ def ssh_command(host: Host, connection: fabric.Connection | None = None) -> str:
 
 
 def _connection(host: Host, config: fabric.Config) -> fabric.Connection:
+    # A connection writes into its configuration as it is made, which is empty meanwhile: that of
+    # all threads would be missed by the others.
+    config = config.clone()
     options: dict[str, Any] = {
         "transport_factory": _transport,
         "banner_timeout": host.connect_timeout.total_seconds(),
@@ -204,7 +207,7 @@ def _unreachable(host: Host, connection: fabric.Connection, error: Exception) ->
     where = f"{hop.host}:{hop.port}"
     if hop is not connection:
         where = f"the jump host {where}"
-    why = str(error) or type(error).__name__
+    why = words_of(error)
     next_step = f"try it by hand: {ssh_command(host, connection)}"
     match error:
         case UnknownHostKey():

@@ -133,18 +133,9 @@ class Fleet:
         Raises:
             FleetError: a host is unreachable, locked or not ready.
         """
-
-        def open_one(session: Session) -> Result:
-            with self._connecting:
-                return session.open(lock, first)[0]
-
-        told = ""
-        while True:
-            outcomes = self.attempt(Phase.OPEN, open_one, stop_at_failure=not wait_lock)
-            locked = _locked(outcomes)
-            if not (wait_lock and locked and len(locked) == len(outcomes.errors)):
-                return self._all_or_error(Phase.OPEN, outcomes)
-            told = self._let_go(locked[0], told)
+        outcomes = self._opened(lock, lambda _: (first,), wait_lock=wait_lock, needs_all=True)
+        results = self._all_or_error(Phase.OPEN, outcomes)
+        return {name: result for name, (result,) in results.items()}
 
     def open_reachable(
         self,
@@ -160,18 +151,7 @@ class Fleet:
             first: what to run on a host, in turn; all of it costs no round trip of its own.
             wait_lock: as in `open`, for those that can be opened.
         """
-
-        def open_one(session: Session) -> list[Result]:
-            with self._connecting:
-                return session.open(lock, *first(session.host))
-
-        told = ""
-        while True:
-            outcomes = self.attempt(Phase.OPEN, open_one, stop_at_failure=False)
-            locked = _locked(outcomes)
-            if not (wait_lock and locked):
-                return outcomes
-            told = self._let_go(locked[0], told)
+        return self._opened(lock, first, wait_lock=wait_lock, needs_all=False)
 
     def each(
         self,
@@ -256,6 +236,30 @@ class Fleet:
 
     # -- inside ---------------------------------------------------------------------------------
 
+    def _opened(
+        self,
+        lock: Lock,
+        first: Callable[[Host], Iterable[Script]],
+        *,
+        wait_lock: bool,
+        needs_all: bool,
+    ) -> Outcomes[list[Result]]:
+        def open_one(session: Session) -> list[Result]:
+            with self._connecting:
+                return session.open(lock, *first(session.host))
+
+        told = ""
+        while True:
+            outcomes = self.attempt(
+                Phase.OPEN, open_one, stop_at_failure=needs_all and not wait_lock
+            )
+            locked = [error for error in outcomes.errors.values() if isinstance(error, Locked)]
+            # There is no use in waiting where something else is in the way, too.
+            in_vain = needs_all and len(locked) < len(outcomes.errors)
+            if in_vain or not (wait_lock and locked):
+                return outcomes
+            told = self._let_go(locked[0], told)
+
     def _let_go(self, error: Locked, told: str) -> str:
         """Let go of all our locks and wait a moment, because of a lock that somebody holds.
 
@@ -328,10 +332,6 @@ class Fleet:
         if outcomes.errors:
             raise FleetError(phase, tuple(causes or outcomes.errors.values()))
         return outcomes.results
-
-
-def _locked(outcomes: Outcomes[T]) -> list[Locked]:
-    return [error for error in outcomes.errors.values() if isinstance(error, Locked)]
 
 
 def cancellation(session: Session, phase: Phase) -> ScriptFailed:

@@ -58,6 +58,27 @@ def find(
     )
 
 
+def as_token(value: str, name: str) -> str:
+    """Return the value of a token as a header can hold it.
+
+    An HTTP client would name what it cannot send in its error.
+
+    Args:
+        value: of the secret.
+        name: of the secret.
+
+    Raises:
+        SettingsError: no header can hold it.
+    """
+    token = value.strip()
+    if not token.isascii() or not token.isprintable() or " " in token:
+        raise SettingsError(
+            f"the value of {name} is no token: it holds spaces or other odd characters",
+            next_step=f"set {name} to the token and nothing else",
+        )
+    return token
+
+
 def _sources(
     serve: Serve | None, environ: Mapping[str, str], base_dir: Path
 ) -> Iterator[Mapping[str, str | None]]:

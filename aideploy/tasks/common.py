@@ -6,7 +6,7 @@ imported by the function that needs it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -89,11 +89,24 @@ def command(
     only: str | None,
     json: bool = False,
     shown: Shown | None = None,
+    about: Callable[[Settings], Settings] | None = None,
 ) -> Iterator[Run]:
-    """Run the body as one command with these options; see `aideploy.running.running`."""
-    from aideploy.running import running
+    """Run the body as one command with these options; see `aideploy.running.running`.
+
+    Args:
+        c: the context that Invoke gave the task.
+        task: its name.
+        env, config, only, json: as typed.
+        shown: see `running`.
+        about: takes what the command is about from the settings; it may refuse.
+    """
+    from aideploy.running import complain, running
 
     settings = read_settings(c, task, env=env, config=config, only=only)
+    try:
+        settings = about(settings) if about else settings
+    except AideployError as error:
+        raise complain(error) from None
     with running(task, settings, config=c.config, json=json, shown=shown) as run:
         yield run
 

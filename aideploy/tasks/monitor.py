@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any
 
 from fabric import task
 from invoke.context import Context
 
-from aideploy.errors import AideployError
-from aideploy.tasks.common import OPTIONS, on_this_machine, options, read_settings
+from aideploy.tasks.common import OPTIONS, command, on_this_machine, options, read_settings
 from aideploy.tasks.looking import show_facts
 
 if TYPE_CHECKING:
-    from aideploy.report.choose import Shown
     from aideploy.running import Run
 
 
@@ -55,7 +52,7 @@ def check(
     from aideploy.commands.monitor import check as compare
     from aideploy.report.choose import Shown
 
-    with _command(c, "monitor.check", env, config, only, shown=Shown.NOTHING) as run:
+    with _command(c, "check", env=env, config=config, only=only, shown=Shown.NOTHING) as run:
         show_facts(compare(run), json=json)
 
 
@@ -73,29 +70,12 @@ def push(
     """
     from aideploy.commands.monitor import push as put
 
-    with _command(c, "monitor.push", env, config, only, json=json) as run:
+    with _command(c, "push", env=env, config=config, only=only, json=json) as run:
         put(run)
 
 
-@contextmanager
-def _command(
-    c: Context,
-    name: str,
-    env: str | None,
-    config: str | None,
-    only: str | None,
-    *,
-    json: bool = False,
-    shown: Shown | None = None,
-) -> Iterator[Run]:
+def _command(c: Context, name: str, **options: Any) -> AbstractContextManager[Run]:
     """Run the body on the monitor hosts alone: the settings still know all hosts."""
     from aideploy.commands.monitor import monitor_settings
-    from aideploy.running import complain, running
 
-    chosen = read_settings(c, name, env=env, config=config, only=only)
-    try:
-        settings = monitor_settings(chosen)
-    except AideployError as error:
-        raise complain(error) from None
-    with running(name, settings, config=c.config, json=json, shown=shown) as run:
-        yield run
+    return command(c, f"monitor.{name}", about=monitor_settings, **options)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any
 
 from fabric import task
 from invoke.context import Context
 
-from aideploy.errors import AideployError
 from aideploy.tasks.common import (
     OPTIONS,
+    command,
     on_this_machine,
     options,
     read_settings,
@@ -21,7 +20,6 @@ from aideploy.tasks.common import (
 from aideploy.tasks.looking import show_facts
 
 if TYPE_CHECKING:
-    from aideploy.report.choose import Shown
     from aideploy.running import Run
 
 _JOB = "the beginning of the job's id (default: the one that runs, or else the newest)"
@@ -200,26 +198,8 @@ def listen(
         )
 
 
-@contextmanager
-def _command(
-    c: Context,
-    name: str,
-    *,
-    env: str | None,
-    config: str | None,
-    only: str | None,
-    json: bool = False,
-    shown: Shown | None = None,
-) -> Iterator[Run]:
+def _command(c: Context, name: str, **options: Any) -> AbstractContextManager[Run]:
     """Run the body as one command, on the train hosts alone."""
     from aideploy.commands.training import training_only
-    from aideploy.running import complain, running
 
-    task_name = f"train.{name}"
-    settings = read_settings(c, task_name, env=env, config=config, only=only)
-    try:
-        settings = training_only(settings)
-    except AideployError as error:
-        raise complain(error) from None
-    with running(task_name, settings, config=c.config, json=json, shown=shown) as run:
-        yield run
+    return command(c, f"train.{name}", about=training_only, **options)

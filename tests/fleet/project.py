@@ -14,13 +14,14 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from aideploy.errors import ExitStatus
 from tests.lab.hosts import Bind, Host, Lab, Sudo
+from tests.waiting import eventually as eventually
 
 APP = "small"
 ROOT = PurePosixPath("/srv", APP)
@@ -231,6 +232,11 @@ class Project:
 
     # -- what a user does ------------------------------------------------------------------------
 
+    def push(self, repository: Path, revision: str) -> None:
+        """Let the branch be at this revision of another repository."""
+        refs = f"{revision}:refs/heads/main"
+        git("-C", str(repository), "push", "--quiet", "--force", str(self.bare), refs)
+
     def commit(self, **behaviour: object) -> str:
         """Push a commit whose service behaves like this; its full hash."""
         behaviour["commit"] = time.time_ns()
@@ -378,16 +384,6 @@ def watched(project: Project, hosts: Sequence[Host] = ()) -> Iterator[None]:
             host.exec(f"systemctl stop {unit}")
     for host in hosts:
         assert host.exec("cat /run/seen").stdout == "", host.name
-
-
-def eventually(holds: Callable[[], bool], within: float = 15.0) -> bool:
-    """Whether it becomes true within so many seconds."""
-    end = time.monotonic() + within
-    while not holds():
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.1)
-    return True
 
 
 def git(*arguments: str) -> str:

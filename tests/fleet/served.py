@@ -20,7 +20,7 @@ from aideploy.services.manager import libraries
 from aideploy.services.release import release_files
 from aideploy.settings import Settings, load
 from tests.lab.hosts import Host, Lab
-from tests.scripts.calls import Calls
+from tests.scripts.running import Calls
 
 SERVICE = Path(__file__).with_name("little_service.py")
 COMMAND = "/usr/bin/python3 little_service.py"
@@ -140,6 +140,11 @@ class Served:
             {link}
             """
         )
+
+    def start(self, release: str, *, command: str = COMMAND, **secrets: str) -> None:
+        """Put a first release there and start it."""
+        self.put(release, command=command, **secrets)
+        self.call("service_start live")
 
     def state(self, slot: str = "live") -> str:
         return self.call(f"service_state {slot}").tail[-1]

@@ -129,13 +129,20 @@ def nvidia_smi(host: Host, says: str, status: int) -> None:
 
 
 @contextmanager
+def no_start(ward: Ward) -> Iterator[None]:
+    """The service, broken already, is given up; what is mended in the end is started."""
+    ward.restart()
+    assert eventually(ward.given_up, within=60)
+    yield
+    ward.restart()
+
+
+@contextmanager
 def crash_loop(ward: Ward) -> Iterator[None]:
     ward.put("end", "")
-    ward.restart()
-    assert eventually(ward.given_up, within=30)
-    yield
-    ward.take("end")
-    ward.restart()
+    with no_start(ward):
+        yield
+        ward.take("end")
 
 
 @contextmanager
@@ -165,11 +172,9 @@ def port_taken(ward: Ward) -> Iterator[None]:
     ward.host.exec(f"systemctl stop {unit}")
     ward.host.exec(f"systemd-run --quiet --unit=squatter python3 -m http.server {port}")
     assert eventually(lambda: f":{port} " in ward.host.exec("ss -Hltn").stdout)
-    ward.restart()
-    assert eventually(ward.given_up, within=30)
-    yield
-    ward.host.exec("systemctl stop squatter")
-    ward.restart()
+    with no_start(ward):
+        yield
+        ward.host.exec("systemctl stop squatter")
 
 
 @contextmanager
@@ -183,11 +188,9 @@ def wrong_model_path(ward: Ward) -> Iterator[None]:
 def missing_secret(ward: Ward) -> Iterator[None]:
     file = f"/srv/{APP}/current/.aideploy/env"
     ward.host.exec(f"cp -p {file} /root/env && sed -i '/^API_TOKEN=/d' {file}")
-    ward.restart()
-    assert eventually(ward.given_up, within=30)
-    yield
-    ward.host.exec(f"cp -p /root/env {file}")
-    ward.restart()
+    with no_start(ward):
+        yield
+        ward.host.exec(f"cp -p /root/env {file}")
 
 
 @contextmanager
@@ -216,11 +219,9 @@ def host_unreachable(ward: Ward) -> Iterator[None]:
 def environment_broken(ward: Ward) -> Iterator[None]:
     python = f"/srv/{APP}/current/.venv/bin/python"
     ward.host.exec(f"mv {python} {python}.away")
-    ward.restart()
-    assert eventually(ward.given_up, within=30)
-    yield
-    ward.host.exec(f"mv {python}.away {python}")
-    ward.restart()
+    with no_start(ward):
+        yield
+        ward.host.exec(f"mv {python}.away {python}")
 
 
 Fault = Callable[[Ward], AbstractContextManager[None]]

@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 import ranker_versions
 from tests.fleet.fixtures import RANKER, WHEELS
-from tests.fleet.project import Project, eventually, git, repositories
+from tests.fleet.project import Project, eventually, repositories
 from tests.lab.hosts import Bind, Host, Lab
 from tests.lab.wheels import wheelhouse
 from tests.prometheus import need
@@ -90,11 +91,7 @@ def test_a_host_tells_of_releases_of_going_back_and_of_drift(watched: Lab, tmp_p
         more=TELLING + DRIFT,
     )
     revisions = ranker_versions.history(tmp_path / "ranker")
-    git("-C", str(tmp_path / "ranker"), "remote", "add", "origin", str(project.bare))
-
-    def push(revision: str) -> None:
-        refs = f"{revision}:refs/heads/main"
-        git("-C", str(tmp_path / "ranker"), "push", "--quiet", "--force", "origin", refs)
+    push = partial(project.push, tmp_path / "ranker")
 
     project.set_up()
     before = host.exec("systemctl show -p ActiveEnterTimestamp drifting-drift.timer").stdout

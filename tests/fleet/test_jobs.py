@@ -296,6 +296,12 @@ def test_a_training_that_the_kernel_kills_for_lack_of_memory_says_so(project: Pr
     assert project.all_serve() == before
 
 
+def trains_again(project: Project) -> None:
+    """The next deploy begins a second attempt, which ends well."""
+    assert "attempt 2: the one before ended LOST" in project.fab("deploy").output
+    assert (newest(project)["state"], newest(project)["attempt"]) == (State.SUCCEEDED, 2)
+
+
 @pytest.mark.slow
 def test_a_host_that_loses_its_power_loses_the_job_and_the_next_deploy_trains_again(
     project: Project,
@@ -309,9 +315,7 @@ def test_a_host_that_loses_its_power_loses_the_job_and_the_next_deploy_trains_ag
     assert newest(project)["state"] == State.LOST
     lost = project.fab("train.attach", expected=ExitStatus.NOT_READY)
     assert "the training is gone without a word" in lost.last_words
-    finished = project.fab("deploy")
-    assert "attempt 2: the one before ended LOST" in finished.output
-    assert (newest(project)["state"], newest(project)["attempt"]) == (State.SUCCEEDED, 2)
+    trains_again(project)
     earlier = project.fab("train.logs", "--attempt", "1")
     assert ticks(earlier.output)[:3] == [0, 1, 2]
 
@@ -330,9 +334,7 @@ def test_a_host_that_is_restarted_tells_so_and_the_next_deploy_trains_again(
     # Whether it had the time for a last word or not.
     said = project.fab("train.attach", expected=ExitStatus.NOT_READY).last_words
     assert "the host shut down" in said or "the host was restarted" in said
-    finished = project.fab("deploy")
-    assert "attempt 2: the one before ended LOST" in finished.output
-    assert (newest(project)["state"], newest(project)["attempt"]) == (State.SUCCEEDED, 2)
+    trains_again(project)
 
 
 @pytest.mark.slow

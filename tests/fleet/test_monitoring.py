@@ -7,7 +7,6 @@ node_exporter's files is written by hand where a story needs a release that lies
 
 from __future__ import annotations
 
-import http.server
 import json
 import re
 import shutil
@@ -24,6 +23,7 @@ import pytest
 from aideploy.errors import ExitStatus
 from tests.fleet.project import Project, eventually, repositories
 from tests.lab.hosts import Host, Lab
+from tests.web_server import Answer, Asked, WebServer, answering
 
 pytestmark = pytest.mark.fleet
 
@@ -53,25 +53,16 @@ webhook = "http://{here}/alerts"
 """
 
 
-class Pager:
+class Pager(WebServer):
     """A webhook: what Alertmanager posted to it."""
 
     def __init__(self, address: str) -> None:
+        super().__init__(answering(self._taken), address)
         self.alerts: list[dict[str, Any]] = []
-        pager = self
 
-        class Answer(http.server.BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                text = self.rfile.read(int(self.headers["Content-Length"]))
-                pager.alerts += json.loads(text)["alerts"]
-                self.send_response(200)
-                self.end_headers()
-
-            def log_message(self, *args: object) -> None:
-                pass
-
-        self.server = http.server.ThreadingHTTPServer((address, 0), Answer)
-        self.url = f"{address}:{self.server.server_address[1]}"
+    def _taken(self, asked: Asked) -> Answer:
+        self.alerts += json.loads(asked.body)["alerts"]
+        return Answer()
 
     def told(self, name: str, **labels: str) -> bool:
         """Whether somebody was told of this alert."""
@@ -91,17 +82,15 @@ def watched_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
 
 @pytest.fixture(scope="module")
 def pager(watched_lab: Lab) -> Iterator[Pager]:
-    pager = Pager(watched_lab.address)
-    threading.Thread(target=pager.server.serve_forever, daemon=True).start()
-    yield pager
-    pager.server.shutdown()
+    with Pager(watched_lab.address) as pager:
+        yield pager
 
 
 @pytest.fixture(scope="module")
 def project(watched_lab: Lab, pager: Pager, tmp_path_factory: pytest.TempPathFactory) -> Project:
     """The service live on h1 and h2, and watched by h3."""
     monitor = watched_lab.hosts[2]
-    more = MONITORING.format(monitor=monitor.address, here=pager.url)
+    more = MONITORING.format(monitor=monitor.address, here=pager.place)
     project = Project(
         watched_lab,
         tmp_path_factory.mktemp(APP),

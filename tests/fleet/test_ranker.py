@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ import pytest
 import ranker_versions
 from aideploy.errors import ExitStatus
 from tests.fleet.fixtures import WHEELS
-from tests.fleet.project import Project, eventually, git, repositories
+from tests.fleet.project import Project, eventually, repositories
 from tests.lab.hosts import Lab
 
 pytestmark = pytest.mark.fleet
@@ -82,11 +83,7 @@ def test_the_example_is_delivered_with_no_more_rights_than_setup_left_and_comes_
         more="[golden]\nfile = 'golden.jsonl'\nmax_memory = '500M'\n",
     )
     revisions = ranker_versions.history(tmp_path / "ranker")
-    git("-C", str(tmp_path / "ranker"), "remote", "add", "origin", str(project.bare))
-
-    def push(revision: str) -> None:
-        refs = f"{revision}:refs/heads/main"
-        git("-C", str(tmp_path / "ranker"), "push", "--quiet", "--force", "origin", refs)
+    push = partial(project.push, tmp_path / "ranker")
 
     project.set_up()
     push(revisions.first)

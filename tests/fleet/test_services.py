@@ -76,8 +76,7 @@ def test_going_back_brings_the_old_command_and_environment_with_the_old_release(
     with Served(lab3, host, tmp_path, app="back") as app:
         app.set_up()
         only_its_own_rights(host)
-        app.put("1", TOKEN="old")
-        app.call("service_start live")
+        app.start("1", TOKEN="old")
         app.put("2", command="MODE=new exec /usr/bin/python3 little_service.py", TOKEN="new")
         app.call("service_restart live")
         assert app.ask().environment.items() >= {"TOKEN": "new", "MODE": "new"}.items()
@@ -92,8 +91,7 @@ def test_the_service_is_confined_and_gets_every_character_of_its_secrets(
     secret = "".join(map(chr, range(1, 127))) + "äß€😀 \\\n\\\\$(id)`id`%n%%"
     with Served(lab3, host, tmp_path, app="confined", serve="linked = ['data/']") as app:
         app.set_up()
-        app.put("1", SECRET=secret)
-        app.call("service_start live")
+        app.start("1", SECRET=secret)
         said = app.ask()
         assert said.environment["SECRET"] == secret
         assert said.folder == "/srv/confined/releases/1"
@@ -123,8 +121,7 @@ def test_every_shape_of_the_unit_runs_and_is_confined(
     with Served(lab3, host, tmp_path, app=app_name, serve=serve, top=top) as app:
         app.set_up()
         assert app.set_up().changed == ()
-        app.put("1")
-        app.call("service_start live")
+        app.start("1")
         said = app.ask(81 if app_name == "lowport" else 8000)
         assert said.environment["RELEASE"] == "1"
         assert said.writes["release"] is False
@@ -140,8 +137,7 @@ def test_under_socket_no_request_is_lost_while_the_release_changes(
     ) as app:
         app.set_up()
         only_its_own_rights(host)
-        app.put("1")
-        app.call("service_start live")
+        app.start("1")
         assert app.ask().activated
         answers: list[str] = []
         stop = threading.Event()
@@ -174,8 +170,7 @@ def test_changing_the_strategy_moves_the_address_to_the_socket_and_back(
 ) -> None:
     with Served(lab3, host, tmp_path, app="moved") as app:
         app.set_up()
-        app.put("1")
-        app.call("service_start live")
+        app.start("1")
         assert not app.ask().activated
         app.configure("strategy = 'socket'")
         assert "moved.socket opened" in app.set_up().changed
@@ -197,8 +192,7 @@ def test_a_socket_that_was_closed_by_hand_is_open_after_a_restart(
     with Served(lab3, host, tmp_path, app="closed", serve="strategy = 'socket'") as app:
         app.set_up()
         only_its_own_rights(host)
-        app.put("1")
-        app.call("service_start live")
+        app.start("1")
         host.exec("systemctl stop closed.socket")
         app.call("service_restart live")
         assert app.ask().activated
@@ -212,8 +206,7 @@ def test_a_release_that_cannot_start_is_given_up_and_the_next_one_is_started_all
     with Served(lab3, host, tmp_path, app="crash") as app:
         app.set_up()
         only_its_own_rights(host)
-        app.put("1", command="/usr/bin/python3 little_service.py --crash")
-        app.call("service_start live")
+        app.start("1", command="/usr/bin/python3 little_service.py --crash")
         deadline = time.monotonic() + 30
         while (state := app.state()) != "failed":
             assert state in ("active", "activating") and time.monotonic() < deadline
@@ -251,8 +244,7 @@ def test_following_the_log_shows_what_comes_and_leaves_nothing_behind_when_stopp
     with Served(lab3, host, tmp_path, app="follow") as app:
         app.set_up()
         only_its_own_rights(host)
-        app.put("1")
-        app.call("service_start live")
+        app.start("1")
         stop = threading.Timer(2, app.session.cancel)
         stop.start()
         with pytest.raises(ScriptFailed) as caught:

@@ -80,8 +80,7 @@ def test_root_needs_no_sudo_rights_and_gets_no_sudoers_file(
         app.set_up()
         assert app.set_up().changed == ()
         assert not host.path("/etc/sudoers.d/aideploy-rooted").exists()
-        app.put("1")
-        app.call("service_start live")
+        app.start("1")
         assert app.ask().environment["RELEASE"] == "1"
         app.call("service_stop live")
 
@@ -167,8 +166,7 @@ def test_a_user_scope_service_needs_no_root_at_all_once_it_may_linger(
         app.set_up()
         assert app.set_up().changed == ()
         assert app.state() == "inactive"
-        app.put("1", TOKEN="tölpel $HOME `id` \"'\\ %n")
-        app.call("service_start live")
+        app.start("1", TOKEN="tölpel $HOME `id` \"'\\ %n")
         said = app.ask(8020)
         assert said.environment["TOKEN"] == "tölpel $HOME `id` \"'\\ %n"
         assert app.state() == "active"

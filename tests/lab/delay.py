@@ -18,7 +18,6 @@ import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import timedelta
-from types import TracebackType
 from typing import Self
 
 Address = tuple[str, int]
@@ -62,12 +61,7 @@ class DelayProxy:
         self._expect(READY)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         # The proxy ends with its input; so it also ends when this process is killed.
         self._process.communicate()
 

@@ -7,13 +7,11 @@ send clients elsewhere. It writes down what it was asked.
 from __future__ import annotations
 
 import hashlib
-import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import TracebackType
-from typing import Self
+
+from tests.web_server import Handler, WebServer
 
 
 @dataclass
@@ -43,7 +41,7 @@ class Asked:
     headers: Mapping[str, str]
 
 
-class FileServer:
+class FileServer(WebServer):
     """The server, for the length of a `with` block.
 
     Attributes:
@@ -54,35 +52,16 @@ class FileServer:
     def __init__(self, address: str = "127.0.0.1") -> None:
         self.behaviour = Behaviour()
         self.asked: list[Asked] = []
-        self._server = ThreadingHTTPServer((address, 0), partial(_Handler, server_of=self))
-        self._server.daemon_threads = True
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+        super().__init__(partial(_Handler, server_of=self), address)
 
     def url(self, path: str) -> str:
-        address, port = self._server.server_address[:2]
-        return f"http://{address!s}:{port}{path}"
+        return f"{self.origin}{path}"
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(Handler):
     def __init__(self, *of_the_server: object, server_of: FileServer) -> None:
         self._of = server_of
         super().__init__(*of_the_server)  # type: ignore[arg-type]
-
-    def log_message(self, format: str, *args: object) -> None:
-        """Say nothing: the test tells what went wrong."""
 
     def do_GET(self) -> None:
         path = self.path.partition("?")[0]

@@ -11,15 +11,13 @@ import base64
 import os
 import shutil
 import subprocess
-import threading
 from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 from urllib.parse import urlsplit
+
+from tests.web_server import Handler, WebServer
 
 
 @dataclass(frozen=True)
@@ -35,7 +33,7 @@ class Credentials:
         return "Basic " + base64.b64encode(f"{self.user}:{self.password}".encode()).decode()
 
 
-class GitServer:
+class GitServer(WebServer):
     """Serves all repositories in a folder, for the length of a `with` block.
 
     Args:
@@ -46,34 +44,14 @@ class GitServer:
 
     def __init__(self, folder: Path, address: str, credentials: Credentials | None = None) -> None:
         handler = partial(_Handler, folder=folder.resolve(), credentials=credentials)
-        self._server = _Server((address, 0), handler)
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+        super().__init__(handler, address)
 
     def url(self, repository: str) -> str:
         """The address of one repository, without credentials in it."""
-        address, port = self._server.server_address[:2]
-        return f"http://{address!s}:{port}/{repository}"
+        return f"{self.origin}/{repository}"
 
 
-class _Server(ThreadingHTTPServer):
-    request_queue_size = 256
-    daemon_threads = True
-
-
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(Handler):
     """One request: handed to `git http-backend` as a CGI program (RFC 3875), streamed back."""
 
     def __init__(
@@ -89,9 +67,6 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         self._answer()
 
-    def log_message(self, format: str, *args: object) -> None:
-        """Say nothing: the test tells what went wrong."""
-
     def _answer(self) -> None:
         if self._credentials and self.headers["Authorization"] != self._credentials.header:
             self.send_response(HTTPStatus.UNAUTHORIZED)
@@ -101,7 +76,7 @@ class _Handler(BaseHTTPRequestHandler):
         if "Transfer-Encoding" in self.headers:
             self.send_error(HTTPStatus.LENGTH_REQUIRED)
             return
-        body = self.rfile.read(int(self.headers["Content-Length"] or 0))
+        body = self.body()
         with subprocess.Popen(
             ["git", "-c", "http.receivepack=false", "http-backend"],
             stdin=subprocess.PIPE,

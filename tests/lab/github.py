@@ -10,19 +10,19 @@ from __future__ import annotations
 
 import json
 import ssl
-import threading
 import types
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Literal, Self, Union, get_args, get_origin
+from typing import Any, Literal, Union, get_args, get_origin
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 from githubkit_schemas.v2022_11_28 import models
 from pydantic import BaseModel, TypeAdapter
+
+from tests.web_server import Handler, WebServer
 
 TOKEN = "ghp_ofTheLab"
 REPOSITORY = "acme/ranker"
@@ -110,7 +110,7 @@ class Asked:
     token: str
 
 
-class GitHub:
+class GitHub(WebServer):
     """The server, for the length of a `with` block.
 
     Args:
@@ -121,23 +121,10 @@ class GitHub:
         self.repository = repository
         self.asked: list[Asked] = []
         self.nonconforming: list[str] = []
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Handler, github=self))
-        self._thread = threading.Thread(
-            target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True
-        )
+        super().__init__(partial(_Handler, github=self))
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: types.TracebackType | None,
-    ) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+    def __exit__(self, *_: object) -> None:
+        super().__exit__()
         assert not self.nonconforming
 
     def wrap(self, context: ssl.SSLContext) -> None:
@@ -147,7 +134,7 @@ class GitHub:
     @property
     def api(self) -> str:
         """Its address, with a path as GitHub Enterprise Server has it."""
-        return f"http://127.0.0.1:{self._server.server_address[1]}/api/v3"
+        return f"{self.origin}/api/v3"
 
     @property
     def statuses(self) -> list[str]:
@@ -160,7 +147,7 @@ class GitHub:
         return [asked.body for asked in self.asked if asked.path == "deployments"]
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(Handler):
     protocol_version = "HTTP/1.1"
     # Head and body are two writes: the second would wait for the answer to the first.
     disable_nagle_algorithm = True
@@ -173,11 +160,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._serve({})
 
     def do_POST(self) -> None:
-        length = int(self.headers.get("Content-Length", 0))
-        self._serve(json.loads(self.rfile.read(length)))
-
-    def log_message(self, format: str, *args: Any) -> None:
-        pass
+        self._serve(json.loads(self.body()))
 
     def _serve(self, body: Mapping[str, Any]) -> None:
         url = urlsplit(self.path)

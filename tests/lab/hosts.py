@@ -21,7 +21,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 from enum import Enum
 from pathlib import Path, PurePosixPath
-from types import TracebackType
 from typing import Self
 
 from tests.lab import network, registry
@@ -354,12 +353,7 @@ class Lab:
             raise
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._dismantle()
 
     @property

@@ -23,6 +23,7 @@ import httpx
 import uv
 
 from tests.lab.cache import built_once, cache_folder, key_of
+from tests.lab.programs import run
 
 REQUIREMENTS = ("mlflow>=3,<4", "moto[server]>=5,<6", "s3fs>=2026.1")
 START_SECONDS = 240.0
@@ -145,13 +146,14 @@ def _await(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
 
 def _build(folder: Path) -> None:
     folder.mkdir()
+    quietly = partial(run, env={**os.environ, **QUIET})
     program, venv = uv.find_uv_bin(), folder / "venv"
-    _run([program, "venv", "--quiet", "--python", sys.executable, str(venv)])
-    _run([program, "pip", "install", "--quiet", "--python", str(venv), *REQUIREMENTS])
+    quietly([program, "venv", "--quiet", "--python", sys.executable, str(venv)])
+    quietly([program, "pip", "install", "--quiet", "--python", str(venv), *REQUIREMENTS])
     database = f"sqlite:///{folder}/mlflow.sqlite"
-    _run([str(venv / "bin/python"), "-m", "mlflow", "db", "upgrade", database])
+    quietly([str(venv / "bin/python"), "-m", "mlflow", "db", "upgrade", database])
     # The experiment that a server makes at its first start.
-    _run(
+    quietly(
         [
             str(venv / "bin/python"),
             "-c",
@@ -160,16 +162,3 @@ def _build(folder: Path) -> None:
             database,
         ]
     )
-
-
-def _run(command: list[str]) -> None:
-    ran = subprocess.run(
-        command,
-        env={**os.environ, **QUIET},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if ran.returncode != 0:
-        raise RuntimeError(f"{' '.join(command)}:\n{ran.stdout}{ran.stderr}")

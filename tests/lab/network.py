@@ -12,6 +12,8 @@ import json
 import subprocess
 from collections.abc import Iterable
 
+from tests.lab.programs import run
+
 MAX_LABS = 200
 MAX_HOSTS = 200
 
@@ -160,20 +162,13 @@ def _cable(lab: int, host: int) -> str:
 
 
 def _iptables(lab: int, host: int, *arguments: str) -> None:
-    _run(["ip", "netns", "exec", namespace(lab, host), "iptables", "--wait", *arguments])
+    run(["ip", "netns", "exec", namespace(lab, host), "iptables", "--wait", *arguments])
 
 
 def _ip(*arguments: str) -> str:
-    return _run(["ip", *arguments])
+    return run(["ip", *arguments])
 
 
 def _batch(*commands: str, inside: str | None = None) -> None:
     where = ["-netns", inside] if inside else []
-    _run(["ip", *where, "-batch", "-"], "\n".join(commands) + "\n")
-
-
-def _run(command: list[str], text: str = "") -> str:
-    ran = subprocess.run(command, input=text, capture_output=True, text=True, check=False)
-    if ran.returncode != 0:
-        raise RuntimeError(f"{' '.join(command)} failed:\n{text}{ran.stderr}")
-    return ran.stdout
+    run(["ip", *where, "-batch", "-"], "\n".join(commands) + "\n")

@@ -6,7 +6,6 @@ them bound in and reads them from an environment of its own, made by `put_on`.
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -15,6 +14,7 @@ import uv
 
 from tests.lab.cache import built_once, cache_folder, key_of
 from tests.lab.hosts import Bind, Host
+from tests.lab.programs import run
 
 RAY = ("ray[default]>=2.40,<3",)
 # The wheel without CUDA.
@@ -47,12 +47,4 @@ def put_on(host: Host, packages: Bind, program: str, module: str) -> None:
 def _install(requirements: tuple[str, ...], folder: Path) -> None:
     platform = ["--python-version", PYTHON, "--python", sys.executable]
     command = [uv.find_uv_bin(), "pip", "install", "--quiet", "--target", str(folder), *platform]
-    ran = subprocess.run(
-        [*command, "--only-binary", ":all:", *requirements],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if ran.returncode != 0:
-        raise RuntimeError(f"{' '.join(command)}:\n{ran.stdout}{ran.stderr}")
+    run([*command, "--only-binary", ":all:", *requirements])

@@ -6,13 +6,13 @@ Called by tests and benchmarks, which bind the folder into their hosts and insta
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
 from tests.lab.cache import built_once, cache_folder, key_of
+from tests.lab.programs import run
 
 # The Python of the hosts: Debian bookworm's.
 PYTHON = "3.11"
@@ -42,12 +42,4 @@ def _download(lines: list[str], folder: Path) -> None:
     wanted.write_text("\n".join([*TOOLS, *lines, ""]))
     kind = ["--only-binary=:all:", f"--python-version={PYTHON}"]
     paths = [f"--dest={folder}", f"--requirement={wanted}"]
-    ran = subprocess.run(
-        [sys.executable, "-m", "pip", "download", "--quiet", *kind, *paths],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if ran.returncode != 0:
-        raise RuntimeError(f"pip cannot download {', '.join(lines)}:\n{ran.stdout}{ran.stderr}")
+    run([sys.executable, "-m", "pip", "download", "--quiet", *kind, *paths])

@@ -13,30 +13,23 @@ import json
 import os
 import subprocess
 import sys
-import threading
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import ranker_versions
 from aideploy.monitoring.prometheus_api import Prometheus
 from aideploy.monitoring.rules import rule_files
-from aideploy.settings import Settings, load
+from aideploy.settings import Settings
 from aideploy.settings.monitoring import PrometheusServer as Access
-from tests.prometheus import PrometheusServer, free_port, need
+from tests.hosts_toml import TRAINED_AND_SERVED, loaded
+from tests.prometheus import PrometheusServer, exposed, free_port, need
 
-HOSTS = """
-[app]
-name = "ranker"
-repository = "/unused"
-[train]
-command = "python train.py"
-[serve]
-command = "gunicorn app:app"
+HOSTS = f"""\
+{TRAINED_AND_SERVED}
 [monitoring]
 file_sd = "/etc/prometheus/file_sd/aideploy"
 textfile = "/var/lib/prometheus/node-exporter"
@@ -86,8 +79,7 @@ DCGM = "".join(
 @contextmanager
 def seen(folder: Path) -> Iterator[tuple[Settings, Prometheus]]:
     """Set the scene, let some traffic pass, and give the settings and the Prometheus to ask."""
-    (folder / "hosts.toml").write_text(HOSTS)
-    settings = load(folder / "hosts.toml", "production")
+    settings = loaded(folder, HOSTS, "production")
     app = folder / "ranker"
     ranker_versions.first(app)
     train = (sys.executable, "train.py", "--rows", "20000")
@@ -229,26 +221,8 @@ def _outside(stack: ExitStack, folder: Path, front: int) -> Mapping[str, object]
 def _gpus(stack: ExitStack) -> Iterator[Mapping[str, object]]:
     texts = {"h1": NVIDIA.replace("TIME", f"{time.time():.0f}"), "h2": DCGM}
     for host, text in texts.items():
-        port = stack.enter_context(_told(text.encode()))
+        port = stack.enter_context(exposed(text)).port
         yield _job("nvidia", port, app="", env="", host=host)
-
-
-@contextmanager
-def _told(text: bytes) -> Iterator[int]:
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(200)
-            self.send_header("Content-Type", "text/plain; version=0.0.4")
-            self.end_headers()
-            self.wfile.write(text)
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-        yield server.server_port
-        server.shutdown()
 
 
 def _job(kind: str, port: int, *, path: str = "/metrics", **labels: str) -> dict[str, object]:

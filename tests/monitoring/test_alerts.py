@@ -16,20 +16,14 @@ import pytest
 import yaml
 
 from aideploy.monitoring.rules import rule_files
-from aideploy.settings import load
+from tests.hosts_toml import TRAINED_AND_SERVED, loaded
 from tests.prometheus import need
 
 CASES = sorted((Path(__file__).parent / "rules").glob("*.yml"))
 RUNBOOK = Path(__file__).parents[2] / "docs" / "runbook.md"
 LABEL = re.compile(r"\$labels\.(\w+)")
-HOSTS = """
-[app]
-name = "ranker"
-repository = "/unused"
-[train]
-command = "python train.py"
-[serve]
-command = "serve"
+HOSTS = f"""\
+{TRAINED_AND_SERVED}
 [monitoring]
 textfile = "/var/lib/prometheus/node-exporter"
 exporters = ["node", "nvidia", "haproxy", "blackbox"]
@@ -45,8 +39,7 @@ address = "b.example.com"
 @pytest.fixture
 def rules(tmp_path: Path) -> Any:
     """What is rendered for the app of the cases, as YAML was read."""
-    (tmp_path / "hosts.toml").write_text(HOSTS)
-    files = rule_files(load(tmp_path / "hosts.toml", "production"))
+    files = rule_files(loaded(tmp_path, HOSTS, "production"))
     assert list(files) == ["aideploy-ranker.production.yml"]
     return yaml.safe_load(files["aideploy-ranker.production.yml"])
 

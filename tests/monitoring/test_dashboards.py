@@ -17,8 +17,9 @@ from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from aideploy.monitoring.grafana import dashboards
 from aideploy.monitoring.prometheus_api import Prometheus, Sample
-from aideploy.settings import Settings, load
+from aideploy.settings import Settings
 from aideploy.settings.monitoring import Preset
+from tests.hosts_toml import loaded
 from tests.monitoring import scene
 
 KINDS = ("service", "model", "releases", "canary", "gpus")
@@ -54,8 +55,7 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seen]:
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    (tmp_path / "hosts.toml").write_text(scene.HOSTS)
-    return load(tmp_path / "hosts.toml", "production")
+    return loaded(tmp_path, scene.HOSTS, "production")
 
 
 def filled(expression: str) -> str:
@@ -135,8 +135,7 @@ def test_for_every_serving_software_all_queries_parse(
     seen: Seen, tmp_path: Path, preset: Preset
 ) -> None:
     hosts = scene.HOSTS.replace("[monitoring]", f'[monitoring]\npreset = "{preset}"')
-    (tmp_path / "hosts.toml").write_text(hosts)
-    for text in dashboards(load(tmp_path / "hosts.toml", "production")).values():
+    for text in dashboards(loaded(tmp_path, hosts, "production")).values():
         for panel in panels(json.loads(text)):
             for target in panel["targets"]:
                 assert "None" not in target["expr"]
@@ -185,8 +184,7 @@ def test_what_is_not_there_has_no_dashboard_and_no_row(tmp_path: Path) -> None:
     hosts = scene.HOSTS.replace(every, "[]").replace(
         "[monitoring]", '[monitoring]\npreset = "kserve"'
     )
-    (tmp_path / "hosts.toml").write_text(hosts)
-    made = dashboards(load(tmp_path / "hosts.toml", "production"))
+    made = dashboards(loaded(tmp_path, hosts, "production"))
     assert set(made) == {"service", "model", "releases", "canary"}
     assert not re.search("haproxy_|probe_|node_(?!textfile|exporter)", "".join(made.values()))
     # KServe counts no errors and knows nothing of predictions.
@@ -198,8 +196,7 @@ def test_names_of_apps_never_make_two_dashboards_one(tmp_path: Path) -> None:
     uids: set[str] = set()
     for app in ("a", "ranker", "x" * 31, "x" * 30 + "y"):
         hosts = scene.HOSTS.replace('name = "ranker"', f'name = "{app}"')
-        (tmp_path / "hosts.toml").write_text(hosts)
-        for text in dashboards(load(tmp_path / "hosts.toml", "production")).values():
+        for text in dashboards(loaded(tmp_path, hosts, "production")).values():
             uid = json.loads(text)["uid"]
             assert len(uid) <= 40
             assert uid not in uids

@@ -12,6 +12,7 @@ import yaml
 from aideploy.errors import SettingsError, UsageError
 from aideploy.monitoring.grafana import grafana_files
 from aideploy.settings import Settings, load
+from tests.hosts_toml import loaded
 from tests.monitoring.scene import HOSTS
 
 PLAIN = 'url = "http://mon1:9090"\n'
@@ -19,8 +20,7 @@ FOLDER = PurePosixPath("/etc/grafana/provisioning")
 
 
 def settings(folder: Path, prometheus: str = PLAIN, hosts: str = HOSTS) -> Settings:
-    (folder / "hosts.toml").write_text(hosts.replace(PLAIN, prometheus))
-    return load(folder / "hosts.toml", "production")
+    return loaded(folder, hosts.replace(PLAIN, prometheus), "production")
 
 
 def data_source(folder: Path, prometheus: str) -> dict[str, object]:

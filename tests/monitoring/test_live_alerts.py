@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-import threading
 import time
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import httpx
@@ -15,9 +13,9 @@ import pytest
 import yaml
 
 from aideploy.monitoring.rules import rule_files
-from aideploy.settings import load
+from tests.hosts_toml import loaded
 from tests.monitoring.test_alerts import CASES, HOSTS
-from tests.prometheus import PrometheusServer
+from tests.prometheus import PrometheusServer, exposed
 
 FIRST = re.compile(r"-?[\d.]+")
 SECONDS = 40.0
@@ -38,30 +36,15 @@ def exposition() -> str:
 @pytest.fixture(scope="module")
 def metrics() -> Iterator[str]:
     """The address where they are shown."""
-    body = exposition().encode()
-
-    class Metrics(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(200)
-            self.send_header("Content-Type", "text/plain; version=0.0.4")
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Metrics) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"127.0.0.1:{server.server_port}"
-        server.shutdown()
+    with exposed(exposition()) as server:
+        yield server.place
 
 
 @pytest.fixture(scope="module")
 def asked(metrics: str, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """What Prometheus says of its rules, when all have been evaluated with what was scraped."""
     folder = tmp_path_factory.mktemp("live")
-    (folder / "hosts.toml").write_text(HOSTS)
-    for name, text in rule_files(load(folder / "hosts.toml", "production")).items():
+    for name, text in rule_files(loaded(folder, HOSTS, "production")).items():
         # The long windows are recorded every two minutes: too late for this test.
         (folder / name).write_text(text.replace("interval: 2m", "interval: 1s"))
     configuration = {

@@ -13,27 +13,21 @@ import yaml
 from aideploy.errors import SettingsError
 from aideploy.monitoring.presets import Signals, preset, query, signals
 from aideploy.monitoring.rules import rule_files
-from aideploy.settings import Settings, load
+from aideploy.settings import Settings
 from aideploy.settings.monitoring import Preset
+from tests.hosts_toml import TRAINED_AND_SERVED, loaded
 from tests.prometheus import need
 
 CASES = Path(__file__).parent / "presets"
-HOSTS = """
-[app]
-name = "ranker"
-repository = "/unused"
-[train]
-command = "python train.py"
-[serve]
-command = "serve"
+HOSTS = f"""\
+{TRAINED_AND_SERVED}
 [environments.production.hosts.a]
 address = "a.example.com"
 """
 
 
 def settings(folder: Path, monitoring: str) -> Settings:
-    (folder / "hosts.toml").write_text(HOSTS + monitoring)
-    return load(folder / "hosts.toml", "production")
+    return loaded(folder, HOSTS + monitoring, "production")
 
 
 def promtool(folder: Path, *arguments: str) -> None:

@@ -5,20 +5,20 @@ from __future__ import annotations
 import base64
 import math
 import socket
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
 from aideploy.errors import SettingsError
-from aideploy.monitoring.prometheus_api import BadQuery, MonitoringUnavailable, Prometheus
+from aideploy.monitoring.prometheus_api import BadQuery, Prometheus
+from aideploy.monitoring.server import MonitoringUnavailable
 from aideploy.settings.monitoring import PrometheusServer as Access
-from tests.fleet.project import eventually
 from tests.prometheus import PrometheusServer, free_port
+from tests.waiting import eventually
+from tests.web_server import Answer, Asked, WebServer, answering
 
 
 def asking(url: str, secrets: dict[str, str] | None = None, **access: str) -> Prometheus:
@@ -91,29 +91,15 @@ def test_nobody_is_there() -> None:
 
 
 @contextmanager
-def answering(status: int, body: bytes, seen: list[str]) -> Iterator[str]:
+def no_prometheus(status: int, body: bytes, seen: list[str]) -> Iterator[str]:
     """A server that is no Prometheus, or one behind a door."""
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            seen.append(self.headers.get("Authorization", ""))
-            self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            self.send_response(status)
-            self.end_headers()
-            self.wfile.write(body)
+    def answer(asked: Asked) -> Answer:
+        seen.append(asked.headers.get("Authorization", ""))
+        return Answer(body, status)
 
-        def log_message(self, *_: object) -> None:
-            pass
-
-    httpd = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=httpd.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{httpd.server_port}"
-    finally:
-        httpd.shutdown()
-        httpd.server_close()
-        thread.join()
+    with WebServer(answering(answer)) as server:
+        yield server.origin
 
 
 @pytest.mark.parametrize(
@@ -130,7 +116,7 @@ def answering(status: int, body: bytes, seen: list[str]) -> Iterator[str]:
 )
 def test_whoever_answers_otherwise_is_named(status: int, body: bytes, said: str) -> None:
     with (
-        answering(status, body, []) as url,
+        no_prometheus(status, body, []) as url,
         asking(url) as server,
         pytest.raises(MonitoringUnavailable, match=said),
     ):
@@ -149,7 +135,7 @@ def test_a_server_that_never_answers_is_left() -> None:
 def test_it_shows_who_it_is() -> None:
     body = b'{"status":"success","data":{"resultType":"vector","result":[]}}'
     seen: list[str] = []
-    with answering(200, body, seen) as url:
+    with no_prometheus(200, body, seen) as url:
         secrets = {"PASSWORD": "open sesame", "TOKEN": "t0ken"}
         with asking(url, secrets, username="we", password="PASSWORD") as server:
             server.query("up")

@@ -15,17 +15,12 @@ import yaml
 
 from aideploy.errors import SettingsError
 from aideploy.monitoring.rules import burns, promql_duration, rule_files
-from aideploy.settings import Settings, load
+from aideploy.settings import Settings
+from tests.hosts_toml import TRAINED_AND_SERVED, loaded
 from tests.prometheus import PrometheusServer, need
 
-HOSTS = """
-[app]
-name = "APP"
-repository = "/unused"
-[train]
-command = "python train.py"
-[serve]
-command = "serve"
+HOSTS = f"""\
+{TRAINED_AND_SERVED}
 [environments.production.hosts.a-1]
 address = "a.example.com"
 [environments.staging.hosts.b]
@@ -44,8 +39,7 @@ model_age = "14d"
 def settings(
     folder: Path, monitoring: str = "", *, app: str = "ranker", env: str = "production"
 ) -> Settings:
-    (folder / "hosts.toml").write_text(HOSTS.replace("APP", app) + monitoring)
-    return load(folder / "hosts.toml", env)
+    return loaded(folder, HOSTS.replace("ranker", app) + monitoring, env)
 
 
 def text(told: Settings) -> str:
@@ -86,21 +80,16 @@ def test_nobody_is_alerted_about_what_nobody_measures(tmp_path: Path) -> None:
 
 
 def test_an_app_that_only_trains_has_no_rules_about_requests(tmp_path: Path) -> None:
-    (tmp_path / "hosts.toml").write_text(
-        HOSTS.replace("APP", "ranker")
-        .replace('[serve]\ncommand = "serve"\n', "")
-        .replace('.com"', '.com"\nroles = ["train"]')
-        + EVERYTHING
-    )
-    told = load(tmp_path / "hosts.toml", "production")
+    trains = HOSTS.replace('[serve]\ncommand = "serve"\n', "")
+    trains = trains.replace('.com"', '.com"\nroles = ["train"]')
+    told = loaded(tmp_path, trains + EVERYTHING, "production")
     assert "ranker-production-service" not in groups(told)
     check(tmp_path, text(told))
 
 
 def test_units_that_no_systemd_runs_are_not_asked_for(tmp_path: Path) -> None:
-    told = HOSTS.replace("APP", "ranker").replace("[serve]", '[serve]\nmanager = "supervisor"')
-    (tmp_path / "hosts.toml").write_text(told + EVERYTHING)
-    assert "SystemdUnit" not in text(load(tmp_path / "hosts.toml", "production"))
+    told = HOSTS.replace("[serve]", '[serve]\nmanager = "supervisor"')
+    assert "SystemdUnit" not in text(loaded(tmp_path, told + EVERYTHING, "production"))
 
 
 def test_several_apps_and_environments_live_in_one_prometheus(tmp_path: Path) -> None:

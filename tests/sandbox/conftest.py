@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +16,7 @@ import pytest
 from aideploy.sandbox.layout import Host
 from aideploy.sandbox.lifecycle import Sandbox, Status
 
-from .small_project import SmallProject
+from .small_project import SmallProject, small_project
 
 SECRET_OF_THE_USER = "not-for-the-hosts"
 
@@ -53,13 +52,9 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Status]:
 @pytest.fixture(scope="module")
 def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SmallProject]:
     """A small project that is live on three hosts, for the tests of a module."""
-    # supervisor takes no paths with spaces on a host; the project's own folder has one.
-    with Sandbox(tmp_path_factory.mktemp("sandbox")) as sandbox:
-        up = sandbox.up(3)
-        project = SmallProject(tmp_path_factory.mktemp("pro ject"), up, up.free_port())
-        for command in ("setup", "deploy"):
-            ran = project.fab(command)
-            assert ran.status == 0, ran.text
+    with small_project(tmp_path_factory.mktemp("deployed"), hosts=3) as project:
+        project.succeeds("setup")
+        project.succeeds("deploy")
         yield project
 
 
@@ -114,13 +109,3 @@ def connection_to(
     connection.client.load_host_keys(str(status.layout.known_hosts))
     connection.client.set_missing_host_key_policy(paramiko.RejectPolicy())
     return connection
-
-
-def eventually(holds: Callable[[], bool], *, within: float = 10.0) -> bool:
-    """Whether it becomes true within so many seconds."""
-    deadline = time.monotonic() + within
-    while not holds():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.05)
-    return True

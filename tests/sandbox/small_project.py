@@ -13,38 +13,59 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from aideploy.errors import ExitStatus
 from aideploy.sandbox.layout import Host
-from aideploy.sandbox.lifecycle import Status
+from aideploy.sandbox.lifecycle import Sandbox, Status
+from tests.typed import Ran as Ran
+from tests.typed import typed
 
 APP = "small"
 
-_SERVICE = """\
-import http.server, json, os
+_PROGRAM = """\
+import http.server, itertools, json, os, time
+
+IS = {"revision": os.environ["REVISION"]}
 
 class Answer(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
-        if self.path == "/environment":
-            answer = dict(os.environ)
-        else:
-            answer = {"revision": os.environ["REVISION"]}
-        body = json.dumps(answer).encode()
-        self.send_response(200)
+        answer(self)
+
+    def do_POST(self):
+        answer(self, json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+
+    def say(self, answer, status=200):
+        text = isinstance(answer, str)
+        body = (answer if text else json.dumps(answer)).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "text/plain; version=0.0.4" if text else "text/json")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
 
     def log_message(self, *_):
         pass
-
+"""
+_SERVES = """
 address = (os.environ["BIND"], int(os.environ["PORT"]))
 http.server.ThreadingHTTPServer(address, Answer).serve_forever()
 """
+
+
+def program(answer: str) -> str:
+    """Return a web service whose function `answer(request, sent=None)` is this."""
+    return f"{_PROGRAM}\n{answer}\n{_SERVES}"
+
+
+_SERVICE = program("""\
+def answer(request):
+    request.say(dict(os.environ) if request.path == "/environment" else IS)
+""")
 
 _TABLES: Mapping[str, Mapping[str, Any]] = {
     "app": {"name": APP},
@@ -53,19 +74,6 @@ _TABLES: Mapping[str, Mapping[str, Any]] = {
     "health": {"json": {"revision": "$REVISION"}, "timeout": "3s", "interval": "100ms"},
     "rollout": {"bake": "0s", "canary": 0, "batch": "100%"},
 }
-
-
-@dataclass(frozen=True)
-class Ran:
-    """A command that has ended: its exit status and what a person saw."""
-
-    status: int
-    text: str
-
-    @property
-    def shows_no_traceback(self) -> bool:
-        # What a program on a host wrote stands behind a mark.
-        return not any(line.startswith("Traceback") for line in self.text.splitlines())
 
 
 @dataclass(frozen=True)
@@ -163,16 +171,8 @@ class SmallProject:
         cwd: Path | None = None,
     ) -> Ran:
         """Run `fab` as a person would whose output goes to a file."""
-        done = subprocess.run(
-            self.command(*arguments),
-            cwd=cwd or self.folder,
-            env=self.environment(env or {}),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            timeout=timeout,
-        )
-        return Ran(done.returncode, done.stdout.decode(errors="surrogateescape"))
+        where, variables = cwd or self.folder, self.environment(env or {})
+        return typed(where, "-m", "fabric", *arguments, env=variables, timeout=timeout)
 
     def command(self, *arguments: str) -> list[str]:
         return [sys.executable, "-m", "fabric", *arguments]
@@ -219,6 +219,12 @@ class SmallProject:
             journal=journal.read_bytes() if journal.exists() else b"",
         )
 
+    def succeeds(self, *arguments: str, **options: Any) -> Ran:
+        """Run `fab`, which has to end with 0."""
+        ran = self.fab(*arguments, **options)
+        assert ran.status == ExitStatus.DONE, ran.text
+        return ran
+
     def refuses(self, *arguments: str, status: ExitStatus, says: str, **options: Any) -> Ran:
         """Run `fab`, which has to refuse: this status, these words, and not a trace on any host."""
         before = self.on_hosts()
@@ -241,6 +247,15 @@ class SmallProject:
 
     def on_hosts(self) -> tuple[OnHost, ...]:
         return tuple(self.on_host(host.name) for host in self.hosts)
+
+
+@contextmanager
+def small_project(folder: Path, hosts: int) -> Iterator[SmallProject]:
+    """A project in this folder, with so many hosts of its own."""
+    # supervisor takes no paths with spaces on a host; the project's own folder has one.
+    with Sandbox(folder / "sandbox") as sandbox:
+        up = sandbox.up(hosts)
+        yield SmallProject(folder / "pro ject", up, up.free_port())
 
 
 def _toml(name: str, keys: Mapping[str, Any]) -> list[str]:

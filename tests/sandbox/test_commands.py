@@ -9,6 +9,8 @@ import shutil
 import socket
 import subprocess
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import asyncssh
@@ -20,8 +22,9 @@ import pytest
 from aideploy.sandbox import processes
 from aideploy.sandbox.layout import Host
 from aideploy.sandbox.lifecycle import Status
+from tests.waiting import eventually
 
-from .conftest import SECRET_OF_THE_USER, OpenSsh, connection_to, eventually
+from .conftest import SECRET_OF_THE_USER, OpenSsh, connection_to
 
 TWENTY_MEGABYTES = 20 * 1024 * 1024
 
@@ -38,15 +41,21 @@ def test_fabric_gets_output_errors_and_exit_status(connection: fabric.Connection
     assert (result.stdout, result.stderr, result.exited) == ("out\n", "err\n", 3)
 
 
+@asynccontextmanager
+async def asyncssh_to(up: Status, host: Host) -> AsyncIterator[asyncssh.SSHClientConnection]:
+    async with asyncssh.connect(
+        host.address,
+        host.port,
+        client_keys=[str(up.layout.client_key)],
+        known_hosts=str(up.layout.known_hosts),
+        config=None,
+    ) as connection:
+        yield connection
+
+
 def test_the_signal_that_ended_a_command_is_reported(up: Status, host: Host) -> None:
     async def end_by_signal() -> str:
-        async with asyncssh.connect(
-            host.address,
-            host.port,
-            client_keys=[str(up.layout.client_key)],
-            known_hosts=str(up.layout.known_hosts),
-            config=None,
-        ) as connection:
+        async with asyncssh_to(up, host) as connection:
             result = await connection.run("kill -TERM $$")
             assert result.exit_signal is not None
             return result.exit_signal[0]
@@ -56,13 +65,7 @@ def test_the_signal_that_ended_a_command_is_reported(up: Status, host: Host) -> 
 
 def test_a_signal_from_the_client_reaches_the_command(up: Status, host: Host) -> None:
     async def send_signal() -> int | None:
-        async with asyncssh.connect(
-            host.address,
-            host.port,
-            client_keys=[str(up.layout.client_key)],
-            known_hosts=str(up.layout.known_hosts),
-            config=None,
-        ) as connection:
+        async with asyncssh_to(up, host) as connection:
             process = await connection.create_process(
                 "trap 'exit 42' USR1; echo ready; while :; do sleep 0.05; done"
             )

@@ -15,8 +15,7 @@ import psutil
 import pytest
 
 from aideploy.sandbox.environment import SANDBOX_MARK
-
-from .conftest import eventually
+from tests.waiting import eventually
 
 
 def test_a_demo_in_which_a_command_fails_says_which_and_leaves_nothing(tmp_path: Path) -> None:

@@ -8,73 +8,44 @@ import shutil
 import sys
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 import ranker_versions
 from aideploy.errors import ExitStatus
-from aideploy.sandbox.lifecycle import Sandbox
 from ranker_sabotages import Sabotage
 
-from .small_project import SmallProject
+from .small_project import SmallProject, program, small_project
 
 GOLDEN = "golden.jsonl"
 
 # Answers twice what it is sent; what else it does is in a file that comes with the commit.
-_SERVICE = """\
-import http.server, itertools, json, os
-
+_SERVICE = program("""\
 how = json.load(open("how.json"))
 count = itertools.count()
 
-class Answer(http.server.BaseHTTPRequestHandler):
-    def do_GET(self):
-        self.say({"revision": os.environ["REVISION"]})
-
-    def do_POST(self):
-        sent = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        if not isinstance(sent, int):
-            return self.say({"error": "send a number"}, 400)
-        answer = {"double": sent * how.get("factor", 2), "name": "d\\u00f6ppel"}
-        if how.get("counts"):
-            answer["count"] = next(count)
-        self.say(answer)
-
-    def say(self, answer, status=200):
-        body = json.dumps(answer).encode()
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_):
-        pass
-
-address = (os.environ["BIND"], int(os.environ["PORT"]))
-http.server.ThreadingHTTPServer(address, Answer).serve_forever()
-"""
-
-
-@contextmanager
-def brought_up(factory: pytest.TempPathFactory, hosts: int) -> Iterator[SmallProject]:
-    with Sandbox(factory.mktemp("sandbox")) as sandbox:
-        up = sandbox.up(hosts)
-        yield SmallProject(factory.mktemp("project"), up, up.free_port())
+def answer(request, sent=None):
+    if request.command == "GET":
+        return request.say(IS)
+    if not isinstance(sent, int):
+        return request.say({"error": "send a number"}, 400)
+    said = {"double": sent * how.get("factor", 2), "name": "d\\u00f6ppel"}
+    if how.get("counts"):
+        said["count"] = next(count)
+    request.say(said)
+""")
 
 
 def set_up_and_deployed(project: SmallProject) -> str:
-    assert project.fab("setup").status == 0
-    ran = project.fab("deploy")
-    assert ran.status == 0, ran.text
-    return ran.text
+    project.succeeds("setup")
+    return project.succeeds("deploy").text
 
 
 @pytest.fixture(scope="module")
 def doubling(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SmallProject]:
     """A service that doubles numbers, live on two hosts, with its golden file."""
-    with brought_up(tmp_path_factory, hosts=2) as project:
+    with small_project(tmp_path_factory.mktemp("doubling"), hosts=2) as project:
         project.commit({"service.py": _SERVICE, "how.json": "{}", GOLDEN: lines(1, 2, 30)})
         project.settle(golden={"file": GOLDEN, "path": "/double"})
         assert "3 golden answers right" in set_up_and_deployed(project)
@@ -252,7 +223,7 @@ WHY = {
 @pytest.fixture(scope="module")
 def ranker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SmallProject]:
     """The example, live on one host with the model that it trained there."""
-    with brought_up(tmp_path_factory, hosts=1) as project:
+    with small_project(tmp_path_factory.mktemp("ranker"), hosts=1) as project:
         # The host is this machine, which has what the example needs.
         gunicorn = f"exec {sys.executable} -m gunicorn app:app --bind $BIND:$PORT --threads 2"
         project.settle(

@@ -7,13 +7,14 @@ import signal
 import subprocess
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from aideploy.errors import ExitStatus
 from tests.webhook import Webhook
 
-from .small_project import SmallProject
+from .small_project import Ran, SmallProject
 
 ONLY = "--only=host1"
 IN_ORDER = (
@@ -36,6 +37,15 @@ def nothing_told(project: SmallProject) -> None:
 def told(project: SmallProject) -> list[list[str]]:
     file = project.folder / "told"
     return [line.split() for line in file.read_text().splitlines()] if file.exists() else []
+
+
+def deploy(project: SmallProject, expected: ExitStatus, **settings: Any) -> tuple[Ran, bool]:
+    """Deploy with these settings; what it said, and whether another release is live afterwards."""
+    project.settle(**settings)
+    live = project.on_host().current
+    ran = project.fab("deploy", ONLY)
+    assert ran.status == expected, ran.text
+    return ran, project.on_host().current != live
 
 
 def test_each_runs_once_however_many_hosts_and_batches_there_are(project: SmallProject) -> None:
@@ -65,16 +75,13 @@ def test_each_runs_once_however_many_hosts_and_batches_there_are(project: SmallP
 def test_one_that_fails_before_the_switch_refuses_the_deploy(
     project: SmallProject, key: str
 ) -> None:
-    project.settle(hooks={key: "echo 'the freeze is on'; exit 3"})
-    live = project.on_host().current
+    hooks = {key: "echo 'the freeze is on'; exit 3"}
+    ran, went_live = deploy(project, ExitStatus.REFUSED, hooks=hooks)
 
-    ran = project.fab("deploy", ONLY)
-
-    assert ran.status == ExitStatus.REFUSED, ran.text
+    assert not went_live
     assert f"[hooks] {key} ended with status 3; nothing was switched" in ran.text
     assert "the freeze is on" in ran.text
     assert ran.shows_no_traceback
-    assert project.on_host().current == live
     assert project.frees_the_locks()
 
 
@@ -82,47 +89,35 @@ def test_one_that_fails_before_the_switch_refuses_the_deploy(
 def test_one_that_fails_at_or_behind_the_switch_takes_the_hosts_back(
     project: SmallProject, key: str
 ) -> None:
-    project.settle(hooks={key: "exit 1"})
-    live = project.on_host().current
+    ran, went_live = deploy(project, ExitStatus.ROLLED_BACK, hooks={key: "exit 1"})
 
-    ran = project.fab("deploy", ONLY)
-
-    assert ran.status == ExitStatus.ROLLED_BACK, ran.text
+    assert not went_live
     assert f"[hooks] {key} ended with status 1" in ran.text
-    assert project.on_host().current == live
 
 
 @pytest.mark.parametrize("key", ["before_finish", "after_finish"])
 def test_one_that_fails_when_nothing_goes_back_any_more_is_a_warning(
     project: SmallProject, key: str
 ) -> None:
-    project.settle(hooks={key: "echo too late; exit 1"})
-    live = project.on_host().current
+    ran, went_live = deploy(project, ExitStatus.DONE, hooks={key: "echo too late; exit 1"})
 
-    ran = project.fab("deploy", ONLY)
-
-    assert ran.status == ExitStatus.DONE, ran.text
+    assert went_live
     assert f"warning: [hooks] {key} ended with status 1: too late" in ran.text
-    assert project.on_host().current != live
 
 
 def test_those_of_a_phase_that_fails_hear_it(project: SmallProject) -> None:
-    project.settle(hooks={"after_stage": TELL}, serve={"command": "exit 1"})
+    deploy(project, ExitStatus.REFUSED, hooks={"after_stage": TELL}, serve={"command": "exit 1"})
 
-    ran = project.fab("deploy", ONLY)
-
-    assert ran.status == ExitStatus.REFUSED, ran.text
     assert [line[0] for line in told(project)] == ["after_stage"]
     assert "failed" in told(project)[0]
 
 
 def test_one_that_takes_too_long_is_ended_with_all_that_it_started(project: SmallProject) -> None:
-    project.settle(hooks={"before_fetch": "sleep 61.5 & sleep 61.5", "timeout": "1s"})
+    hooks = {"before_fetch": "sleep 61.5 & sleep 61.5", "timeout": "1s"}
 
     began = time.monotonic()
-    ran = project.fab("deploy", ONLY)
+    ran, _ = deploy(project, ExitStatus.REFUSED, hooks=hooks)
 
-    assert ran.status == ExitStatus.REFUSED, ran.text
     assert "before_fetch did not end within 1 s" in ran.text
     assert time.monotonic() - began < 30
     assert not _runs("sleep\0" + "61.5")

@@ -20,8 +20,9 @@ from aideploy.errors import HostNotReady, UsageError
 from aideploy.sandbox import processes
 from aideploy.sandbox.layout import Host, Layout
 from aideploy.sandbox.lifecycle import Condition, Sandbox, Status
+from tests.waiting import eventually
 
-from .conftest import connection_to, eventually
+from .conftest import connection_to
 
 
 @pytest.fixture

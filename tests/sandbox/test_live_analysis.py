@@ -17,15 +17,13 @@ import pytest
 
 from aideploy.errors import ExitStatus
 from tests.prometheus import PrometheusServer
+from tests.waiting import eventually
 
-from .conftest import eventually
-from .small_project import APP, Ran, SmallProject
+from .small_project import APP, Ran, SmallProject, program
 from .test_rollouts import Terminal, live
 
 # So many requests a second, of which a part failed, and how long they took: as the commit says.
-_SERVICE = """\
-import http.server, json, os, time
-
+_METRICS = """\
 BEGUN = time.time()
 RATE, BAD, SECONDS = {rate}, {bad}, {seconds}
 
@@ -46,23 +44,8 @@ def metrics():
     lines.append('%s_count{{endpoint="predict"}} %d' % (name, done))
     return "\\n".join(lines) + "\\n"
 
-class Answer(http.server.BaseHTTPRequestHandler):
-    def do_GET(self):
-        if self.path == "/metrics":
-            body, kind = metrics().encode(), "text/plain; version=0.0.4"
-        else:
-            body, kind = json.dumps({{"revision": os.environ["REVISION"]}}).encode(), "text/json"
-        self.send_response(200)
-        self.send_header("Content-Type", kind)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_):
-        pass
-
-address = (os.environ["BIND"], int(os.environ["PORT"]))
-http.server.ThreadingHTTPServer(address, Answer).serve_forever()
+def answer(request):
+    request.say(metrics() if request.path == "/metrics" else IS)
 """
 
 ERRORS = {"name": "errors", "kind": "ratio", "interval": "2s", "min_requests": 60}
@@ -72,7 +55,7 @@ ONE_FIRST = {"canary": 1, "batch": "100%", "bake": "5s", "max_wait": "8s"}
 
 
 def service(*, rate: float = 50, bad: float = 0.01, seconds: float = 0.05) -> dict[str, str]:
-    return {"service.py": _SERVICE.format(rate=rate, bad=bad, seconds=seconds)}
+    return {"service.py": program(_METRICS.format(rate=rate, bad=bad, seconds=seconds))}
 
 
 @pytest.fixture(scope="module")
@@ -271,15 +254,11 @@ def test_who_promotes_a_rollout_that_waits_is_not_asked_again(
 ) -> None:
     served.commit(service(rate=2))
     settle(served, watching.url, [ERRORS], max_wait="5m", confirm="10m")
-    terminal = Terminal(served)
-    try:
+    with Terminal(served) as terminal:
         terminal.wait_for("watch       host1  batch 1 of 2 (canary)")
         time.sleep(6)
         assert served.fab("rollout.promote").status == ExitStatus.DONE
         assert terminal.finish().status == ExitStatus.DONE, terminal.text
-    finally:
-        terminal.process.kill()
-        terminal.process.wait()
     assert len(set(live(served))) == 1
 
 
@@ -290,17 +269,13 @@ def test_ctrl_c_while_it_is_waited_for_takes_all_back_at_once(
     before = live(served)
     served.commit(service(rate=2))
     settle(served, watching.url, [ERRORS], max_wait="5m", confirm="10m")
-    terminal = Terminal(served)
-    try:
+    with Terminal(served) as terminal:
         terminal.wait_for("watch       host1  batch 1 of 2 (canary)")
         time.sleep(6)
         terminal.process.terminate()
         began = time.monotonic()
         assert terminal.finish().status == ExitStatus.INTERRUPTED, terminal.text
         assert time.monotonic() - began < 15
-    finally:
-        terminal.process.kill()
-        terminal.process.wait()
     assert eventually(lambda: live(served) == before)
 
 

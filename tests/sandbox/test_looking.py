@@ -21,43 +21,27 @@ from typing import Any
 import pytest
 
 from aideploy.errors import ExitStatus
-from aideploy.sandbox.lifecycle import Sandbox
+from tests.typed import begun
+from tests.waiting import eventually
 
-from .conftest import eventually
-from .small_project import APP, Ran, SmallProject
+from .small_project import APP, SmallProject, program, small_project
 
-_SAYS_WHAT_IT_IS_ASKED = """\
-import http.server, json, os
-
-class Answer(http.server.BaseHTTPRequestHandler):
-    def do_GET(self):
-        print("asked for", self.path, flush=True)
-        body = json.dumps({"revision": os.environ["REVISION"]}).encode()
-        self.send_response(500 if os.path.exists("/proc/self/cwd/../../shared/ill") else 200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_):
-        pass
-
-address = os.environ["BIND"], int(os.environ["PORT"])
-http.server.ThreadingHTTPServer(address, Answer).serve_forever()
-"""
+_SAYS_WHAT_IT_IS_ASKED = program("""\
+def answer(request):
+    print("asked for", request.path, flush=True)
+    request.say(IS, 500 if os.path.exists("/proc/self/cwd/../../shared/ill") else 200)
+""")
 _ASKING = ("status", "releases", "history", "logs", "check")
 
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SmallProject]:
     """Two releases on three hosts, of which the second is live everywhere."""
-    folder = tmp_path_factory.mktemp("looking")
-    with Sandbox(folder / "sandbox") as sandbox:
-        up = sandbox.up(3)
-        project = SmallProject(folder / "project", up, up.free_port())
-        _succeed(project.fab("setup"))
-        _succeed(project.fab("deploy"))
+    with small_project(tmp_path_factory.mktemp("looking"), hosts=3) as project:
+        project.succeeds("setup")
+        project.succeeds("deploy")
         project.commit({"service.py": _SAYS_WHAT_IT_IS_ASKED}, "Say what is asked")
-        _succeed(project.fab("deploy"))
+        project.succeeds("deploy")
         yield project
 
 
@@ -245,6 +229,13 @@ def asked_for(project: SmallProject, host: str, path: str) -> None:
     urllib.request.urlopen(url, timeout=10).close()
 
 
+def interrupt(command: subprocess.Popen[str]) -> None:
+    """Press Ctrl-C and wait until it has ended."""
+    os.killpg(command.pid, signal.SIGINT)
+    rest, _ = command.communicate(timeout=30)
+    assert "Traceback" not in rest
+
+
 def test_following_logs_shows_what_comes_and_ends_without_a_trace(project: SmallProject) -> None:
     with _started(project, "logs", "--follow", "--lines", "1") as following:
         assert following.stdout is not None
@@ -253,11 +244,9 @@ def test_following_logs_shows_what_comes_and_ends_without_a_trace(project: Small
         project.fab("status")
         assert "asked for" in "".join(following.stdout.readline() for _ in range(5))
 
-        os.killpg(following.pid, signal.SIGINT)
-        rest, _ = following.communicate(timeout=30)
+        interrupt(following)
 
     assert following.returncode == 0
-    assert "Traceback" not in rest
     assert eventually(lambda: not _processes_of(project, "tail -n 1000 -F"))
 
 
@@ -286,11 +275,9 @@ def test_ctrl_c_ends_what_exec_started_on_the_hosts(project: SmallProject) -> No
         assert running.stdout is not None
         assert all("begun" in running.stdout.readline() for _ in range(3))
 
-        os.killpg(running.pid, signal.SIGINT)
-        rest, _ = running.communicate(timeout=30)
+        interrupt(running)
 
     assert running.returncode == 130
-    assert "Traceback" not in rest
     assert eventually(lambda: not _processes_of(project, "sleep 4321"))
 
 
@@ -544,10 +531,6 @@ def test_a_wrong_argument_is_told_and_nothing_else_happens(
 # -- helpers ---------------------------------------------------------------------------------------
 
 
-def _succeed(ran: Ran) -> None:
-    assert ran.status == 0, ran.text
-
-
 def _fab(project: SmallProject, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run `fab`; standard output and standard error apart."""
     return subprocess.run(
@@ -582,15 +565,7 @@ def _point(link: Path, target: str) -> None:
 @contextmanager
 def _started(project: SmallProject, *arguments: str) -> Iterator[subprocess.Popen[str]]:
     """A `fab` that runs, in a process group of its own as on a terminal."""
-    process = subprocess.Popen(
-        project.command(*arguments),
-        cwd=project.folder,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
+    process = begun(project.folder, "-m", "fabric", *arguments)
     try:
         yield process
     finally:

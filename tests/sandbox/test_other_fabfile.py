@@ -10,7 +10,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,18 +19,10 @@ from typing import Any
 import pytest
 
 from aideploy.sandbox.lifecycle import DEFAULT_FOLDER, Sandbox
-
-from .conftest import eventually
+from tests.typed import Ran, begun, typed
+from tests.waiting import eventually
 
 GIT = ("git", "-c", "user.name=Ann", "-c", "user.email=ann@example.org")
-
-
-@dataclass(frozen=True)
-class Ran:
-    """A command that has ended: its exit status and what a person saw."""
-
-    status: int
-    text: str
 
 
 @dataclass(frozen=True)
@@ -41,27 +32,10 @@ class Shop:
     folder: Path
 
     def fab(self, *arguments: str) -> Ran:
-        done = subprocess.run(
-            [sys.executable, "-m", "fabric", *arguments],
-            cwd=self.folder,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=120,
-        )
-        return Ran(done.returncode, done.stdout)
+        return typed(self.folder, "-m", "fabric", *arguments)
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            [sys.executable, "-u", "-m", "fabric", *arguments],
-            cwd=self.folder,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        )
+        return begun(self.folder, "-u", "-m", "fabric", *arguments)
 
     def commit(self, *, quality: float) -> str:
         """A new commit whose model is that good."""

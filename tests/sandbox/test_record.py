@@ -17,9 +17,7 @@ from typing import Any
 
 import pytest
 
-from aideploy.sandbox.lifecycle import Sandbox
-
-from .small_project import Ran, SmallProject
+from .small_project import SmallProject, small_project
 
 _TRAIN = {
     "command": 'echo "$REVISION" > model; cp said metrics.json',
@@ -48,18 +46,15 @@ class Story:
 
 @pytest.fixture(scope="module")
 def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
-    folder = tmp_path_factory.mktemp("record")
     releases, moments = [], []
-    with Sandbox(folder / "sandbox") as sandbox:
-        up = sandbox.up(2)
-        project = SmallProject(folder / "project", up, up.free_port())
+    with small_project(tmp_path_factory.mktemp("record"), hosts=2) as project:
         project.settle(
             gates=_GATES,
             app={"keep_releases": 1},
             train=_TRAIN,
             serve={"environment": {"LEVEL": "info"}, "secrets": ["API_KEY"]},
         )
-        _succeeded(project.fab("setup"))
+        project.succeeds("setup")
         for auc, options in ((0.75, ()), (0.78, ()), (0.5, ("--no-gate",))):
             said = {"auc": auc, "slices": {"new users": {"auc": auc - 0.1}}}
             project.commit({"said": json.dumps(said)}, f"Reach {auc}")
@@ -74,10 +69,10 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
                         "secrets": ["API_KEY"],
                     },
                 )
-            _succeeded(project.fab("deploy", *options, env={"API_KEY": _SECRET}))
+            project.succeeds("deploy", *options, env={"API_KEY": _SECRET})
             releases.append(project.on_host().current or "")
             moments.append(_a_moment_later())
-        _succeeded(project.fab("rollback"))
+        project.succeeds("rollback")
         moments.append(_a_moment_later())
         yield Story(project, tuple(releases), tuple(moments))
 
@@ -88,10 +83,6 @@ def _a_moment_later() -> datetime:
     now = datetime.now(UTC)
     time.sleep(1.1)
     return now
-
-
-def _succeeded(ran: Ran) -> None:
-    assert ran.status == 0, ran.text
 
 
 def test_history_says_what_was_live_at_any_moment(story: Story) -> None:
@@ -224,8 +215,8 @@ def test_the_card_tells_of_the_model_and_lies_beside_it(story: Story, tmp_path: 
     file = tmp_path / "card.md"
 
     shown = project.fab("model.card")
-    _succeeded(project.fab("model.card", "--out", str(file)))
-    _succeeded(project.fab("model.card", "--release", story.releases[0], "--out", str(file)))
+    project.succeeds("model.card", "--out", str(file))
+    project.succeeds("model.card", "--release", story.releases[0], "--out", str(file))
 
     model = json.loads((project.root() / "current" / "release.json").read_text())["model"]
     beside = (project.root() / "current" / ".aideploy" / "model_card.md").read_text()

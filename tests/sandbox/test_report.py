@@ -13,9 +13,8 @@ from typing import Any
 import pytest
 
 from aideploy.errors import ExitStatus
-from aideploy.sandbox.lifecycle import Sandbox
 
-from .small_project import Ran, SmallProject
+from .small_project import SmallProject, small_project
 
 # Says what unfriendly programs say, and how good its model is.
 _TRAINS = """\
@@ -34,21 +33,13 @@ _SETTINGS: dict[str, Any] = {
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SmallProject]:
     """Two releases on two hosts, of which the second is live, then one that the gate refused."""
-    folder = tmp_path_factory.mktemp("report")
-    with Sandbox(folder / "sandbox") as sandbox:
-        up = sandbox.up(2)
-        project = SmallProject(folder / "project", up, up.free_port())
+    with small_project(tmp_path_factory.mktemp("report"), hosts=2) as project:
         project.settle(**_SETTINGS)
-        _succeed(project.fab("setup"))
+        project.succeeds("setup")
         for auc in (0.7, 0.75):
             project.commit({"train.py": _TRAINS.format(auc=auc)}, f"Reach <i>{auc}</i>")
-            _succeed(project.fab("deploy"))
+            project.succeeds("deploy")
         yield project
-
-
-def _succeed(ran: Ran) -> Ran:
-    assert ran.status == 0, ran.text
-    return ran
 
 
 def _report(project: SmallProject, *arguments: str, status: int = 0) -> str:
@@ -88,7 +79,7 @@ def test_a_deploy_as_a_page(project: SmallProject) -> None:
 
 
 def test_it_has_a_place_of_its_own_where_none_is_named(project: SmallProject) -> None:
-    ran = _succeed(project.fab("report"))
+    ran = project.succeeds("report")
     file = Path(ran.text.partition(" is about ")[0])
     assert file == project.folder / ".aideploy" / "reports" / f"sandbox-{_live(project)}.html"
     assert stat.S_IMODE(file.parent.stat().st_mode) == 0o700

@@ -9,7 +9,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ import pytest
 
 from aideploy.errors import ExitStatus
 from tests.prometheus import free_port, need
+from tests.waiting import eventually
 
 from .small_project import SmallProject
 
@@ -172,15 +173,6 @@ def is_ready(url: str) -> bool:
         return httpx.get(f"{url}/-/ready", timeout=2).is_success
     except httpx.HTTPError:
         return False
-
-
-def eventually(holds: Callable[[], bool], within: float = 60) -> bool:
-    deadline = time.monotonic() + within
-    while not holds():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.1)
-    return True
 
 
 def test_an_alert_of_a_real_alertmanager_trains_and_deploys_what_is_new(

@@ -11,43 +11,29 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Self
 
 import pytest
 
 from aideploy.errors import ExitStatus
+from tests.waiting import eventually
 
-from .conftest import eventually
-from .small_project import Ran, SmallProject
+from .small_project import Ran, SmallProject, program
 
 ONE_BY_ONE = {"canary": 1, "batch": 1}
 
 # Answers as the small project's service does, but is ill on some hosts, once it is live there, as
 # soon as there is a certain file.
 _ILL_ON = """\
-import http.server, json, os
-
 ILL = os.environ["SLOT"] == "live" and os.environ["BIND"] in {addresses!r}
 
-class Answer(http.server.BaseHTTPRequestHandler):
-    def do_GET(self):
-        ill = ILL and os.path.exists({when!r})
-        body = json.dumps({{"revision": os.environ["REVISION"]}}).encode()
-        self.send_response(500 if ill else 200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_):
-        pass
-
-address = (os.environ["BIND"], int(os.environ["PORT"]))
-http.server.ThreadingHTTPServer(address, Answer).serve_forever()
+def answer(request):
+    request.say(IS, 500 if ILL and os.path.exists({when!r}) else 200)
 """
 
 
 class Terminal:
-    """A terminal in which `fab deploy` runs."""
+    """A terminal in which `fab deploy` runs, for the length of a `with` block."""
 
     def __init__(self, project: SmallProject) -> None:
         self._file = project.folder / "terminal"
@@ -60,6 +46,13 @@ class Terminal:
                 stdout=output,
                 stderr=subprocess.STDOUT,
             )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        self.process.wait()
 
     @property
     def text(self) -> str:
@@ -76,12 +69,10 @@ class Terminal:
 def deploying(project: SmallProject, **rollout: object) -> Iterator[Terminal]:
     """A deploy of a new commit, one host after the other; it is gone when the block is left."""
     project.settle(rollout={**ONE_BY_ONE, **rollout})
-    terminal = Terminal(project)
     try:
-        yield terminal
+        with Terminal(project) as terminal:
+            yield terminal
     finally:
-        terminal.process.kill()
-        terminal.process.wait()
         assert project.frees_the_locks()
 
 
@@ -99,7 +90,7 @@ def rollout_status(project: SmallProject) -> dict[str, Any]:
 def ill_on(project: SmallProject, *hosts: str, when: str = "/") -> dict[str, str]:
     """The service that is ill on these hosts once it is live, and there is this file."""
     addresses = [project.host(name).address for name in hosts]
-    return {"service.py": _ILL_ON.format(addresses=addresses, when=when)}
+    return {"service.py": program(_ILL_ON.format(addresses=addresses, when=when))}
 
 
 @pytest.fixture

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from aideploy.sandbox.lifecycle import DEFAULT_FOLDER, Sandbox
 from aideploy.settings import load
+from tests.typed import Ran, typed
 
 PRODUCTION = """\
 [app]
@@ -27,26 +26,6 @@ strategy = "socket"
 [environments.production.hosts.gpu1]
 address = "gpu1.acme.example"
 """
-
-
-@dataclass(frozen=True)
-class Ran:
-    """A command that has ended: its exit status and what a person saw."""
-
-    status: int
-    text: str
-
-
-def typed(folder: Path, *command: str) -> Ran:
-    done = subprocess.run(
-        [sys.executable, *command],
-        cwd=folder,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    return Ran(done.returncode, done.stdout)
 
 
 def fab(folder: Path, *arguments: str) -> Ran:

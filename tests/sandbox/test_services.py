@@ -13,8 +13,9 @@ import pytest
 from aideploy.sandbox import processes
 from aideploy.sandbox.layout import Host
 from aideploy.sandbox.lifecycle import Sandbox, Status
+from tests.waiting import eventually
 
-from .conftest import connection_to, eventually
+from .conftest import connection_to
 
 
 @pytest.fixture
@@ -37,13 +38,18 @@ def test_services_of_one_port_live_side_by_side(sandbox: Sandbox) -> None:
         assert eventually(lambda host=host: _answer(host, port) == host.name)
 
 
-def test_a_service_is_started_stopped_and_asked_about(sandbox: Sandbox) -> None:
+def one_with_a_service(sandbox: Sandbox) -> tuple[Status, Host, int]:
     status = sandbox.up(1)
     host = status.hosts[0].host
     port = status.free_port()
     _install_web_service(status, host, port)
     _supervisorctl(status, host, "update")
     assert eventually(lambda: _answer(host, port) == host.name)
+    return status, host, port
+
+
+def test_a_service_is_started_stopped_and_asked_about(sandbox: Sandbox) -> None:
+    status, host, port = one_with_a_service(sandbox)
 
     stopped = _supervisorctl(status, host, "stop web")
     stopped_status = _supervisorctl(status, host, "status web")
@@ -107,12 +113,7 @@ def test_what_the_first_caller_has_in_its_environment_does_not_reach_the_service
 
 
 def test_services_come_back_with_the_sandbox_and_end_with_it(sandbox: Sandbox) -> None:
-    status = sandbox.up(1)
-    host = status.hosts[0].host
-    port = status.free_port()
-    _install_web_service(status, host, port)
-    _supervisorctl(status, host, "update")
-    assert eventually(lambda: _answer(host, port) == host.name)
+    _, host, port = one_with_a_service(sandbox)
 
     sandbox.down()
 

@@ -13,7 +13,7 @@ import pytest
 
 from aideploy.diagnosis import look
 from aideploy.diagnosis.look import HostLook, Link
-from aideploy.settings import load
+from tests.hosts_toml import loaded
 from tests.scripts.running import Ran, run
 
 RELEASE = "20260101T000000Z-aaaaaaa"
@@ -60,9 +60,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def looked(root: Path, port: int = 8000, before: str = "") -> tuple[HostLook, Ran]:
-    file = root.parent / "hosts.toml"
-    file.write_text(SETTINGS.format(root=root, port=port))
-    settings = load(file, None)
+    settings = loaded(root.parent, SETTINGS.format(root=root, port=port))
     ran = run(look.script(settings, settings.hosts[0]), before=MANAGER + before)
     assert ran.status == 0, ran.lines
     return look.read("web1", ran.result), ran
@@ -163,9 +161,7 @@ def test_when_the_time_for_all_is_over_the_rest_is_named_and_not_begun(
 
 
 def test_who_waits_for_diagnose_leaves_nothing_behind_when_it_is_stopped(root: Path) -> None:
-    file = root.parent / "hosts.toml"
-    file.write_text(SETTINGS.format(root=root, port=8000))
-    settings = load(file, None)
+    settings = loaded(root.parent, SETTINGS.format(root=root, port=8000))
     text = look.script(settings, settings.hosts[0]).text()
     head, _, tail = text.rpartition("\nset -- ")
     text = f"mark_token=x\n{head}\nemit_standing() {{ sleep 979; }}\nset -- {tail}"

@@ -12,14 +12,15 @@ import re
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from aideploy.remote.script import source
 from aideploy.rendering import render
-from tests.scripts.calls import Calls, Ran, run
+from tests.scripts.running import Calls, Ran, run_bare
+from tests.waiting import eventually
 
 ENVIRONMENT = {"HOME": "/a home", "PATH": os.environ["PATH"]}
 
@@ -40,7 +41,7 @@ class Due:
 
     def call(self, body: str) -> Ran:
         calls = Calls("calls", libraries=("due",), body=f"root='{self.root}'\n{body}")
-        return run(calls, ENVIRONMENT)
+        return run_bare(calls, ENVIRONMENT)
 
     def leave(self, seconds: int, body: str = "", *, name: str = "revert") -> None:
         body = body or f"echo ran >>'{self.proof}'"
@@ -85,15 +86,6 @@ def due(tmp_path: Path) -> Iterator[Due]:
         runner.stdout.close()
 
 
-def eventually(holds: Callable[[], bool], within: float = 10.0) -> bool:
-    deadline = time.monotonic() + within
-    while not holds():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.02)
-    return True
-
-
 def test_a_job_runs_when_its_time_has_come_and_not_before_and_is_gone(due: Due) -> None:
     due.leave(2, f"date +%s%N >'{due.proof}'; echo \"$HOME\"")
     assert oct(due.job().stat().st_mode & 0o777) == "0o600"
@@ -117,7 +109,7 @@ def test_a_job_that_is_extended_waits_longer_and_one_that_is_cancelled_never_run
     assert due.call("due_cancel revert; due_cancel retire").status == 0
     assert runner.wait(10) == 0
     assert not due.proof.exists()
-    assert due.call("due_extend revert 5").failure[0] == "not-armed"
+    assert due.call("due_extend revert 5").code == "not-armed"
 
 
 def test_while_somebody_holds_the_lock_a_job_waits_and_may_still_be_taken_back(due: Due) -> None:
@@ -234,4 +226,4 @@ def test_a_runner_that_was_killed_in_the_middle_of_a_job_does_it_again(due: Due)
 def test_without_setup_nothing_can_be_left_and_the_error_says_so(due: Due) -> None:
     (due.root / "due").rmdir()
     ran = due.call("due_at revert 5 'does it' <<<true")
-    assert ran.failure[0] == "not-set-up"
+    assert ran.code == "not-set-up"

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import http.server
 import json
 import os
 import re
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
@@ -19,6 +17,7 @@ import pytest
 
 from aideploy.phases import golden
 from aideploy.settings.golden import Golden
+from tests.web_server import Answer, Asked, WebServer, answering
 
 Behave = Callable[[int, Any], tuple[int, object]]
 
@@ -31,26 +30,13 @@ def serve() -> Iterator[Callable[[Behave], int]]:
         def start(behave: Behave) -> int:
             asked = iter(range(1_000_000))
 
-            class Answer(http.server.BaseHTTPRequestHandler):
-                def do_POST(self) -> None:
-                    body = self.rfile.read(int(self.headers["Content-Length"]))
-                    status, answer = behave(next(asked), json.loads(body))
-                    said = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
-                    self.send_response(status)
-                    self.send_header("Content-Length", str(len(said)))
-                    self.end_headers()
-                    self.wfile.write(said)
+            def answer(request: Asked) -> Answer:
+                status, said = behave(next(asked), json.loads(request.body))
+                return Answer(
+                    said if isinstance(said, bytes) else json.dumps(said).encode(), status
+                )
 
-                def log_message(self, *_: object) -> None:
-                    pass
-
-            server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answer)
-            # Whoever asked may have given up.
-            server.handle_error = lambda *_: None  # type: ignore[method-assign]
-            stack.callback(server.server_close)
-            stack.callback(server.shutdown)
-            threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-            return int(server.server_address[1])
+            return stack.enter_context(WebServer(answering(answer))).port
 
         yield start
 

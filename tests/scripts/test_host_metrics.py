@@ -22,7 +22,7 @@ from aideploy.phases.setup import set_up, setup
 from aideploy.services.files import rendered_files
 from aideploy.settings import Settings, load
 from tests.prometheus import free_port, need
-from tests.scripts.calls import Calls, Ran, run
+from tests.scripts.running import Calls, Ran, run_bare
 
 RELEASE = "20260102T030405Z-abcdef0"
 OLDER = "20260101T030405Z-1234567"
@@ -54,7 +54,7 @@ class OneHost:
         settings = self.settings
         root = PurePosixPath(self.root)
         script = setup(settings, settings.hosts[0], root=root, user=getuser())
-        return run(script, {"HOME": str(self.folder), "PATH": os.environ["PATH"]})
+        return run_bare(script, {"HOME": str(self.folder), "PATH": os.environ["PATH"]})
 
     def live(self, release: str, record: object = None) -> None:
         place = self.root / "releases" / release
@@ -237,7 +237,7 @@ def test_where_it_cannot_be_written_the_old_file_stays_and_a_deploy_goes_on(host
         "calls",
         body=f"root='{host.root}'\nulimit -f 0\nwrite_metrics\nemit went on",
     )
-    ran = run(full, {"PATH": os.environ["PATH"]})
+    ran = run_bare(full, {"PATH": os.environ["PATH"]})
     assert ran.status == 0
     assert ran.result.text("went") == "on"
     assert host.read() == before
@@ -249,7 +249,7 @@ def test_the_end_of_a_deploy_tells(host: OneHost) -> None:
     settings = host.settings
     facts = HostFacts(host="t1", root=PurePosixPath(host.root), user=getuser())
     script = finish(settings, facts, (), (RELEASE,))
-    assert run(script, {"HOME": "/", "PATH": os.environ["PATH"]}).status == 0
+    assert run_bare(script, {"HOME": "/", "PATH": os.environ["PATH"]}).status == 0
     assert any(RELEASE in name for name in host.read())
 
 

@@ -16,7 +16,8 @@ from aideploy.jobs import scripts
 from aideploy.jobs.gang import Gang, read
 from aideploy.jobs.job import State
 from tests.scripts.running import Ran, run
-from tests.scripts.test_job_scripts import WRITES_A_MODEL, Trainer, eventually
+from tests.scripts.test_job_scripts import WRITES_A_MODEL, Trainer
+from tests.waiting import eventually
 
 # It tells what it was asked for, and runs the command once.
 TORCHRUN = """#!/bin/bash

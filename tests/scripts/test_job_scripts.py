@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
@@ -21,6 +21,7 @@ from aideploy.phases.programs import program
 from aideploy.settings import Settings, load
 from aideploy.settings.train import Train
 from tests.scripts.running import Ran, run
+from tests.waiting import eventually
 
 WRITES_A_MODEL = "mkdir -p model/a; echo w > model/a/weights; "
 
@@ -117,15 +118,6 @@ def trainer(tmp_path: Path) -> Iterator[Trainer]:
     yield trainer
     for job in trainer.jobs().values():
         run(scripts.cancel(trainer.settings, job.id, "the end of the test"))
-
-
-def eventually(holds: Callable[[], object], within: float = 10) -> bool:
-    end = time.monotonic() + within
-    while not holds():
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.02)
-    return True
 
 
 def alive(pid: int) -> bool:

@@ -21,8 +21,7 @@ from aideploy.phases.health import program
 from aideploy.phases.journal import Entry, Journal, Verdict
 from aideploy.remote.script import Script
 from aideploy.settings.golden import Golden
-from tests.scripts.calls import Calls
-from tests.scripts.running import Ran, run
+from tests.scripts.running import Calls, Ran, run
 
 STAMP = "20260101T000000Z"
 WHO = ["-c", "user.name=Ann", "-c", "user.email=ann@example.org"]

@@ -17,7 +17,7 @@ import pytest
 
 from aideploy.remote.script import Script, source
 from aideploy.remote.stream import Demultiplexer, Line, Mark
-from tests.scripts.calls import Calls, run
+from tests.scripts.running import Calls, run_bare
 
 SECONDS = 10.0
 
@@ -286,7 +286,7 @@ def leave_revert(root: Path, body: str) -> None:
         libraries=("due",),
         body=f"root={root}\ndue_at revert 600 'goes back' <<'END'\n{body}\nEND",
     )
-    assert run(leave, {"HOME": str(root), "PATH": os.environ["PATH"]}).status == 0
+    assert run_bare(leave, {"HOME": str(root), "PATH": os.environ["PATH"]}).status == 0
 
 
 def test_silence_from_the_controller_ends_the_session_and_takes_the_switch_back(

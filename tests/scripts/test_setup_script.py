@@ -13,7 +13,7 @@ import pytest
 from aideploy.phases.setup import set_up, setup
 from aideploy.remote.script import Script
 from aideploy.settings import load
-from tests.scripts.calls import Calls, Ran, run
+from tests.scripts.running import Calls, Ran, run_bare
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def set_up_monitor(folder: Path) -> Ran:
     script = setup(
         settings, settings.hosts[0], root=PurePosixPath(folder / "srv/ranker"), user=getuser()
     )
-    return run(script, {"HOME": str(folder), "PATH": os.defpath})
+    return run_bare(script, {"HOME": str(folder), "PATH": os.defpath})
 
 
 def test_a_monitor_host_gets_folders_and_no_service(folder: Path) -> None:
@@ -52,7 +52,7 @@ def test_a_monitor_host_gets_folders_and_no_service(folder: Path) -> None:
 def test_a_root_that_is_no_folder_is_left_alone(folder: Path) -> None:
     (folder / "srv").mkdir()
     (folder / "srv" / "ranker").write_text("precious")
-    assert set_up_monitor(folder).failure[0] == "wrong-root"
+    assert set_up_monitor(folder).code == "wrong-root"
     assert (folder / "srv" / "ranker").read_text() == "precious"
 
 
@@ -61,7 +61,7 @@ def test_nothing_of_setup_stays_in_the_folder_for_temporary_files(folder: Path) 
     temporary.mkdir()
     settings = load(folder / "hosts.toml", "test")
     script = setup(settings, settings.hosts[0], root=PurePosixPath(folder / "r"), user=getuser())
-    run(script, {"HOME": str(folder), "PATH": os.defpath, "TMPDIR": str(temporary)})
+    run_bare(script, {"HOME": str(folder), "PATH": os.defpath, "TMPDIR": str(temporary)})
     assert list(temporary.iterdir()) == []
 
 
@@ -69,10 +69,10 @@ def test_files_are_read_back_whole_wherever_their_path_begins(folder: Path) -> N
     content = "a\n\n\\n é\n" * 2000
     (folder / "one").write_text(content)
     script = Script("read_files", ("~/one", f"{folder}/gone"), libraries=("files",))
-    result = run(script, {"HOME": str(folder), "PATH": os.defpath}).result
+    result = run_bare(script, {"HOME": str(folder), "PATH": os.defpath}).result
     assert result.data("content.1").decode() == content
     assert result.text("state.2") == "missing"
     asked = Calls("calls", libraries=("files",), body=f"emit_checksums '~/one' {folder}/gone")
-    facts = run(asked, {"HOME": str(folder), "PATH": os.defpath}).result.all("file")
+    facts = run_bare(asked, {"HOME": str(folder), "PATH": os.defpath}).result.all("file")
     checksum = hashlib.sha256(content.encode()).hexdigest()
     assert facts == (f"{checksum} ~/one", f"missing {folder}/gone")

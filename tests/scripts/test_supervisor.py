@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from getpass import getuser
 from pathlib import Path, PurePosixPath
@@ -21,7 +21,8 @@ from aideploy.phases.setup import setup
 from aideploy.services.manager import libraries
 from aideploy.services.release import release_files
 from aideploy.settings import Settings, load
-from tests.scripts.calls import Calls, Ran, run
+from tests.scripts.running import Calls, Ran, run_bare
+from tests.waiting import eventually
 
 SERVICE = Path(__file__).parents[1] / "fleet" / "little_service.py"
 
@@ -61,14 +62,14 @@ class Home:
 
     def set_up(self) -> Ran:
         root = PurePosixPath(self.root)
-        return run(
+        return run_bare(
             setup(self.settings, self.settings.hosts[0], root=root, user=getuser()),
             self.environment,
         )
 
     def call(self, body: str) -> Ran:
         assert self.settings.serve is not None
-        return run(
+        return run_bare(
             Calls(
                 "calls",
                 libraries=libraries(self.settings.serve),
@@ -206,11 +207,11 @@ def test_without_setup_or_supervisord_the_error_says_which(running: Home) -> Non
     running.call("supervisorctl update")
     assert running.call("service_state live").output == "missing"
     ran = running.call("service_start live")
-    assert ran.failure == ("not-set-up", "supervisor has no program ranker-live")
+    assert (ran.code, ran.message) == ("not-set-up", "supervisor has no program ranker-live")
     configuration = running.path / "supervisord.conf"
     configuration.write_text(configuration.read_text().replace("unix:///tmp/", "unix:///none/"))
     ran = running.call("service_start live")
-    assert ran.failure == ("not-set-up", "supervisord does not answer")
+    assert (ran.code, ran.message) == ("not-set-up", "supervisord does not answer")
 
 
 def test_what_is_due_is_run_and_setup_starts_again_what_runs_it(running: Home) -> None:
@@ -222,24 +223,17 @@ def test_what_is_due_is_run_and_setup_starts_again_what_runs_it(running: Home) -
         body=f"root={running.root} app=ranker\nrequire_due\n"
         f"due_at revert 1 'goes back' <<<'supervisorctl pid >{running.path}/proof'",
     )
-    assert run(leave, running.environment).status == 0
+    assert run_bare(leave, running.environment).status == 0
     proof = running.path / "proof"
-    assert wait_for(proof.exists)
+    assert eventually(proof.exists)
     # It found supervisorctl where only we know that it is.
-    assert wait_for(lambda: proof.read_text().strip().isdecimal())
+    assert eventually(lambda: proof.read_text().strip().isdecimal())
 
     running.call("supervisorctl stop ranker-due")
-    assert run(leave, running.environment).failure[0] == "not-set-up"
+    assert run_bare(leave, running.environment).code == "not-set-up"
     assert running.set_up().result.all("changed") == ("ranker-due restarted",)
     assert running.call("due_runs").status == 0
     assert running.set_up().result.all("changed") == ()
-
-
-def wait_for(holds: Callable[[], bool]) -> bool:
-    deadline = time.monotonic() + 10
-    while not holds() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    return holds()
 
 
 def test_what_supervisor_refuses_is_taken_back(running: Home) -> None:
@@ -249,10 +243,10 @@ def test_what_supervisor_refuses_is_taken_back(running: Home) -> None:
     own.parent.mkdir(parents=True)
     own.write_text("[program:ranker-live]\ncommand=/bin/true\nautostart=perhaps\n")
     ran = running.set_up()
-    assert ran.failure[0] == "bad-file", ran.output
+    assert ran.code == "bad-file", ran.output
     assert running.program.read_text() == before
 
 
 def test_without_supervisor_on_the_host_setup_says_so(home: Home) -> None:
     (home.path / "supervisor" / "conf.d").mkdir(parents=True)
-    assert home.set_up().failure[0] == "no-supervisor"
+    assert home.set_up().code == "no-supervisor"

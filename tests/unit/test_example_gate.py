@@ -15,8 +15,8 @@ import ranker_versions
 from aideploy.gates.model import Baseline, evaluate
 from aideploy.sandbox.layout import Host, Layout
 from aideploy.sandbox.rendering import hosts_toml
-from aideploy.settings import load
 from aideploy.settings.gate import Gate
+from tests.hosts_toml import loaded
 
 README = Path(ranker_versions.__file__).parent / "ranker" / "README.md"
 # Other seeds make up other users, ads and clicks: as different as one week's data from another's.
@@ -29,8 +29,7 @@ def gates(tmp_path_factory: pytest.TempPathFactory) -> tuple[Gate, ...]:
     folder = tmp_path_factory.mktemp("demo")
     hosts = (Host(name="host1", address="127.0.0.1", port=2222),)
     text = hosts_toml(Layout(folder), hosts, app="ranker", port=8000, repository=folder)
-    (folder / "hosts.toml").write_text(text)
-    return load(folder / "hosts.toml", None).gates
+    return loaded(folder, text).gates
 
 
 def test_the_readme_of_the_example_tells_the_gate_of_the_demo(gates: tuple[Gate, ...]) -> None:

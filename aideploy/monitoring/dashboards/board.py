@@ -20,6 +20,11 @@ from grafana_foundation_sdk.models import common, dashboard
 from aideploy.monitoring.dashboards.panels import DATASOURCE, WHOLE_WIDTH, Panel
 from aideploy.monitoring.grafana import DATASOURCE_UID
 
+# Labels that choose by what is chosen at the top: the app, its hosts, the app's series of those.
+OF_APP = 'app="$app",env="$env"'
+OF_HOSTS = 'host=~"$host"'
+CHOSEN = f"{OF_APP},{OF_HOSTS}"
+
 _LONGEST_UID = 40  # Grafana takes no more
 _OWN = common.DataSourceRef(type_val="grafana", uid="-- Grafana --")
 
@@ -43,6 +48,14 @@ class Choice:
     several: bool = False
     any_value: str | None = None
     current: str | None = None
+
+
+EVERY_HOST = Choice(
+    "host",
+    "Host",
+    f'label_values({{__name__=~"up|aideploy_release_info",{OF_APP}}}, host)',
+    several=True,
+)
 
 
 @dataclass(frozen=True)

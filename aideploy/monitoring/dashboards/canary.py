@@ -10,12 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from aideploy.monitoring.dashboards.asking import Arm, Questions
-from aideploy.monitoring.dashboards.board import Board, Choice, Row
+from aideploy.monitoring.dashboards.board import OF_APP, Board, Choice, Row
 from aideploy.monitoring.dashboards.panels import Line, Panel, graph, number, spread
 
-_APP = 'app="$app",env="$env"'
 _COLORS = {"canary": "orange", "baseline": "blue"}
-_ARMS = {name: f'{_APP},host=~"${name}",slot=~"${name}_slot"' for name in ("canary", "baseline")}
+_ARMS = {name: f'{OF_APP},host=~"${name}",slot=~"${name}_slot"' for name in ("canary", "baseline")}
 
 
 def canary(questions: Questions) -> Board:
@@ -34,8 +33,8 @@ def canary(questions: Questions) -> Board:
 
 
 def _sides(name: str, track: str, label: str) -> tuple[Choice, Choice]:
-    hosts = f'label_values(up{{{_APP},slot!="",track="{track}"}}, host)'
-    slots = f'label_values(up{{{_APP},slot!="",host=~"${name}"}}, slot)'
+    hosts = f'label_values(up{{{OF_APP},slot!="",track="{track}"}}, host)'
+    slots = f'label_values(up{{{OF_APP},slot!="",host=~"${name}"}}, slot)'
     return (
         Choice(name, label, hosts, several=True),
         Choice(f"{name}_slot", "slot", slots, several=True, any_value=".*"),

@@ -8,12 +8,11 @@ Sources: nvidia_gpu_exporter, docs/METRICS.md; dcgm-exporter, etc/default-counte
 
 from __future__ import annotations
 
-from aideploy.monitoring.dashboards.board import Board, Choice, Row
+from aideploy.monitoring.dashboards.board import EVERY_HOST, OF_HOSTS, Board, Row
 from aideploy.monitoring.dashboards.panels import Bounds, Line, graph, number
 
 # XIDs after which a GPU has to be reset or the host restarted; others are faults of programs.
 _XID = "48|62|64|74|79|95|119|120"
-_HOSTS = 'host=~"$host"'
 _EACH = "{{host}} {{gpu}}"
 _MIB = 1024 * 1024
 
@@ -25,19 +24,12 @@ def gpus() -> Board:
     free = _either("nvidia_smi_memory_free_bytes", "DCGM_FI_DEV_FB_FREE", f"* {_MIB}")
     hot = _either("nvidia_smi_temperature_gpu", "DCGM_FI_DEV_GPU_TEMP")
     watts = _either("nvidia_smi_power_draw_watts", "DCGM_FI_DEV_POWER_USAGE")
-    xids = f'nvidia_smi_xid_last_timestamp_seconds{{{_HOSTS},xid=~"{_XID}"}}'
+    xids = f'nvidia_smi_xid_last_timestamp_seconds{{{OF_HOSTS},xid=~"{_XID}"}}'
     return Board(
         kind="gpus",
         title="GPUs",
         says="Are the GPUs of the app's hosts busy, full, hot or broken?",
-        choices=(
-            Choice(
-                "host",
-                "Host",
-                'label_values({__name__=~"up|aideploy_release_info",app="$app",env="$env"}, host)',
-                several=True,
-            ),
-        ),
+        choices=(EVERY_HOST,),
         rows=(
             Row(
                 "Now",
@@ -107,9 +99,9 @@ def _either(smi: str, dcgm: str, to_unit: str = "") -> str:
         dcgm: the metric of dcgm-exporter.
         to_unit: what turns the second into the unit of the first.
     """
-    index = f"nvidia_smi_gpu_info{{{_HOSTS}}}"
-    named = f"{smi}{{{_HOSTS}}} * on (host, uuid) group_left (index) {index}"
-    in_unit = f"{dcgm}{{{_HOSTS}}} {to_unit}".strip()
+    index = f"nvidia_smi_gpu_info{{{OF_HOSTS}}}"
+    named = f"{smi}{{{OF_HOSTS}}} * on (host, uuid) group_left (index) {index}"
+    in_unit = f"{dcgm}{{{OF_HOSTS}}} {to_unit}".strip()
     return (
         f'max by (host, gpu) (label_replace({named}, "gpu", "$1", "index", "(.*)"))'
         f" or max by (host, gpu) ({in_unit})"

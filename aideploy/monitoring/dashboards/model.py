@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from aideploy.monitoring.dashboards.asking import Arm, Questions
-from aideploy.monitoring.dashboards.board import Board, Choice, Row
+from aideploy.monitoring.dashboards.board import CHOSEN, EVERY_HOST, OF_APP, Board, Row
 from aideploy.monitoring.dashboards.panels import Bounds, Line, Panel, graph, number, spread
 from aideploy.settings.monitoring import Monitoring
-
-_APP = 'app="$app",env="$env"'
-_OF = f'{_APP},host=~"$host"'
 
 
 def model(monitoring: Monitoring, questions: Questions) -> Board:
@@ -25,14 +22,7 @@ def model(monitoring: Monitoring, questions: Questions) -> Board:
         kind="model",
         title="Model and predictions",
         says="How old is the model, how good was it, what does it predict, and does it drift?",
-        choices=(
-            Choice(
-                "host",
-                "Host",
-                'label_values({__name__=~"up|aideploy_release_info",app="$app",env="$env"}, host)',
-                several=True,
-            ),
-        ),
+        choices=(EVERY_HOST,),
         rows=rows,
         since="now-7d",
     )
@@ -42,29 +32,29 @@ def _now(drift: float) -> tuple[Panel, ...]:
     return (
         number(
             "Trained",
-            Line(f"time() - max(aideploy_model_trained_timestamp_seconds{{{_APP}}})"),
+            Line(f"time() - max(aideploy_model_trained_timestamp_seconds{{{OF_APP}}})"),
             unit="s",
             says="The time since the live model was trained.",
         ),
         number(
             "Last good training",
-            Line(f"time() - max(aideploy_training_last_success_timestamp_seconds{{{_APP}}})"),
+            Line(f"time() - max(aideploy_training_last_success_timestamp_seconds{{{OF_APP}}})"),
             unit="s",
         ),
         number(
             "Training failed",
-            Line(f"max(aideploy_training_last_failed{{{_APP}}})"),
+            Line(f"max(aideploy_training_last_failed{{{OF_APP}}})"),
             says="1: the last one failed. fab train.logs says why.",
             bounds=Bounds(1, 1),
         ),
         number(
             "Training took",
-            Line(f"max(aideploy_training_duration_seconds{{{_APP}}})"),
+            Line(f"max(aideploy_training_duration_seconds{{{OF_APP}}})"),
             unit="s",
         ),
         number(
             "Worst drift",
-            Line(f'max(aideploy_drift_score{{{_OF},method="psi"}})'),
+            Line(f'max(aideploy_drift_score{{{CHOSEN},method="psi"}})'),
             decimals=3,
             says="The PSI of all features and of the predictions. From "
             f"{drift:g} on ([monitoring.slo] drift) somebody is told.",
@@ -72,7 +62,7 @@ def _now(drift: float) -> tuple[Panel, ...]:
         ),
         number(
             "Rows compared",
-            Line(f"sum(aideploy_drift_window_rows{{{_OF}}})"),
+            Line(f"sum(aideploy_drift_window_rows{{{CHOSEN}}})"),
             says="Too few rows: there is no score.",
         ),
     )
@@ -83,7 +73,7 @@ def _quality() -> tuple[Panel, ...]:
         graph(
             "Metrics of the model",
             Line(
-                f"max by (metric, slice) (aideploy_model_metric{{{_APP}}})",
+                f"max by (metric, slice) (aideploy_model_metric{{{OF_APP}}})",
                 "{{metric}} {{slice}}",
             ),
             says="From metrics.json of its training: a step is a new model.",
@@ -93,7 +83,7 @@ def _quality() -> tuple[Panel, ...]:
         graph(
             "Drift of each feature",
             Line(
-                f"max by (feature, method) (aideploy_drift_score{{{_OF}}})",
+                f"max by (feature, method) (aideploy_drift_score{{{CHOSEN}}})",
                 "{{feature}} {{method}}",
             ),
             says="How far the last window is from what the model was trained on. It tells how "
@@ -104,7 +94,7 @@ def _quality() -> tuple[Panel, ...]:
 
 
 def _predictions(questions: Questions) -> tuple[Panel, ...]:
-    arm, each = Arm(_OF), Arm(_OF, by=("host",))
+    arm, each = Arm(CHOSEN), Arm(CHOSEN, by=("host",))
     buckets, middle = questions.predictions(arm), questions.predicted(each, 0.5)
     if buckets is None or middle is None:
         return ()

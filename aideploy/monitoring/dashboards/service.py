@@ -7,15 +7,13 @@ software; the rest from its own metrics.
 from __future__ import annotations
 
 from aideploy.monitoring.dashboards.asking import Arm, Questions
-from aideploy.monitoring.dashboards.board import Board, Choice, Row
+from aideploy.monitoring.dashboards.board import CHOSEN, OF_APP, Board, Choice, Row
 from aideploy.monitoring.dashboards.panels import Bounds, Line, Panel, graph, number, spread
 from aideploy.settings.monitoring import Exporter, Monitoring
 
-_APP = 'app="$app",env="$env"'
-_OF = f'{_APP},host=~"$host"'
-_HOSTS = f'label_values(up{{{_APP},slot!=""}}, host)'
+_HOSTS = f'label_values(up{{{OF_APP},slot!=""}}, host)'
 # The service itself; what tells of it from outside has no slot.
-_ITSELF = f'{_OF},slot!=""'
+_ITSELF = f'{CHOSEN},slot!=""'
 
 
 def service(monitoring: Monitoring, questions: Questions) -> Board:
@@ -46,7 +44,7 @@ def service(monitoring: Monitoring, questions: Questions) -> Board:
 def _now(monitoring: Monitoring, questions: Questions) -> tuple[Panel, ...]:
     slo = monitoring.slo
     owed = _errors_owed(monitoring)
-    requests = f"sum(app:inference_requests:rate5m{{{_APP}}})"
+    requests = f"sum(app:inference_requests:rate5m{{{OF_APP}}})"
     is_up = f"max by (host) (up{{{_ITSELF}}})"
     panels: list[Panel] = [
         number("Requests", Line(requests), unit="reqps", says="Per second, over 5 minutes.")
@@ -55,7 +53,7 @@ def _now(monitoring: Monitoring, questions: Questions) -> tuple[Panel, ...]:
         panels.append(
             number(
                 "Errors per request",
-                Line(f"sum(app:inference_errors:rate5m{{{_APP}}}) / {requests}"),
+                Line(f"sum(app:inference_errors:rate5m{{{OF_APP}}}) / {requests}"),
                 unit="percentunit",
                 says=f"[monitoring.slo] allows {owed * 100:g} %.",
                 bounds=Bounds(owed, owed * 10),
@@ -66,7 +64,7 @@ def _now(monitoring: Monitoring, questions: Questions) -> tuple[Panel, ...]:
         panels.append(
             number(
                 what,
-                Line(f"max(app:{name}{{{_APP}}})"),
+                Line(f"max(app:{name}{{{OF_APP}}})"),
                 unit="s",
                 says="Of the slower track during a rollout.",
                 bounds=Bounds(slo.latency.total_seconds(), 2 * slo.latency.total_seconds()),
@@ -99,14 +97,14 @@ def _requests(monitoring: Monitoring, questions: Questions) -> tuple[Panel, ...]
     requests = (
         graph(
             "Requests",
-            Line(f"app:inference_requests:rate5m{{{_APP}}}", "{{track}}"),
+            Line(f"app:inference_requests:rate5m{{{OF_APP}}}", "{{track}}"),
             unit="reqps",
             says="Of the stable hosts and, during a rollout, the canary.",
             width=12,
         ),
         graph(
             "Requests of each host",
-            Line(f"host:inference_requests:rate5m{{{_OF}}}", "{{host}}"),
+            Line(f"host:inference_requests:rate5m{{{CHOSEN}}}", "{{host}}"),
             unit="reqps",
             says="One far below the others gets no traffic: see what balances the load.",
             width=12,
@@ -118,7 +116,7 @@ def _requests(monitoring: Monitoring, questions: Questions) -> tuple[Panel, ...]
         *requests,
         graph(
             "Errors per request",
-            Line(f"app:inference_errors_per_request:ratio_rate5m{{{_APP}}}", "{{track}}"),
+            Line(f"app:inference_errors_per_request:ratio_rate5m{{{OF_APP}}}", "{{track}}"),
             unit="percentunit",
             says="The red line is what [monitoring.slo] allows.",
             width=12,
@@ -126,7 +124,7 @@ def _requests(monitoring: Monitoring, questions: Questions) -> tuple[Panel, ...]
         ),
         graph(
             "Errors of each host",
-            Line(f"host:inference_errors_per_request:ratio_rate5m{{{_OF}}}", "{{host}}"),
+            Line(f"host:inference_errors_per_request:ratio_rate5m{{{CHOSEN}}}", "{{host}}"),
             unit="percentunit",
             says="One far above the others: fab diagnose, or fab logs of that host.",
             width=12,
@@ -135,7 +133,7 @@ def _requests(monitoring: Monitoring, questions: Questions) -> tuple[Panel, ...]
 
 
 def _latency(monitoring: Monitoring, questions: Questions) -> tuple[Panel, ...]:
-    arm = Arm(_OF)
+    arm = Arm(CHOSEN)
     limit = monitoring.slo.latency.total_seconds()
     panels: list[Panel] = []
     if latencies := questions.latencies(arm):
@@ -154,7 +152,7 @@ def _latency(monitoring: Monitoring, questions: Questions) -> tuple[Panel, ...]:
         panels.append(
             graph(
                 f"{what} of each host",
-                Line(f"host:{name}{{{_OF}}}", "{{host}}"),
+                Line(f"host:{name}{{{CHOSEN}}}", "{{host}}"),
                 unit="s",
                 says="Over 5 minutes.",
                 width=12,
@@ -170,7 +168,7 @@ def _latency(monitoring: Monitoring, questions: Questions) -> tuple[Panel, ...]:
                 says="Two bands: two kinds of requests, or of hosts.",
             )
         )
-    if waiting := questions.waiting(Arm(_OF, by=("host",))):
+    if waiting := questions.waiting(Arm(CHOSEN, by=("host",))):
         panels.append(
             graph(
                 "Waiting",
@@ -183,7 +181,7 @@ def _latency(monitoring: Monitoring, questions: Questions) -> tuple[Panel, ...]:
 
 
 def _haproxy() -> tuple[Panel, ...]:
-    of_app = f'{_OF},proxy="app"'
+    of_app = f'{CHOSEN},proxy="app"'
     return (
         graph(
             "Slots that serve",
@@ -217,13 +215,13 @@ def _outside() -> tuple[Panel, ...]:
     return (
         graph(
             "Reached from outside",
-            Line(f"min by (host) (probe_success{{{_OF}}})", "{{host}}"),
+            Line(f"min by (host) (probe_success{{{CHOSEN}}})", "{{host}}"),
             says="1: blackbox_exporter got the answer that it expects.",
             width=12,
         ),
         graph(
             "Time of the probe",
-            Line(f"max by (host) (probe_duration_seconds{{{_OF}}})", "{{host}}"),
+            Line(f"max by (host) (probe_duration_seconds{{{CHOSEN}}})", "{{host}}"),
             unit="s",
             width=12,
         ),

@@ -14,25 +14,21 @@ from aideploy.analysis.findings import Verdict
 from aideploy.analysis.source import Series, Source
 from aideploy.errors import AnalysisFailed
 from aideploy.events import Analysed, Event, Events
-from aideploy.settings import load
 from aideploy.transaction.analysing import Analyses, Undecided, cases_of
+from tests.hosts_toml import SERVED, loaded
 
-HOSTS_TOML = """\
-[app]
-name = "ranker"
-repository = "x"
-[serve]
-command = "run"
+HOSTS_TOML = f"""\
+{SERVED}
 [rollout]
 bake = "1s"
-max_wait = "{wait}"
-on_inconclusive = "{on}"
+max_wait = "{{wait}}"
+on_inconclusive = "{{on}}"
 [monitoring.prometheus]
 url = "http://mon1:9090"
 [[analysis]]
 name = "errors"
 kind = "slo"
-limits = {{ max = 0.1 }}
+limits = {{{{ max = 0.1 }}}}
 min_requests = 1
 interval = "200ms"
 [environments.p.hosts.h1]
@@ -70,9 +66,7 @@ class Breaks:
 def analyses(
     folder: Path, source: Source, *, wait: str = "1s", on: str = "hold"
 ) -> tuple[Analyses, list[Event]]:
-    file = folder / "hosts.toml"
-    file.write_text(HOSTS_TOML.format(wait=wait, on=on))
-    settings = load(file, None)
+    settings = loaded(folder, HOSTS_TOML.format(wait=wait, on=on))
     told: list[Event] = []
     events = Events(told.append)
     made = Analyses(settings, events, source, "r1", cases_of(settings, timedelta(minutes=1)))

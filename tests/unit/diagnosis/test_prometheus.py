@@ -11,16 +11,13 @@ import pytest
 from aideploy.commands.diagnose import of_monitoring
 from aideploy.diagnosis.cause import Cause, Kind
 from aideploy.settings import load
+from tests.hosts_toml import SERVED, loaded
 from tests.prometheus import PrometheusServer, free_port
 
-HOSTS = """
-[app]
-name = "ranker"
-repository = "/unused"
-[serve]
-command = "serve"
+HOSTS = f"""\
+{SERVED}
 [monitoring.prometheus]
-url = "{url}"
+url = "{{url}}"
 timeout = "2s"
 [environments.production.hosts.web1]
 address = "web1"
@@ -29,10 +26,8 @@ LABELS = {"app": "ranker", "env": "production", "host": "web1"}
 
 
 def asked(folder: Path, url: str) -> tuple[tuple[Cause, ...], list[str]]:
-    file = folder / "hosts.toml"
-    file.write_text(HOSTS.format(url=url))
     notes: list[str] = []
-    return of_monitoring(load(file, None), notes), notes
+    return of_monitoring(loaded(folder, HOSTS.format(url=url)), notes), notes
 
 
 def test_a_target_that_is_down_and_an_alert_that_fires_are_named(tmp_path: Path) -> None:

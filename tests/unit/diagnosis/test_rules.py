@@ -15,19 +15,14 @@ from aideploy.diagnosis.host_rules import of_host
 from aideploy.diagnosis.look import Disk, Gpus, HostLook, Link, Port, Unit
 from aideploy.monitoring.prometheus_api import Alert, ScrapeTarget
 from aideploy.phases.condition import Change
-from aideploy.settings import Settings, load
+from aideploy.settings import Settings
+from tests.hosts_toml import TRAINED_AND_SERVED, loaded
 
 RELEASE = "20260101T000000Z-aaaaaaa"
 ROOT = "/srv/ranker"
 GIGABYTE = 1 << 30
-HOSTS = """
-[app]
-name = "ranker"
-repository = "/unused"
-[train]
-command = "x"
-[serve]
-command = "serve"
+HOSTS = f"""\
+{TRAINED_AND_SERVED}
 strategy = "recreate"
 secrets = ["API_TOKEN"]
 [environments.production.hosts.web1]
@@ -63,9 +58,7 @@ STAMP = "2026-01-01T11:59:00+0000 web1"
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    file = tmp_path / "hosts.toml"
-    file.write_text(HOSTS)
-    return load(file, None)
+    return loaded(tmp_path, HOSTS)
 
 
 def crashed(*said: str, **changes: Any) -> HostLook:

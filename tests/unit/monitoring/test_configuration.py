@@ -15,14 +15,11 @@ from aideploy.errors import HostNotReady, SettingsError, UsageError
 from aideploy.monitoring.configuration import Kind, MonitorFile, files, needed_secrets
 from aideploy.monitoring.joining import lacking
 from aideploy.settings import Settings, load
+from tests.hosts_toml import SERVED, loaded
 from tests.prometheus import need
 
-HOSTS = """
-[app]
-name = "ranker"
-repository = "/unused"
-[serve]
-command = "serve"
+HOSTS = f"""\
+{SERVED}
 bind = "0.0.0.0"
 [monitoring]
 file_sd = "/etc/prometheus/file_sd/aideploy"
@@ -49,8 +46,7 @@ SECRETS = {
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    (tmp_path / "hosts.toml").write_text(HOSTS)
-    return load(tmp_path / "hosts.toml", None)
+    return loaded(tmp_path, HOSTS)
 
 
 def by_kind(settings: Settings, kind: Kind) -> list[MonitorFile]:
@@ -106,8 +102,7 @@ def test_secrets_of_any_letters_reach_alertmanager_and_nobody_else(
 
 def test_who_tells_nobody_leaves_alertmanager_alone(tmp_path: Path) -> None:
     text = HOSTS.replace('webhook = "HOOK"', "").replace('slack = "SLACK"', "")
-    (tmp_path / "hosts.toml").write_text(text)
-    assert by_kind(load(tmp_path / "hosts.toml", None), Kind.ALERTMANAGER) == []
+    assert by_kind(loaded(tmp_path, text), Kind.ALERTMANAGER) == []
 
 
 @pytest.mark.parametrize(
@@ -120,9 +115,8 @@ def test_who_tells_nobody_leaves_alertmanager_alone(tmp_path: Path) -> None:
 def test_what_is_missing_in_the_settings_is_said(
     tmp_path: Path, left_out: str, missing: str
 ) -> None:
-    (tmp_path / "hosts.toml").write_text(HOSTS.replace(left_out, ""))
     with pytest.raises(UsageError, match=missing):
-        files(load(tmp_path / "hosts.toml", None), SECRETS)
+        files(loaded(tmp_path, HOSTS.replace(left_out, "")), SECRETS)
 
 
 def test_a_template_of_the_user_wins_and_a_broken_one_is_named(
@@ -139,9 +133,8 @@ def test_a_template_of_the_user_wins_and_a_broken_one_is_named(
 
 
 def test_a_webhook_that_is_neither_a_url_nor_a_name_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "hosts.toml").write_text(HOSTS.replace('"HOOK"', '"ftp://pager"'))
     with pytest.raises(SettingsError):
-        load(tmp_path / "hosts.toml", None)
+        loaded(tmp_path, HOSTS.replace('"HOOK"', '"ftp://pager"'))
 
 
 # -- a Prometheus that others look after -----------------------------------------------------------
@@ -194,8 +187,7 @@ def test_a_thousand_hosts_are_one_file_of_each_kind_that_prometheus_accepts(
         f'[environments.production.hosts.h{n}]\naddress = "h{n}.example.com"\nroles = ["serve"]\n'
         for n in range(1000)
     )
-    (tmp_path / "hosts.toml").write_text(HOSTS + hosts)
-    settings = load(tmp_path / "hosts.toml", None)
+    settings = loaded(tmp_path, HOSTS + hosts)
     began = time.process_time()
     rendered = files(settings, SECRETS)
     # Not a promise about time, which benchmarks/ measure: work that grows with the square of the

@@ -13,18 +13,13 @@ from aideploy.errors import SettingsError
 from aideploy.monitoring.targets import exporter_targets, file_of, targets
 from aideploy.settings import Settings, load
 from aideploy.settings.monitoring import Exporter
+from tests.hosts_toml import TRAINED_AND_SERVED, loaded
 
-HOSTS = """
-[app]
-name = "ranker"
-repository = "/unused"
-[train]
-command = "python train.py"
-[serve]
-command = "serve"
+HOSTS = f"""\
+{TRAINED_AND_SERVED}
 port = 9000
 bind = "0.0.0.0"
-strategy = "{strategy}"
+strategy = "{{strategy}}"
 [monitoring]
 file_sd = "/etc/prometheus/targets"
 exporters = ["node", "nvidia", "haproxy", "blackbox"]
@@ -34,7 +29,7 @@ roles = ["train"]
 gpus = 2
 [environments.production.hosts.a]
 address = "a.example.com"
-labels = {{ zone = 'west "2" & <north>', app = "not this one" }}
+labels = {{{{ zone = 'west "2" & <north>', app = "not this one" }}}}
 [environments.production.hosts.b]
 address = "2001:db8::7"
 roles = ["serve", "monitor"]
@@ -42,8 +37,7 @@ roles = ["serve", "monitor"]
 
 
 def settings_of(folder: Path, strategy: str = "recreate") -> Settings:
-    (folder / "hosts.toml").write_text(HOSTS.format(strategy=strategy))
-    return load(folder / "hosts.toml", "production")
+    return loaded(folder, HOSTS.format(strategy=strategy), "production")
 
 
 @pytest.fixture

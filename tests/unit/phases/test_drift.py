@@ -13,7 +13,8 @@ from aideploy.phases.drift import Drift, Kind
 from aideploy.phases.facts import HostFacts
 from aideploy.phases.journal import Entry, Journal, Verdict
 from aideploy.services.left_over import unwanted_files
-from aideploy.settings import Settings, load
+from aideploy.settings import Settings
+from tests.hosts_toml import loaded
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 OLD, NEW = "20260101T100000Z-aaaaaaa", "20260101T110000Z-bbbbbbb"
@@ -31,9 +32,7 @@ address = "web1.example.org"
 
 
 def settings(folder: Path, manager: str = "systemd", strategy: str = "recreate") -> Settings:
-    file = folder / "hosts.toml"
-    file.write_text(SETTINGS.replace("STRATEGY", strategy).replace("MANAGER", manager))
-    return load(file, None)
+    return loaded(folder, SETTINGS.replace("STRATEGY", strategy).replace("MANAGER", manager))
 
 
 def facts(*said: tuple[Verdict, str], current: str | None, **values: object) -> HostFacts:

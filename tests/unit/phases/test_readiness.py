@@ -11,20 +11,20 @@ from aideploy.phases import readiness
 from aideploy.phases.facts import HostFacts
 from aideploy.remote.result import Result
 from aideploy.services.files import managed_files
-from aideploy.settings import Settings, load
+from aideploy.settings import Settings
+from tests.hosts_toml import loaded
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    file = tmp_path / "hosts.toml"
-    file.write_text(
+    return loaded(
+        tmp_path,
         '[app]\nname = "app"\nrepository = "git@example.org:app.git"\n'
         '[serve]\ncommand = "serve"\nstrategy = "recreate"\nlinked = [".env", "data/"]\n'
-        '[environments.production.hosts.web1]\naddress = "web1.example.org"\n'
+        '[environments.production.hosts.web1]\naddress = "web1.example.org"\n',
     )
-    return load(file, None)
 
 
 def problems(settings: Settings, *found: tuple[str, str]) -> list[str]:

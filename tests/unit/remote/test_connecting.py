@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
 import fabric
 import paramiko
 import pytest
@@ -50,3 +53,19 @@ def test_connecting_writes_nothing_into_the_configuration(monkeypatch: pytest.Mo
 
     assert keys == ["/keys/of-fab", "/keys/of-gpu1"]
     assert dict(config.connect_kwargs) == {"key_filename": ["/keys/of-fab"]}
+
+
+def test_hosts_that_connect_at_once_all_find_the_configuration(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    config = fabric.Config(ssh_config=paramiko.SSHConfig.from_text(SSH_CONFIG))
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            offered = list(
+                pool.map(lambda _: keys_offered("gpu1", config, monkeypatch), range(300))
+            )
+    finally:
+        sys.setswitchinterval(before)
+    assert offered == [["/keys/of-gpu1"]] * 300

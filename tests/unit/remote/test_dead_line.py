@@ -18,6 +18,7 @@ from aideploy.events import Events, Phase
 from aideploy.phases import facts
 from aideploy.remote.session import Session
 from aideploy.settings import load
+from tests.hosts_toml import loaded
 
 SETTINGS = """
 [app]
@@ -33,8 +34,7 @@ roles = ["serve"]
 
 @pytest.fixture(params=[EOFError(), OSError("gone"), paramiko.SSHException("gone")], ids=repr)
 def dead(request: pytest.FixtureRequest, mocker: MockerFixture, tmp_path: Path) -> Session:
-    (tmp_path / "hosts.toml").write_text(SETTINGS)
-    [host] = load(tmp_path / "hosts.toml", "test").hosts
+    [host] = loaded(tmp_path, SETTINGS, "test").hosts
     session = Session(host, "/srv/app", "a test", Events(), fabric.Config())
     channel = mocker.create_autospec(paramiko.Channel, instance=True)
     channel.sendall.side_effect = channel.close.side_effect = request.param
@@ -60,8 +60,7 @@ def test_a_script_that_cannot_be_sent_says_that_the_connection_is_lost(
 def test_who_is_told_to_stop_and_stays_silent_is_given_up_within_seconds(
     mocker: MockerFixture, tmp_path: Path
 ) -> None:
-    (tmp_path / "hosts.toml").write_text(SETTINGS)
-    settings = load(tmp_path / "hosts.toml", "test")
+    settings = loaded(tmp_path, SETTINGS, "test")
     [host] = settings.hosts
     session = Session(host, "/srv/app", "a test", Events(), fabric.Config())
     # Nothing ever arrives, and whatever is sent goes on its way.

@@ -24,24 +24,20 @@ from aideploy.events import (
     RunStarted,
 )
 from aideploy.report.grafana_annotation import show_on_grafana
-from aideploy.settings import Settings, load
+from aideploy.settings import Settings
 from tests.grafana import TOKEN, Grafana
+from tests.hosts_toml import TRAINED_AND_SERVED, loaded
 from tests.prometheus import free_port
+from tests.waiting import eventually
 
 RELEASE = "20260101T000000Z-aaaaaaa"
 BEGAN = datetime(2026, 1, 1, 12, 0, 0, tzinfo=UTC)
 ENDED = BEGAN + timedelta(minutes=3)
-HOSTS = """
-[app]
-name = "ranker"
-repository = "/unused"
-[train]
-command = "python train.py"
-[serve]
-command = "serve"
+HOSTS = f"""\
+{TRAINED_AND_SERVED}
 [monitoring.grafana]
-url = "{url}"
-{more}
+url = "{{url}}"
+{{more}}
 [environments.production.hosts.a]
 address = "a.example.com"
 """
@@ -59,8 +55,7 @@ def grafana(monkeypatch: pytest.MonkeyPatch) -> Iterator[Grafana]:
 
 
 def settings(folder: Path, url: str, more: str = 'token = "GRAFANA_TOKEN"') -> Settings:
-    (folder / "hosts.toml").write_text(HOSTS.format(url=url, more=more))
-    return load(folder / "hosts.toml", "production")
+    return loaded(folder, HOSTS.format(url=url, more=more), "production")
 
 
 def started(command: str = "deploy", who: str = "ada@laptop") -> RunStarted:
@@ -122,7 +117,7 @@ def test_a_deploy_is_a_region_from_its_first_switch_to_its_end_with_its_result(
 
 def test_while_it_goes_on_it_is_there_and_says_so(grafana: Grafana, tmp_path: Path) -> None:
     seen(settings(tmp_path, grafana.url), started(), KNOWN, SWITCH)
-    wait_until(lambda: 1 in grafana.annotations)
+    assert eventually(lambda: 1 in grafana.annotations)
     assert grafana.annotations[1]["text"].endswith("under way")
     assert not any(tag.startswith("result:") for tag in grafana.annotations[1]["tags"])
 
@@ -241,7 +236,7 @@ def test_what_was_down_at_the_switch_has_the_whole_region_in_the_end(
     show_on_grafana(settings(tmp_path, grafana.url), events)
     for event in (started(), KNOWN, SWITCH):
         events.publish(event)
-    wait_until(lambda: len(grafana.asked) == 1)
+    assert eventually(lambda: len(grafana.asked) == 1)
     grafana.ill = []
     events.publish(ended())
     assert notices(heard) == []
@@ -287,10 +282,3 @@ def test_without_anything_that_lets_us_in_nothing_is_told(grafana: Grafana, tmp_
     heard = seen(settings(tmp_path, grafana.url, ""), started(), KNOWN, SWITCH, ended())
     assert notices(heard) == []
     assert grafana.asked == []
-
-
-def wait_until(what: object, seconds: float = 5) -> None:
-    end = time.monotonic() + seconds
-    while not what():  # type: ignore[operator]
-        assert time.monotonic() < end
-        time.sleep(0.01)

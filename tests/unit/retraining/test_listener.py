@@ -20,6 +20,7 @@ from aideploy.errors import HostNotReady
 from aideploy.retraining.alerts import BadAlerts, Wanted
 from aideploy.retraining.deploys import Deploys
 from aideploy.retraining.listener import Listener
+from tests.waiting import eventually
 
 TOKEN = "s3cret"
 LET_IN = {"Authorization": f"Bearer {TOKEN}"}
@@ -81,15 +82,6 @@ def make(tmp_path: Path) -> Iterator[Callable[..., Listening]]:
     yield one
     for listening in made:
         listening.close()
-
-
-def eventually(holds: Callable[[], bool]) -> bool:
-    deadline = time.monotonic() + 10
-    while not holds():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.02)
-    return True
 
 
 def test_while_a_deploy_runs_no_other_begins_and_afterwards_not_at_once(

@@ -15,7 +15,8 @@ import pytest
 from aideploy.errors import SettingsError
 from aideploy.services.environment import environment_file
 from aideploy.services.release import ReleaseFiles, release_files
-from aideploy.settings import Settings, load
+from aideploy.settings import Settings
+from tests.hosts_toml import loaded
 
 PRINTS = (
     f"{sys.executable} -c 'import json, os; print(json.dumps([os.getcwd(), dict(os.environ)]))'"
@@ -23,12 +24,15 @@ PRINTS = (
 
 
 def settings_with(folder: Path, command: str, more: str = "") -> Settings:
-    (folder / "hosts.toml").write_text(
-        "[app]\nname = 'ranker'\nrepository = '/unused'\n"
-        f"[serve]\ncommand = {json.dumps(command)}\n{more}\n"
-        "[environments.test.hosts.h1]\naddress = 'h1.example'\nroles = ['serve']\n"
+    return served(folder, f"command = {json.dumps(command)}\n{more}")
+
+
+def served(folder: Path, serve: str) -> Settings:
+    return loaded(
+        folder,
+        f"[app]\nname = 'ranker'\nrepository = '/unused'\n[serve]\n{serve}\n"
+        "[environments.test.hosts.h1]\naddress = 'h1.example'\nroles = ['serve']\n",
     )
-    return load(folder / "hosts.toml", "test")
 
 
 def made(root: Path, command: str, more: str = "", model: str = "") -> ReleaseFiles:
@@ -136,13 +140,8 @@ linked = ['.env', 'data/']
 
 
 def contained(folder: Path, more: str = "", **secrets: str) -> ReleaseFiles:
-    (folder / "hosts.toml").write_text(
-        "[app]\nname = 'ranker'\nrepository = '/unused'\n"
-        f"[serve]\n{CONTAINER}{more}\nsecrets = {list(secrets)}\n"
-        "[environments.test.hosts.h1]\naddress = 'h1.example'\nroles = ['serve']\n"
-    )
     return release_files(
-        load(folder / "hosts.toml", "test"),
+        served(folder, f"{CONTAINER}{more}\nsecrets = {list(secrets)}"),
         root=PurePosixPath(folder),
         release="r1",
         revision="0123456",

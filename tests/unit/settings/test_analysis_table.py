@@ -8,26 +8,19 @@ from pathlib import Path
 import pytest
 
 from aideploy.errors import SettingsError
-from aideploy.settings import Settings, load
+from aideploy.settings import Settings
 from aideploy.settings.analysis import Kind, Signal
 from aideploy.settings.rollout import OnInconclusive
+from tests.hosts_toml import SERVED, loaded
 
-HEAD = """\
-[app]
-name = "ranker"
-repository = "x"
-[serve]
-command = "run"
-"""
+HEAD = SERVED
 PROMETHEUS = '[monitoring.prometheus]\nurl = "http://mon1:9090"\n'
 HOST = '[environments.p.hosts.h1]\naddress = "h1"\nroles = ["serve"]\n'
 CHECK = '[[analysis]]\nname = "errors"\nkind = "ratio"\n'
 
 
 def read(folder: Path, text: str) -> Settings:
-    path = folder / "hosts.toml"
-    path.write_text(text)
-    return load(path, None)
+    return loaded(folder, text)
 
 
 def refused(folder: Path, text: str) -> str:

@@ -283,8 +283,20 @@ def test_a_table_may_be_completed_by_the_environment(tmp_path: Path) -> None:
 HEAD = '[app]\nname = "ranker"\nrepository = "x"\n'
 HOST = '[environments.p.hosts.h1]\naddress = "h1"\n'
 SERVE = '[serve]\ncommand = "run"\n'
-WEIGHTS = HEAD + "[rollout]\nweights = "
-GOLDEN = HEAD + '[golden]\nfile = "golden.jsonl"\n'
+WEIGHTS = "[rollout]\nweights = "
+GOLDEN = '[golden]\nfile = "golden.jsonl"\n'
+
+
+def in_app(lines: str) -> str:
+    return f"{HEAD}{lines}\n{SERVE}{HOST}"
+
+
+def in_serve(lines: str) -> str:
+    return f"{HEAD}{SERVE}{lines}\n{HOST}"
+
+
+def in_host(lines: str) -> str:
+    return f"{HEAD}{SERVE}{HOST}{lines}\n"
 
 
 @pytest.mark.parametrize(
@@ -302,75 +314,65 @@ GOLDEN = HEAD + '[golden]\nfile = "golden.jsonl"\n'
             "environments.p.hosts.h",
             "a table",
         ),
-        (HEAD + SERVE + HOST + "name = 'h'\n", 8, "environments.p.hosts.h1.name", "unknown key"),
-        (HEAD + SERVE + HOST + "max_connects = 3\n", 8, "environments.p.hosts.h1.max_connects", ""),
-        (HEAD + SERVE + HOST + "roles = []\n", 8, "environments.p.hosts.h1.roles", "at least 1"),
-        (HEAD + SERVE + HOST + "roles = ['x']\n", 8, "environments.p.hosts.h1.roles[0]", '"train"'),
-        (HEAD + SERVE + HOST + "gpus = -1\n", 8, "environments.p.hosts.h1.gpus", "at least 0"),
-        (HEAD + "keep_releases = 0\n" + SERVE + HOST, 4, "app.keep_releases", "at least 1"),
-        (HEAD + "keep_releases = true\n" + SERVE + HOST, 4, "app.keep_releases", "whole number"),
-        (HEAD + "branch = 2026-01-01\n" + SERVE + HOST, 4, "app.branch", "found 2026-01-01"),
-        (HEAD + "branch = '-x'\n" + SERVE + HOST, 4, "app.branch", "dash"),
-        (HEAD + "default_environment = 'q'\n" + SERVE + HOST, 4, "app.default_environment", "p"),
+        (in_host("name = 'h'"), 8, "environments.p.hosts.h1.name", "unknown key"),
+        (in_host("max_connects = 3"), 8, "environments.p.hosts.h1.max_connects", ""),
+        (in_host("roles = []"), 8, "environments.p.hosts.h1.roles", "at least 1"),
+        (in_host("roles = ['x']"), 8, "environments.p.hosts.h1.roles[0]", '"train"'),
+        (in_host("gpus = -1"), 8, "environments.p.hosts.h1.gpus", "at least 0"),
+        (in_app("keep_releases = 0"), 4, "app.keep_releases", "at least 1"),
+        (in_app("keep_releases = true"), 4, "app.keep_releases", "whole number"),
+        (in_app("branch = 2026-01-01"), 4, "app.branch", "found 2026-01-01"),
+        (in_app("branch = '-x'"), 4, "app.branch", "dash"),
+        (in_app("default_environment = 'q'"), 4, "app.default_environment", "p"),
         (
-            HEAD + SERVE + HOST + "[environments.p.app]\ndefault_environment = 'p'\n",
+            in_host("[environments.p.app]\ndefault_environment = 'p'"),
             9,
             "environments.p.app.default_environment",
             "belongs in [app]",
         ),
         (HEAD + "[[serve]]\ncommand = 'x'\n" + HOST, 4, "serve", "found a list, expected a table"),
-        (HEAD + "[health]\npath = 'x'\n" + SERVE + HOST, 5, "health.path", "'/'"),
-        (HEAD + "[health]\njson = { a = [] }\n" + SERVE + HOST, 5, "health.json.a", "empty list"),
-        (HEAD + "[golden]\nlast = 3\n" + SERVE + HOST, 4, "golden.file", "missing"),
-        (GOLDEN + "tolerance = -1\n" + SERVE + HOST, 6, "golden.tolerance", "of at least 0"),
-        (GOLDEN + "tolerance_rel = nan\n" + SERVE + HOST, 6, "golden.tolerance_rel", "at least 0"),
-        (GOLDEN + "max_latency = '0s'\n" + SERVE + HOST, 6, "golden.max_latency", "longer than"),
-        (GOLDEN + "last = 0\n" + SERVE + HOST, 6, "golden.last", "at least 1"),
-        (HEAD + "[golden]\nfile = '../g'\n" + SERVE + HOST, 5, "golden.file", "without '..'"),
-        (GOLDEN + HOST + "roles = ['train']\n", 4, "golden", "nothing is served"),
+        (in_app("[health]\npath = 'x'"), 5, "health.path", "'/'"),
+        (in_app("[health]\njson = { a = [] }"), 5, "health.json.a", "empty list"),
+        (in_app("[golden]\nlast = 3"), 4, "golden.file", "missing"),
+        (in_app(GOLDEN + "tolerance = -1"), 6, "golden.tolerance", "of at least 0"),
+        (in_app(GOLDEN + "tolerance_rel = nan"), 6, "golden.tolerance_rel", "at least 0"),
+        (in_app(GOLDEN + "max_latency = '0s'"), 6, "golden.max_latency", "longer than"),
+        (in_app(GOLDEN + "last = 0"), 6, "golden.last", "at least 1"),
+        (in_app("[golden]\nfile = '../g'"), 5, "golden.file", "without '..'"),
+        (HEAD + GOLDEN + HOST + "roles = ['train']\n", 4, "golden", "nothing is served"),
         (
-            HEAD + "[rollout]\non_inconclusive = 'wait'\n" + SERVE + HOST,
+            in_app("[rollout]\non_inconclusive = 'wait'"),
             5,
             "rollout.on_inconclusive",
             '"hold", "rollback" or "promote"',
         ),
-        (WEIGHTS + "['0%']\n" + SERVE + HOST, 5, "rollout.weights[0]", '"1%" to "99%"'),
-        (WEIGHTS + "['100%']\n" + SERVE + HOST, 5, "rollout.weights[0]", '"1%" to "99%"'),
-        (WEIGHTS + "[5]\n" + SERVE + HOST, 5, "rollout.weights[0]", '"1%" to "99%"'),
-        (WEIGHTS + "['25%', '5%']\n" + SERVE + HOST, 5, "rollout.weights[1]", "5% after 25%"),
-        (WEIGHTS + "['5%', '5%']\n" + SERVE + HOST, 5, "rollout.weights[1]", "expected more"),
+        (in_app(WEIGHTS + "['0%']"), 5, "rollout.weights[0]", '"1%" to "99%"'),
+        (in_app(WEIGHTS + "['100%']"), 5, "rollout.weights[0]", '"1%" to "99%"'),
+        (in_app(WEIGHTS + "[5]"), 5, "rollout.weights[0]", '"1%" to "99%"'),
+        (in_app(WEIGHTS + "['25%', '5%']"), 5, "rollout.weights[1]", "5% after 25%"),
+        (in_app(WEIGHTS + "['5%', '5%']"), 5, "rollout.weights[1]", "expected more"),
         (
-            WEIGHTS + "['5%']\n" + SERVE + "strategy = 'socket'\n" + HOST,
+            HEAD + WEIGHTS + "['5%']\n" + SERVE + "strategy = 'socket'\n" + HOST,
             5,
             "rollout.weights",
             'only "blue_green" can share',
         ),
-        (HEAD + "[notify]\n" + SERVE + HOST, 4, "notify", "nobody is told"),
-        (HEAD + "[notify]\nslack = 'ftp://x'\n" + SERVE + HOST, 5, "notify.slack", "https://"),
+        (in_app("[notify]"), 4, "notify", "nobody is told"),
+        (in_app("[notify]\nslack = 'ftp://x'"), 5, "notify.slack", "https://"),
+        (in_app("[notify]\nslack = 'A'\non = ['succes']"), 6, "notify.on[0]", '"success"'),
         (
-            HEAD + "[notify]\nslack = 'A'\non = ['succes']\n" + SERVE + HOST,
-            6,
-            "notify.on[0]",
-            '"success"',
-        ),
-        (
-            HEAD + "[hooks]\nbefore_swich = 'x'\n" + SERVE + HOST,
+            in_app("[hooks]\nbefore_swich = 'x'"),
             5,
             "hooks.before_swich",
             "did you mean before_switch?",
         ),
-        (HEAD + "[hooks]\nafter_stage = ' '\n" + SERVE + HOST, 5, "hooks.after_stage", "a command"),
-        (HEAD + "[hooks]\nafter_test = 'x'\n" + SERVE + HOST, 5, "hooks.after_test", "no [test]"),
-        (
-            HEAD + "[hooks]\nbefore_train = 'x'\n" + SERVE + HOST,
-            5,
-            "hooks.before_train",
-            "no [train]",
-        ),
-        (HEAD + "[ssh]\nzzz = 1\n" + SERVE + HOST, 5, "ssh.zzz", "known: connect_timeout, "),
+        (in_app("[hooks]\nafter_stage = ' '"), 5, "hooks.after_stage", "a command"),
+        (in_app("[hooks]\nafter_test = 'x'"), 5, "hooks.after_test", "no [test]"),
+        (in_app("[hooks]\nbefore_train = 'x'"), 5, "hooks.before_train", "no [train]"),
+        (in_app("[ssh]\nzzz = 1"), 5, "ssh.zzz", "known: connect_timeout, "),
         # What does not fit together.
         (HEAD + HOST, 1, "serve", 'h1 has the role "serve"'),
-        (HEAD + SERVE + HOST + "roles = ['train']\n", 4, "serve", 'no host has the role "serve"'),
+        (in_host("roles = ['train']"), 4, "serve", 'no host has the role "serve"'),
         (
             HEAD + SERVE + "[train]\ncommand = 't'\n" + HOST + "roles = ['serve']\n",
             6,
@@ -384,67 +386,62 @@ GOLDEN = HEAD + '[golden]\nfile = "golden.jsonl"\n'
             'no host has the role "train"',
         ),
         (
-            HEAD + SERVE + "[monitoring]\nfile_sd = '/etc/prometheus/sd'\n" + HOST,
+            in_serve("[monitoring]\nfile_sd = '/etc/prometheus/sd'"),
             6,
             "monitoring",
             'no host has the role "monitor"',
         ),
         (
-            HEAD + SERVE + HOST + "[environments.p.hosts.h2]\naddress = 'H1'\n",
+            in_host("[environments.p.hosts.h2]\naddress = 'H1'"),
             9,
             "environments.p.hosts.h2.address",
             "the address of h1 too",
         ),
-        (HEAD + SERVE + "slot_port = 8000\n" + HOST, 6, "serve.slot_port", "the port of the"),
+        (in_serve("slot_port = 8000"), 6, "serve.slot_port", "the port of the"),
         (
-            HEAD + SERVE + "slot_ports = [9000, 8000]\n" + HOST,
+            in_serve("slot_ports = [9000, 8000]"),
             6,
             "serve.slot_ports",
             "the port that users reach, expected two others",
         ),
-        (HEAD + SERVE + "slot_ports = [9000, 9000]\n" + HOST, 6, "serve.slot_ports", "9000 twice"),
+        (in_serve("slot_ports = [9000, 9000]"), 6, "serve.slot_ports", "9000 twice"),
         (
-            HEAD + SERVE + "manager = 'supervisor'\nstrategy = 'blue_green'\n" + HOST,
+            in_serve("manager = 'supervisor'\nstrategy = 'blue_green'"),
             7,
             "serve.strategy",
             'found "blue_green", which needs systemd',
         ),
         (
-            HEAD + SERVE + "manager = 'supervisor'\nstrategy = 'socket'\n" + HOST,
+            in_serve("manager = 'supervisor'\nstrategy = 'socket'"),
             7,
             "serve.strategy",
             "needs systemd",
         ),
         (
-            HEAD + SERVE + "manager = 'supervisor'\nmemory_max = '1G'\n" + HOST,
+            in_serve("manager = 'supervisor'\nmemory_max = '1G'"),
             7,
             "serve.memory_max",
             "cannot limit",
         ),
         (
-            HEAD + SERVE + "manager = 'systemd-user'\nuser = 'me'\n" + HOST,
+            in_serve("manager = 'systemd-user'\nuser = 'me'"),
             7,
             "serve.user",
             "the user that logs in",
         ),
+        (in_serve("environment = { PORT = '1' }"), 6, "serve.environment.PORT", "sets PORT itself"),
+        (in_serve("secrets = ['SLOT']"), 6, "serve.secrets[0]", "sets SLOT itself"),
         (
-            HEAD + SERVE + "environment = { PORT = '1' }\n" + HOST,
-            6,
-            "serve.environment.PORT",
-            "sets PORT itself",
-        ),
-        (HEAD + SERVE + "secrets = ['SLOT']\n" + HOST, 6, "serve.secrets[0]", "sets SLOT itself"),
-        (
-            HEAD + SERVE + "secrets = ['A']\nenvironment = { A = 'x' }\n" + HOST,
+            in_serve("secrets = ['A']\nenvironment = { A = 'x' }"),
             6,
             "serve.secrets[0]",
             "one of the two",
         ),
-        (HEAD + SERVE + "secrets_file = '.env'\n" + HOST, 6, "serve.secrets_file", "no names"),
-        (HEAD + SERVE + "linked = ['model/']\n" + HOST, 6, "serve.linked[0]", "of its own"),
-        (HEAD + SERVE + "linked = ['a/', 'a/b']\n" + HOST, 6, "serve.linked[1]", "overlaps"),
+        (in_serve("secrets_file = '.env'"), 6, "serve.secrets_file", "no names"),
+        (in_serve("linked = ['model/']"), 6, "serve.linked[0]", "of its own"),
+        (in_serve("linked = ['a/', 'a/b']"), 6, "serve.linked[1]", "overlaps"),
         (
-            HEAD + SERVE + "[install]\ntool = 'pip'\nrequirements = ['uv.lock']\n" + HOST,
+            in_serve("[install]\ntool = 'pip'\nrequirements = ['uv.lock']"),
             8,
             "install.requirements",
             "pip cannot read",

@@ -7,15 +7,13 @@ from pathlib import Path
 import pytest
 
 from aideploy.errors import SettingsError
-from aideploy.settings import Settings, load
+from aideploy.registry import look_up
+from aideploy.settings import Settings
+from tests.hosts_toml import SERVED, loaded
 
-FILE = """\
-[app]
-name = "ranker"
-repository = "git@github.com:acme/ranker.git"
-[serve]
-command = "run"
-{tables}
+FILE = f"""\
+{SERVED}
+{{tables}}
 [environments.production.hosts.web1]
 address = "web1"
 roles = ["serve"]
@@ -25,9 +23,7 @@ URL = f'source = "https://models.acme.example/ranker.tar.gz"\nsha256 = "{SHA256}
 
 
 def settings(tmp_path: Path, tables: str) -> Settings:
-    path = tmp_path / "hosts.toml"
-    path.write_text(FILE.format(tables=tables))
-    return load(path, None)
+    return loaded(tmp_path, FILE.format(tables=tables))
 
 
 @pytest.mark.parametrize(
@@ -47,6 +43,16 @@ def test_a_model_may_come_from_elsewhere_without_any_host_that_trains(
     found = settings(tmp_path, f"[model]\n{keys}")
     assert found.model.source
     assert found.model_path == found.model.path
+
+
+@pytest.mark.parametrize("token", ["two\nlines", "töken", "a b"])
+def test_a_token_that_no_header_can_hold_is_named_and_never_shown(
+    tmp_path: Path, token: str
+) -> None:
+    keys = 'source = "models:/ranker/7"\ntracking_uri = "http://127.0.0.1:1"\ntoken = "A_TOKEN"'
+    with pytest.raises(SettingsError, match="the value of A_TOKEN is no token") as caught:
+        look_up(settings(tmp_path, f"[model]\n{keys}").model, {"A_TOKEN": token})
+    assert token not in str(caught.value) + caught.value.why
 
 
 def test_without_a_source_a_release_has_the_model_that_it_trained_or_none(tmp_path: Path) -> None:

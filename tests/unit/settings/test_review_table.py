@@ -8,14 +8,11 @@ import pytest
 
 from aideploy.errors import SettingsError
 from aideploy.gates.reviewing import token_of
-from aideploy.settings import Settings, load
+from aideploy.settings import Settings
+from tests.hosts_toml import SERVED, loaded
 
-SMALL = """
-[app]
-name = "ranker"
-repository = "x"
-[serve]
-command = "run"
+SMALL = f"""\
+{SERVED}
 [environments.production.hosts.h1]
 address = "h1"
 [environments.staging.hosts.h2]
@@ -27,9 +24,7 @@ secrets_file = ".env"
 
 
 def settings(folder: Path, review: str, environment: str = "production") -> Settings:
-    path = folder / "hosts.toml"
-    path.write_text(SMALL + review)
-    return load(path, environment)
+    return loaded(folder, SMALL + review, environment)
 
 
 def test_one_line_is_enough_and_another_environment_needs_none(tmp_path: Path) -> None:

@@ -12,16 +12,12 @@ import jsonschema
 import pytest
 
 from aideploy.errors import SettingsError
-from aideploy.settings import load
 from aideploy.settings.schema import json_schema
+from tests.hosts_toml import SERVED, loaded
 
 EXAMPLE = Path(__file__).parents[3] / "hosts.example.toml"
-SMALL = """
-[app]
-name = "ranker"
-repository = "x"
-[serve]
-command = "run"
+SMALL = f"""\
+{SERVED}
 [environments.production.hosts.h1]
 address = "h1"
 """
@@ -51,8 +47,7 @@ def test_the_schema_accepts_the_example() -> None:
     ],
 )
 def test_what_load_accepts_the_schema_accepts(tmp_path: Path, line: str) -> None:
-    (tmp_path / "hosts.toml").write_text(SMALL + line)
-    load(tmp_path / "hosts.toml", None)
+    loaded(tmp_path, SMALL + line)
     validator().validate(tomllib.loads(SMALL + line))
 
 
@@ -81,9 +76,8 @@ def test_what_load_accepts_the_schema_accepts(tmp_path: Path, line: str) -> None
     ],
 )
 def test_what_the_schema_refuses_load_refuses(tmp_path: Path, line: str) -> None:
-    (tmp_path / "hosts.toml").write_text(SMALL + line)
     with pytest.raises(SettingsError):
-        load(tmp_path / "hosts.toml", None)
+        loaded(tmp_path, SMALL + line)
     assert not validator().is_valid(tomllib.loads(SMALL + line))
 
 
