@@ -4,9 +4,9 @@
 #   session.sh ROOT LOCK OWNER IDLE [SECONDS FIRST]…
 #
 # ROOT: the folder of the app. LOCK: "lock" to hold ROOT/lock for the life of the session, "lock-if-there" to do so
-# where it can be had (setup, which makes ROOT and mends its rights), "open" not to. OWNER: who we are and why, for those who find the lock taken. IDLE: end the session after so
-# many seconds without a word from the controller. FIRST: scripts to run at once, without being asked, each with its
-# time limit; 0 is none.
+# where it can be had (setup, which makes ROOT and mends its rights), "open" not to. OWNER: who we are and why, for those
+# who find the lock taken. IDLE: end the session after so many seconds without a word from the controller. FIRST:
+# scripts to run at once, without being asked, each with its time limit; 0 is none.
 #
 # It reads frames from its standard input and writes marks (see prelude.sh) among the output of what it runs:
 #
