@@ -123,6 +123,7 @@ def test_two_canary_hosts_give_the_shares_that_were_asked_for_and_no_request_is_
     assert set(users.by_revision()) == {before, revision}
 
 
+@pytest.mark.slow
 def test_a_share_outlives_the_reload_and_the_death_of_haproxy(three: Project) -> None:
     course(three, 25, bake="60s")
     before = three.served(three.hosts[0])

@@ -10,9 +10,7 @@ import pytest
 
 from aideploy.phases import facts
 from aideploy.settings import load
-from tests.scripts.calls import Calls
-from tests.scripts.calls import run as run_calls
-from tests.scripts.running import run
+from tests.scripts.running import Calls, run, run_bare
 
 # Its child keeps the pipe, as a process that the kernel does not let go of.
 HANGING = "#!/bin/sh\ntrap '' TERM\nsetsid sleep 60 &\nsleep 60\n"
@@ -39,7 +37,7 @@ def asked(seconds: int, *words: str) -> tuple[int, str, float]:
         'emit status "$status"; emit said "$said"'
     )
     began = time.monotonic()
-    ran = run_calls(Calls("calls", libraries=("patience",), body=body), os.environ)
+    ran = run_bare(Calls("calls", libraries=("patience",), body=body), os.environ)
     took = time.monotonic() - began
     assert ran.status == 0, ran.output
     return ran.result.number("status"), ran.result.text("said"), took
