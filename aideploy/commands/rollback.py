@@ -53,6 +53,7 @@ def roll_back(run: Run, to: str | None, *, wait_lock: bool = False) -> None:
     away = tuple(_away(name) for name in absent)
     run.hosts = (*map(untouched, serve.values()), *away)
     release = rollback.previous(serve) if to is None else rollback.named(to, serve)
+    choices = _look_further(run, release, choices)
     _say_what_is_lost(run, serve, choices, release)
     if (changed := rollback.changed(release, serve, choices)) and to is None:
         raise changed
@@ -128,6 +129,18 @@ def _open(
         raise FleetError(Phase.OPEN, unsafe)
     choices = {name: rollback.read(outcomes.results[name][1]) for name in serve}
     return serve, choices, absent
+
+
+def _look_further(run: Run, release: str, choices: Mapping[str, Choice]) -> Mapping[str, Choice]:
+    """Let those hosts look at this release that have not: it is not near what they run."""
+    names = [name for name, choice in choices.items() if release not in choice.releases]
+    if not names:
+        return choices
+    script = rollback.script(run.settings, release)
+    looked = run.fleet.each(
+        Phase.OPEN, lambda session: rollback.read(session.run(Phase.OPEN, script)[0]), names
+    )
+    return {**choices, **looked}
 
 
 def _away(name: str) -> HostState:

@@ -21,7 +21,8 @@ from aideploy.remote.script import Script
 from aideploy.report.wording import duration
 from aideploy.settings import Settings
 
-MOST_RELEASES = 8
+# What is live and where it mostly goes: each costs time, and somebody waits.
+MOST_RELEASES = 3
 MOST_COMMITS = 10
 _MOST_METRICS = 4
 _MOST_FILES = 3
@@ -155,7 +156,10 @@ def changed(
     found = _changed_on(release, choices)
     if not found:
         return None
-    untouched = [one for one in _common(serve) if not _changed_on(one, choices)]
+    looked_at = set.intersection(*(set(one.releases) for one in choices.values()))
+    untouched = [
+        one for one in _common(serve) if one in looked_at and not _changed_on(one, choices)
+    ]
     older = f"; as it was proven: fab rollback --to {untouched[0]}" if untouched else ""
     files = "; ".join(f"{name}: {_files(paths)}" for name, paths in found.items())
     return HostNotReady(

@@ -3,7 +3,7 @@
 #
 #   rollback.sh ROOT MOST MOST_COMMITS [RELEASE]
 #
-# Looks at the MOST newest whole releases, or at RELEASE alone. Emits for each `record.RELEASE`
+# Looks at what is live and what is older, MOST whole releases in all, or at RELEASE alone. Emits for each `record.RELEASE`
 # (its release.json), `changed.RELEASE` (see manifest.sh), `commit.RELEASE` (those that are live and not in it,
 # newest first, at most MOST_COMMITS) and `commits.RELEASE` (how many); `record` is of what is live.
 
@@ -40,5 +40,5 @@ fi
 while IFS= read -r release; do look_at "$release"; done < <(
   for place in "$root"/releases/[12]*T*Z-*/release.json; do
     [ ! -r "$place" ] || basename -- "${place%/release.json}"
-  done | LC_ALL=C sort -r | awk -v most="$most" 'NR <= most'
+  done | LC_ALL=C sort -r | awk -v most="$most" -v live="$live" '(live == "" || $0 "" <= live "") && ++count <= most'
 )

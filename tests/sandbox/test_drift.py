@@ -135,6 +135,25 @@ def test_a_rollback_says_what_is_lost_and_works_while_a_host_is_down(twice: Smal
     assert _drift(twice) == {}
 
 
+def test_a_rollback_looks_at_a_release_that_is_far_from_what_is_live(twice: SmallProject) -> None:
+    common = twice.on_host("host3").current
+    for _ in range(3):
+        _deploy(twice, "--only=host1,host2")
+    changed = twice.root("host1") / "releases" / common / "service.py"
+    before = changed.read_text()
+    changed.write_text(f"{before}# a hot fix\n")
+
+    refused = twice.fab("rollback")
+
+    assert refused.status == NOT_READY
+    assert f"{common} is not as it was when it was good: host1: " in refused.text
+    changed.write_text(before)
+    ran = twice.fab("rollback")
+    assert ran.status == ExitStatus.DONE, ran.text
+    assert "3 commits are not live any more:" in ran.text
+    assert {twice.on_host(name).current for name in HOSTS} == {common}
+
+
 def test_without_any_host_a_rollback_changes_nothing(twice: SmallProject) -> None:
     twice.settle(hosts=twice.one_host(port=1))
 

@@ -86,8 +86,8 @@ def test_of_releases_that_were_changed_the_next_that_was_not_is_offered() -> Non
     fleet = {"a": host("a", OLDEST, OLDER, LIVE), "b": host("b", OLDEST, OLDER, LIVE)}
     files = tuple(Change("release", f"file{number}") for number in range(5))
     choices = {
-        "a": Choice(Made(), {OLDER: Looked(Made())}),
-        "b": Choice(Made(), {OLDER: Looked(Made(), files)}),
+        "a": Choice(Made(), {OLDER: Looked(Made()), OLDEST: Looked(Made())}),
+        "b": Choice(Made(), {OLDER: Looked(Made(), files), OLDEST: Looked(Made())}),
     }
 
     refused = rollback.changed(OLDER, fleet, choices)
@@ -96,3 +96,6 @@ def test_of_releases_that_were_changed_the_next_that_was_not_is_offered() -> Non
     assert "b: file0, file1, file2 and 2 more" in refused.what
     assert f"fab rollback --to {OLDEST}" in refused.next_step
     assert rollback.changed(OLDEST, fleet, choices) is None
+    nobody_looked = {"a": choices["a"], "b": Choice(Made(), {OLDER: Looked(Made(), files)})}
+    refused = rollback.changed(OLDER, fleet, nobody_looked)
+    assert refused is not None and OLDEST not in refused.next_step
