@@ -6,6 +6,7 @@ Called by `__main__`.
 from __future__ import annotations
 
 import statistics
+import time
 from functools import partial
 
 from benchmarks.deploys import timed
@@ -34,27 +35,37 @@ def measure(scene: Scene, rounds: int) -> Table:
     deploy()
     connected: list[float] = []
     rolled_back: list[float] = []
+    users_back: list[float] = []
     asked = failed = 0
     for _ in range(rounds):
         deploy()
         with Users(addresses, REQUESTS_A_SECOND) as users:
             connected.append(timed(partial(ssh_everywhere, scene, hosts, "true"))[0])
+            began = time.time()
             rolled_back.append(timed(partial(run, [*FAB, "rollback"], folder))[0])
+            time.sleep(0.2)
         asked += len(users.answers)
         failed += len(users.failed)
-    connecting, rolling_back = statistics.median(connected), statistics.median(rolled_back)
-    beyond = rolling_back - connecting
+        left = users.answers[0].revision
+        users_back.append(max(one.at for one in users.answers if one.revision == left) - began)
+    connecting = statistics.median(connected)
+    beyond = statistics.median(users_back) - connecting
     return Table(
         f"rollback under load, {HOSTS} hosts, blue_green, {REQUESTS_A_SECOND:.0f} requests/s",
         (
             Row("raw ssh: connect", tuple(connected), 1.0),
             Row(
-                "fab rollback",
-                tuple(rolled_back),
-                rolling_back / connecting,
+                "fab rollback: nobody gets the release any more",
+                tuple(users_back),
+                statistics.median(users_back) / connecting,
                 f"{beyond:.2f} s beyond, {failed} of {asked} requests failed",
                 f"≤ {BEYOND_SECONDS:.0f} s beyond, none failed",
                 mark(beyond <= BEYOND_SECONDS and not failed),
+            ),
+            Row(
+                "fab rollback: done",
+                tuple(rolled_back),
+                statistics.median(rolled_back) / connecting,
             ),
         ),
     )
