@@ -61,7 +61,7 @@ def fill(host: Host) -> None:
         pytest.param("install", marks=pytest.mark.slow),
         "distribute",
         pytest.param("stage", marks=pytest.mark.slow),
-        "switch",
+        pytest.param("switch", marks=pytest.mark.slow),
     ],
 )
 def test_a_full_disk_is_named_and_nothing_changes_until_there_is_room_again(

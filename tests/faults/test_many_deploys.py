@@ -12,11 +12,11 @@ from tests.faults.table import WriteRow
 from tests.fleet.project import ALL_AT_ONCE
 from tests.fleet.traffic import Answer, slowest_percent
 
-pytestmark = [pytest.mark.fleet, pytest.mark.bench]
+pytestmark = [pytest.mark.fleet, pytest.mark.bench, pytest.mark.slow]
 
 TITLE = "Deploys in a row to three hosts under 100 requests a second"
 FEW = pytest.param(2, id="few")
-MANY = pytest.param(100, id="many", marks=[pytest.mark.slow, pytest.mark.timeout(7200)])
+MANY = pytest.param(100, id="many", marks=[pytest.mark.timeout(7200)])
 # Users may wait so much longer while hosts switch; told of many deploys only, as few say little.
 SLOWER = 2.0
 
@@ -31,7 +31,6 @@ def test_two_slots_lose_no_request_and_make_nobody_wait(
         assert slowest_percent(inside) <= SLOWER * slowest_percent(outside)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("count", [FEW, MANY])
 def test_a_socket_refuses_and_resets_nobody(
     behind_socket: Bench, write_row: WriteRow, count: int

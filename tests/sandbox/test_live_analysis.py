@@ -198,6 +198,7 @@ def held(ran: Ran, project: SmallProject, before: list[str | None]) -> None:
     assert live(project)[0] != before[0]
 
 
+@pytest.mark.slow
 def test_too_few_requests_are_waited_for_and_then_held_for_a_person(
     served: SmallProject, watching: PrometheusServer
 ) -> None:
