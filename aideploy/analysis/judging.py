@@ -161,21 +161,26 @@ def _shares(
 def _drift(check: Analysis, sample: Sample, alpha: float) -> Look:
     canary, baseline = _totals(sample.canary), _totals(sample.baseline)
     new, old = sum(canary), sum(baseline)
-    numbers = {"canary_predictions": new, "baseline_predictions": old}
-    few = _too_few(check, new, what="predictions") or _too_few(
-        check, old, " of the old release", what="predictions"
+    clusters = design_effect(sample.usual)
+    numbers = {
+        "canary_predictions": new,
+        "baseline_predictions": old,
+        "design_effect": clusters,
+    }
+    # Of few that come together it is not known what chance alone does.
+    what = "predictions" if clusters == 1 else "independent predictions"
+    few = _too_few(check, new / clusters, what=what) or _too_few(
+        check, old / clusters, " of the old release", what=what
     )
     if few:
         return Look(Verdict.INCONCLUSIVE, few, numbers=numbers)
     limit = _or(check.limits.max, _STABILITY)
-    clusters = design_effect(sample.usual)
     found = stability(canary, baseline, alpha, clusters)
     numbers |= {
         "stability_index": found.index,
         "limit": limit,
         "noise": found.noise,
         "alpha": alpha,
-        "design_effect": clusters,
     }
     shown = f"stability index {found.index:.3f} over {new:.0f} and {old:.0f} predictions"
     if found.index < limit:

@@ -10,8 +10,10 @@ import pytest
 
 from aideploy.analysis.arms import Arms, arms, matchers, shared_arms
 from aideploy.analysis.findings import Finding, Verdict
+from aideploy.analysis.judging import judge
 from aideploy.analysis.jury import Case, Jury
 from aideploy.analysis.queries import Templates, templates
+from aideploy.analysis.samples import Sample
 from aideploy.analysis.source import NoAnswer, Series
 from aideploy.monitoring.presets import preset
 from aideploy.settings.analysis import Analysis
@@ -196,6 +198,18 @@ def test_shifted_predictions_fail_and_equal_ones_do_not() -> None:
     same = histogram({"0.1": 350, "0.5": 480, "+Inf": 500})
     quiet = Told({("canary", "prediction_"): same, ("baseline", "prediction_"): same})
     assert looked(drift, quiet).verdict is Verdict.PASS
+
+
+def test_many_predictions_of_few_requests_are_few() -> None:
+    drift = Analysis.model_validate({"name": "predictions", "kind": "drift"})
+    # All predictions of a window lie in one bucket: it might as well be one.
+    usual = ((200.0, 0.0, 0.0), (0.0, 200.0, 0.0), (0.0, 0.0, 200.0))
+    canary, baseline = ((0.0, 360.0, 0.0),), ((200.0, 200.0, 200.0),)
+    alone = judge(drift, Sample(canary, baseline), 0.001)
+    assert alone.verdict is Verdict.FAIL
+    together = judge(drift, Sample(canary, baseline, usual), 0.001)
+    assert together.verdict is Verdict.INCONCLUSIVE
+    assert together.why == "1 independent predictions so far, 300 are needed"
 
 
 def series_of(values: Sequence[float]) -> Series:
