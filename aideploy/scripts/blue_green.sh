@@ -65,11 +65,9 @@ go_live() {
   steer settle
   probe "$python" "$probe" "$request" "$(service_pid "$slot")" || unwell "$slot" "after the switch: $health"
   if [ "$2" = back ]; then
-    rm -f -- "$root/slots/$left/on"
-    steer settle
     # Who is just being answered loses nothing. A release that hangs is not waited for: who asked it is better off
     # when it is gone and another one answers.
-    steer drain "$left" 2
+    rest_slot "$left" 2
     end_slot "$left"
   else
     leave_stop_old
@@ -182,11 +180,16 @@ service_start_unproven() {
 retire() {
   # A share that it still has was left by a way back that failed.
   if [ -e "$root/slots/$1/on" ] || [ -e "$root/haproxy/share" ]; then
-    rm -f -- "$root/slots/$1/on"
-    steer settle
-    steer drain "$1" "$stop_seconds"
+    rest_slot "$1" "$stop_seconds"
   fi
   empty_slot "$1"
+}
+
+# rest_slot SLOT SECONDS: no new request goes there; returns when none is under way, or after so many seconds.
+rest_slot() {
+  rm -f -- "$root/slots/$1/on"
+  steer settle
+  steer drain "$1" "$2"
 }
 
 # empty_slot SLOT: returns when nothing of it runs any more.

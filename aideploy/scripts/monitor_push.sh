@@ -4,11 +4,11 @@
 #   monitor_push.sh PYTHON PROGRAM DIRECTORY FILE_SD PROMETHEUS_URL ALERTMANAGER_URL ACCESS APP ENVIRONMENT \
 #                   COUNT OLD… [PATH KIND MODE CONTENT]…
 #
-# PROGRAM: monitor_ask.py. ACCESS: what it gets on its input. DIRECTORY: of prometheus.yml. FILE_SD: of the targets, and of the lock. ALERTMANAGER_URL:
-# empty where its file is not ours. OLD: COUNT files that had another name in version 0.1 (old_name.sh); they go. KIND: prometheus, alertmanager, rules, targets or grafana. What was there stays
-# beside each file that is replaced, as PATH.before. Emits `changed` for each, and
-# `untold` for files of Grafana that we may not write. Whatever goes wrong on
-# the way, what was there comes back, and is read again.
+# PROGRAM: monitor_ask.py. ACCESS: what it gets on its input. DIRECTORY: of prometheus.yml. FILE_SD: of the targets, and
+# of the lock. ALERTMANAGER_URL: empty where its file is not ours. OLD: COUNT files that had another name in version 0.1
+# (old_name.sh); they go. KIND: prometheus, alertmanager, rules, targets or grafana. What was there stays beside each file
+# that is replaced, as PATH.before. Emits `changed` for each, and `untold` for files of Grafana that we may not write.
+# Whatever goes wrong on the way, what was there comes back, and is read again.
 
 python=$1 program=$2 directory=$3 file_sd=$4 prometheus=$5 alertmanager=$6 access=$7 app=$8 environment=$9
 old=("${@:11:${10}}")
