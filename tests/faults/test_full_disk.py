@@ -30,7 +30,7 @@ def small_disk(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[P
     project.set_up()
     project.deploy()
     yield project
-    second.exec("systemctl stop cramped@live")
+    second.exec("systemctl stop cramped-due.path cramped-due.service cramped@live")
     second.free_disk("/srv/cramped")
 
 
