@@ -25,6 +25,8 @@
 root=$1 locking=$2 owner=$3 idle=$4
 shift 4
 case $root in [~]/*) root=$HOME/${root#??} ;; esac
+# The options of a login shell, and that we began with -p, are nothing for the programs that we run.
+export -n SHELLOPTS BASHOPTS
 
 mark_token=$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n')
 printf '\x1eaideploy %s\n' "$mark_token"
@@ -36,6 +38,13 @@ mark() {
 # Everything that could end this shell from outside also ends its input; the end of the input is what we act on.
 trap : PIPE HUP INT
 
+# refuse_held: end here where the host was locked on purpose.
+refuse_held() {
+  [ -e "$root/held" ] || return 0
+  mark refused held "$(head -n 1 "$root/held")"
+  exit 0
+}
+
 take_lock() {
   if [ "$locking" = lock-if-there ]; then
     if { : >>"$root/lock"; } 2>/dev/null; then locking=lock; fi
@@ -45,10 +54,7 @@ take_lock() {
     mark refused missing "$root"
     exit 0
   fi
-  if [ -e "$root/held" ]; then
-    mark refused held "$(head -n 1 "$root/held")"
-    exit 0
-  fi
+  refuse_held
   { exec 9>>"$root/lock"; } 2>/dev/null || {
     mark refused unwritable "$root/lock"
     exit 0
@@ -64,6 +70,10 @@ take_lock() {
     1) mark refused locked "$(head -n 1 "$root/lock")"; exit 0 ;;
     *) mark refused unlockable "$root/lock"; exit 0 ;;
   esac
+  # Who had it just now may have left that word.
+  refuse_held
+  # Whoever may read it may hold it: nobody but us.
+  chmod 600 -- "$root/lock"
   printf '%s since %s\n' "$owner" "$(date -u +%Y-%m-%dT%H:%M:%SZ)" >"$root/lock"
 }
 
@@ -110,7 +120,7 @@ supervise() {
   for index in "${!scripts[@]}"; do
     [ -z "$verdict" ] || { mark end "$index" "$verdict"; break; }
     set -m
-    bash --norc --noprofile /dev/fd/3 3< <(exec 7>&- 9>&-; printf 'mark_token=%s\n%s\n' "$mark_token" "${scripts[index]}") </dev/null 2>&1 7>&- 9>&- &
+    bash --norc --noprofile -p /dev/fd/3 3< <(exec 7>&- 9>&-; printf 'mark_token=%s\n%s\n' "$mark_token" "${scripts[index]}") </dev/null 2>&1 7>&- 9>&- &
     child=$!
     # The word to end may have come before there was anything to end.
     [ -z "$verdict" ] || end_group "$child"
