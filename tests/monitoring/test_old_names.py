@@ -14,6 +14,7 @@ import pytest
 
 from aideploy.monitoring.configuration import Kind, MonitorFile, files, old_files
 from aideploy.monitoring.targets import file_of, old_file_of, targets
+from aideploy.monitoring.telling import framed
 from aideploy.phases.monitor import push
 from aideploy.remote.script import Script
 from aideploy.services.telling_metrics import metric_files
@@ -86,7 +87,7 @@ def tell(settings: Settings, *, old: str | None) -> None:
         libraries=("old_name",),
     )
     text = targets(settings)
-    subprocess.run(["bash", "-c", script.bare_text()], input=text, text=True, check=True)
+    subprocess.run(["bash", "-c", script.bare_text()], input=framed(text), check=True)
     assert Path(file_of(settings)).read_text() == text
 
 
