@@ -113,3 +113,51 @@ def test_a_full_disk_is_named_and_nothing_changes_until_there_is_room_again(
         project.commit()
     project.fab("deploy")
     assert len(project.all_serve() - before) == 1
+
+
+@pytest.fixture
+def behind_haproxy_on_a_small_disk(
+    lab: Lab, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Project]:
+    host = lab.hosts[1]
+    host.exec("install -d -o deploy -g deploy /srv/brimful")
+    host.fill_disk("/srv/brimful", DISK_MEGABYTES * MEGABYTE)
+    project = Project(
+        lab,
+        tmp_path_factory.mktemp("brimful"),
+        hosts=[host],
+        app="brimful",
+        port=8830,
+        strategy="blue_green",
+    )
+    project.set_up()
+    project.deploy()
+    yield project
+    host.exec("systemctl stop 'brimful*'")
+    host.free_disk("/srv/brimful")
+
+
+def test_a_release_that_fills_the_disk_and_falls_ill_is_taken_back(
+    behind_haproxy_on_a_small_disk: Project,
+) -> None:
+    project = behind_haproxy_on_a_small_disk
+    [host] = project.hosts
+    before = project.all_serve()
+    project.configure(bake="20s")
+    project.commit(ill_when_told=True)
+
+    command = project.start("deploy")
+    command.wait_for(r"watch +\w+")
+    host.exec("touch /srv/brimful/shared/be-ill; cat /dev/zero > /srv/brimful/filler", check=False)
+    finished = command.finish()
+
+    assert finished.status == ExitStatus.ROLLED_BACK, finished.output
+    assert project.all_serve() == before
+    left = host.exec("ls -A /srv/brimful/due /srv/brimful/due.failed").stdout
+    assert "revert" not in left
+    # HAProxy begins anew with what it knew last.
+    host.exec("systemctl reload brimful-haproxy")
+    time.sleep(1)
+    assert project.all_serve() == before
+    host.exec("rm /srv/brimful/filler /srv/brimful/shared/be-ill")
+    project.deploy()
