@@ -544,3 +544,64 @@ def test_making_room_works_where_the_root_is_reached_through_a_link(
     (tmp_path / "elsewhere").symlink_to(root)
     finish(tmp_path / "elsewhere", place.name)
     assert (root / "venvs/used").exists()
+
+
+def test_making_room_finds_a_model_however_deep_it_lies_and_whatever_the_root_is_called(
+    tmp_path: Path,
+) -> None:
+    root = tmp_path / "c++" / "(srv)"
+    for name in ("releases", "venvs/used", "venvs/unused", "models/used", "models/unused"):
+        (root / name).mkdir(parents=True)
+    (root / "models/used/model.bin").write_bytes(b"weights")
+    place = release(root, release__json="{}")
+    (place / ".venv").symlink_to("../../venvs/used")
+    deep = place / "out/of/the/way/of/everybody"
+    deep.mkdir(parents=True)
+    # A single file, as link_model links it, beside a link of the project's own that leads nowhere.
+    (deep / "model.bin").symlink_to(root / "models/used/model.bin")
+    (deep / "gone").symlink_to("nowhere/models/at/all")
+
+    assert finish(root, place.name).status == 0
+
+    assert [path.name for path in (root / "models").iterdir()] == ["used"]
+    assert [path.name for path in (root / "venvs").iterdir()] == ["used"]
+
+
+def test_who_cannot_find_out_what_is_in_use_removes_nothing(root: Path) -> None:
+    place = release(root, release__json="{}")
+    (root / "venvs/used").mkdir()
+    (place / ".venv").symlink_to("../../venvs/used")
+    words = (str(root), "app", "", "", "", place.name)
+    # As on a host that has no memory, or no process, left for it.
+    out_of_memory = 'readlink() { [ "$1" != -m ] && command readlink "$@"; }'
+    script = Script("finish", words, libraries=("release",))
+    assert run(script, before=out_of_memory).status != 0
+    assert (root / "venvs/used").exists()
+
+
+@pytest.mark.parametrize("name", ["json", "socket", "os", "time"])
+def test_what_lies_in_the_home_of_the_user_is_none_of_our_modules(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    (tmp_path / f"{name}.py").write_text("raise SystemExit('this is mine')\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    place = release(root, release__json="{}")
+    done = switch(root, place.name)
+    assert done.status == 0, done.output
+
+
+def test_a_file_that_would_make_half_a_release_look_whole_is_refused(
+    root: Path, repository: Path
+) -> None:
+    commit(repository, release__json="{}")
+    done = fetch(root, repository, "main")
+    assert done.code == "own-name"
+    assert "release.json" in done.message
+    assert list((root / "releases").iterdir()) == []
+    # Elsewhere it is the project's own affair.
+    (repository / "app").mkdir()
+    git(repository, "mv", "release.json", "app/")
+    commit(repository)
+    assert fetch(root, repository, "main").status == 0
+    assert fetch(root, repository, "main", folder="app").code == "own-name"
