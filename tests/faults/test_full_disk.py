@@ -115,6 +115,13 @@ def test_a_full_disk_is_named_and_nothing_changes_until_there_is_room_again(
     assert len(project.all_serve() - before) == 1
 
 
+# Whatever is freed is taken at once, as by a release that logs without end.
+FILL_ON = """
+cd /srv/brimful
+while [ -e fills ]; do cat /dev/zero >>filler; sleep 0.005; done
+"""
+
+
 @pytest.fixture
 def behind_haproxy_on_a_small_disk(
     lab: Lab, tmp_path_factory: pytest.TempPathFactory
@@ -133,7 +140,7 @@ def behind_haproxy_on_a_small_disk(
     project.set_up()
     project.deploy()
     yield project
-    host.exec("systemctl stop 'brimful*'")
+    host.exec("systemctl stop brimful-due.path; systemctl stop 'brimful*'")
     host.free_disk("/srv/brimful")
 
 
@@ -148,7 +155,10 @@ def test_a_release_that_fills_the_disk_and_falls_ill_is_taken_back(
 
     command = project.start("deploy")
     command.wait_for(r"watch +\w+")
-    host.exec("touch /srv/brimful/shared/be-ill; cat /dev/zero > /srv/brimful/filler", check=False)
+    host.exec("touch /srv/brimful/filler /srv/brimful/fills")
+    host.exec(f"nohup bash -c '{FILL_ON}' >/dev/null 2>&1 &")
+    time.sleep(0.5)
+    host.exec("touch /srv/brimful/shared/be-ill")
     finished = command.finish()
 
     assert finished.status == ExitStatus.ROLLED_BACK, finished.output
@@ -159,5 +169,5 @@ def test_a_release_that_fills_the_disk_and_falls_ill_is_taken_back(
     host.exec("systemctl reload brimful-haproxy")
     time.sleep(1)
     assert project.all_serve() == before
-    host.exec("rm /srv/brimful/filler /srv/brimful/shared/be-ill")
+    host.exec("cd /srv/brimful; rm fills shared/be-ill; sleep 0.5; rm filler")
     project.deploy()
