@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from aideploy.errors import UsageError
+from aideploy.phases.commits import COMMIT
+from aideploy.phases.facts import RELEASE
 from aideploy.remote.result import Result
 from aideploy.remote.script import Script
 from aideploy.settings.values import git_ref
@@ -111,9 +113,9 @@ def read(result: Result) -> Fetched:
         return result.number(key) if result.text(key) else None
 
     return Fetched(
-        commit=result.text("commit"),
-        release=result.text("release"),
-        tree=result.text("tree"),
+        commit=result.exact("commit", COMMIT),
+        release=result.exact("release", RELEASE),
+        tree=result.exact("tree", COMMIT),
         subject=result.text("subject"),
         author=result.text("author"),
         ahead=count("ahead"),

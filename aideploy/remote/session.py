@@ -272,7 +272,7 @@ class Session:
                     parts.setdefault(key, []).append(value)
                 elif mark.kind == "emit":
                     facts.append((key, unescape("".join([*parts.pop(key, []), value]))))
-            result = Result(script.name, tuple(facts), tuple(tail))
+            result = Result(script.name, tuple(facts), tuple(tail), self.host.name)
             status = mark.rest.partition(" ")[2]
             if status != "0":
                 code = status if status in ("cancelled", "timeout") else ""
