@@ -65,8 +65,11 @@ class Result:
             return default
 
     def data(self, key: str) -> bytes:
-        """Return the bytes that `emit_file` sent."""
-        return base64.b64decode(self._last.get(key, ""))
+        """Return the bytes that `emit_file` sent; nothing where what came is not such a thing."""
+        try:
+            return base64.b64decode(self._last.get(key, ""))
+        except ValueError:
+            return b""
 
 
 # ENOSPC in the words of the C library.
