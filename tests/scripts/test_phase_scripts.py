@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
+import http.server
 import json
 import os
 import socket
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path, PurePosixPath
 
@@ -21,7 +25,7 @@ from aideploy.phases.health import program
 from aideploy.phases.journal import Entry, Journal, Verdict
 from aideploy.remote.script import Script
 from aideploy.settings.golden import Golden
-from tests.scripts.running import Calls, Ran, run
+from tests.scripts.running import TOKEN, Calls, Ran, run
 
 STAMP = "20260101T000000Z"
 WHO = ["-c", "user.name=Ann", "-c", "user.email=ann@example.org"]
@@ -241,6 +245,46 @@ def test_what_cannot_be_installed_leaves_no_environment_that_counts(root: Path) 
     assert done.code == "not-installable"
     assert not list((root / "venvs").glob("*/.complete"))
     assert any("there-is-no-such-package" in line for line in done.lines)
+
+
+def commands() -> Iterator[str]:
+    """The argument lists of all processes, as everybody on this machine can read them."""
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            yield path.read_text(errors="replace")
+
+
+@pytest.mark.parametrize("tool", ["pip", "uv"])
+def test_the_password_of_a_package_index_is_in_no_argument_list(root: Path, tool: str) -> None:
+    place = release(root, requirements__txt="ours==1.0\n")
+    asked: list[str] = []
+
+    class Index(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.headers.get("Authorization", ""))
+            asked.extend(commands())
+            self.send_error(404 if asked[0] else 401)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Index) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://ann:of-nobody-else@127.0.0.1:{server.server_port}/simple"
+        words = (str(root), place.name, "tree", tool, sys.executable, "", url, "1")
+        script = Script("install", (*words, "requirements.txt"), libraries=("dependencies",))
+        path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+        refused = run(script, environment={"PATH": path})
+        server.shutdown()
+
+    assert refused.code == "not-installable"
+    assert not refused.result.all("notice"), "uv is here"
+
+    basic = base64.b64encode(b"ann:of-nobody-else").decode()
+    assert f"Basic {basic}" in asked, "it was used"
+    # The test itself gives the script to bash in its arguments, which a session does not.
+    seen = [command for command in asked if "of-nobody-else" in command and TOKEN not in command]
+    assert not seen
 
 
 def test_a_missing_requirements_file_is_named(root: Path) -> None:
