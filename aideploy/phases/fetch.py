@@ -13,7 +13,7 @@ from aideploy.errors import UsageError
 from aideploy.phases.commits import COMMIT
 from aideploy.phases.facts import RELEASE
 from aideploy.remote.result import Result
-from aideploy.remote.script import Script
+from aideploy.remote.script import Script, Secret
 from aideploy.settings.values import git_ref
 
 if TYPE_CHECKING:
@@ -101,7 +101,8 @@ def _script(
     subdirectory = str(app.subdirectory or "")
     return Script(
         "fetch",
-        (str(app.deploy_to), source, repository, revision, subdirectory, stamp, live),
+        # A URL may hold a password, and a pack is nothing to read.
+        (str(app.deploy_to), source, Secret(repository), revision, subdirectory, stamp, live),
         libraries=("commits",),
     )
 

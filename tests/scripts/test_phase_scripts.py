@@ -111,6 +111,15 @@ def test_fetch_says_when_there_is_no_repository(root: Path, tmp_path: Path) -> N
     assert fetch(root, tmp_path / "nothing", "main").code == "no-repository"
 
 
+def test_the_password_of_a_repository_is_not_told(root: Path) -> None:
+    url = "http://ann:of-nobody-else@127.0.0.1:1/repo.git"
+    words = (str(root), "pull", url, "main", "", STAMP, "")
+    done = run(Script("fetch", words, libraries=("commits",)))
+    assert done.code == "no-repository"
+    assert "http://127.0.0.1:1/repo.git" in done.message
+    assert "of-nobody-else" not in done.output + done.message + done.result.text("fail.next")
+
+
 def test_fetch_counts_the_commits_since_what_is_live(root: Path, repository: Path) -> None:
     live = git(repository, "rev-parse", "HEAD")
     commit(repository, app__py="2")
