@@ -27,6 +27,13 @@ shift 4
 case $root in [~]/*) root=$HOME/${root#??} ;; esac
 # The options of a login shell, and that we began with -p, are nothing for the programs that we run.
 export -n SHELLOPTS BASHOPTS
+# What git and others say is looked at for the reason of a failure, whatever language the user speaks.
+if [ -n "${LC_ALL-}" ]; then
+  export LANG=$LC_ALL
+  unset LC_ALL
+fi
+unset LANGUAGE
+export LC_MESSAGES=C
 
 mark_token=$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n')
 printf '\x1eaideploy %s\n' "$mark_token"

@@ -327,6 +327,17 @@ def test_start_files_of_the_user_change_nothing_of_what_our_words_mean(tmp_path:
     shell.close()
 
 
+def test_a_host_that_speaks_german_is_understood(tmp_path: Path) -> None:
+    german = {"LC_ALL": "C.UTF-8", "LANGUAGE": "de", "LC_MESSAGES": "de_DE.UTF-8"}
+    shell = Shell(tmp_path, environment=german)
+    shell.until("ready")
+    shell.run("cat /none || true; git -C /none status || true; locale charmap")
+    said = "\n".join(lines(shell.until("end")))
+    assert said.count("No such file or directory") == 2
+    assert said.endswith("UTF-8"), "that alone is changed"
+    shell.close()
+
+
 def leave_revert(root: Path, body: str) -> None:
     """Leave the way back as a switch does."""
     (root / "due").mkdir(exist_ok=True)
