@@ -162,18 +162,42 @@ def test_a_host_that_was_never_set_up_is_told_to_be(project: SmallProject) -> No
 def test_a_port_that_was_changed_without_a_setup_is_told_before_the_switch(
     project: SmallProject,
 ) -> None:
-    tables = project.up.environment_toml(app=APP, port=project.port)
-    project.settle(hosts=tables.replace(f"port = {project.port}\n", f"port = {project.port + 1}\n"))
     live = [project.on_host(host.name).current for host in project.hosts]
-    try:
+    with _another_port(project):
         ran = project.fab("deploy")
-    finally:
-        project.settle()
 
     assert ran.status == NOT_READY, ran.text
     assert f":{project.port}, and hosts.toml says " in ran.text
     assert "Next  fab setup" in ran.text
     assert [project.on_host(host.name).current for host in project.hosts] == live
+
+
+def test_neither_a_rollback_nor_a_later_switch_begins_after_that(project: SmallProject) -> None:
+    project.commit({"README": "a release to go back from"})
+    project.succeeds("deploy", "--yes")
+    project.commit({"README": "a release that is staged alone"})
+    project.succeeds("step.stage")
+    live = [project.on_host(host.name).current for host in project.hosts]
+    for command in ("rollback", "step.switch"):
+        with _another_port(project):
+            ran = project.fab(command)
+
+        assert ran.status == NOT_READY, ran.text
+        assert f":{project.port}, and hosts.toml says " in ran.text
+        assert "nothing was switched" in ran.text and "Next  fab setup" in ran.text
+        assert [project.on_host(host.name).current for host in project.hosts] == live
+    project.succeeds("rollback")
+
+
+@contextmanager
+def _another_port(project: SmallProject) -> Iterator[None]:
+    """With another port of the service in hosts.toml than the one that the hosts were set up for."""
+    tables = project.up.environment_toml(app=APP, port=project.port)
+    project.settle(hosts=tables.replace(f"port = {project.port}\n", f"port = {project.port + 1}\n"))
+    try:
+        yield
+    finally:
+        project.settle()
 
 
 @contextmanager
