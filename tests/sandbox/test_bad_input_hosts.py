@@ -13,6 +13,7 @@ from aideploy.errors import ExitStatus
 
 from .small_project import APP, SmallProject
 
+_HANGS_AT_ENSUREPIP = 'case "$*" in *ensurepip*) exec sleep 600 ;; esac; exec "$0.kept" "$@"'
 ONLY = ("deploy", "--only=host1")
 NOT_READY = ExitStatus.NOT_READY
 
@@ -39,6 +40,25 @@ def test_a_host_without_a_program_that_works_is_told_what_it_lacks(
 
     assert "on host1: " in ran.text
     assert "  Next  " in ran.text
+
+
+@pytest.mark.parametrize(
+    ("command", "program", "text"),
+    [
+        ("status", "supervisorctl", "exec sleep 600"),
+        ("check", "supervisorctl", "exec sleep 600"),
+        ("check", "python3", _HANGS_AT_ENSUREPIP),
+    ],
+)
+def test_a_host_that_hangs_is_named_and_hides_nothing(
+    project: SmallProject, command: str, program: str, text: str
+) -> None:
+    with _impatient(project), _replaced(project.home("host2") / "bin" / program, text):
+        ran = project.fab(command)
+
+    assert ran.status == NOT_READY, ran.text
+    assert "host2" in ran.text and "took longer than its time limit" in ran.text
+    assert {"host1", "host3"} <= set(ran.text.split()), ran.text
 
 
 @pytest.mark.parametrize("python", ["python3.99", "git", "/bin/true", "/etc/passwd"])
@@ -213,6 +233,21 @@ def _aside(path: Path) -> Iterator[None]:
         else:
             path.unlink(missing_ok=True)
         kept.rename(path)
+
+
+@contextmanager
+def _impatient(project: SmallProject) -> Iterator[None]:
+    """With seconds for what looks at a host, where it has minutes."""
+    fabfile = project.folder / "fabfile.py"
+    kept = fabfile.read_text()
+    fabfile.write_text(
+        "from datetime import timedelta\nfrom aideploy.phases import facts\n"
+        f"facts.LIMIT = timedelta(seconds=8)\n{kept}"
+    )
+    try:
+        yield
+    finally:
+        fabfile.write_text(kept)
 
 
 @contextmanager
