@@ -244,6 +244,7 @@ def test_of_a_very_long_log_the_end_is_shown_and_the_gap_is_marked(trainer: Trai
     assert eventually(lambda: (trainer.place() / "log").stat().st_size > 2_000_000)
     first, *_, last = trainer.follow().lines
     assert first.startswith("-- the log is longer: ")
+    assert f"(fab train.logs --job {trainer.place().name[:7]}) --" in first
     assert last == "400000"
 
 
