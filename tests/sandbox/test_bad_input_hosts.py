@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from aideploy.errors import ExitStatus
+from tests.typed import begun, typed
+from tests.waiting import eventually
 
 from .small_project import APP, SmallProject
 
@@ -177,6 +179,21 @@ def test_a_host_that_was_never_set_up_is_told_to_be(project: SmallProject) -> No
         assert "host1 is not set up: there is no folder" in ran.text
         assert "Next  fab setup" in ran.text
         assert not project.root().exists()
+
+
+def test_the_second_of_two_first_setups_is_told_who_is_at_it(project: SmallProject) -> None:
+    slow = 'case $1 in update) sleep 4 ;; esac; exec "$0.kept" "$@"'
+    command = ("-m", "fabric", "setup", "--only=host1")
+    with _aside(project.root()), _replaced(project.home() / "bin" / "supervisorctl", slow):
+        first = begun(project.folder, *command)
+        assert eventually(project.root().exists)
+        second = typed(project.folder, *command)
+        said, _ = first.communicate(timeout=60)
+
+    assert first.returncode == ExitStatus.DONE, said
+    assert second.status == ExitStatus.LOCKED, second.text
+    assert "host1 is locked by " in second.text and " (setup) since " in second.text
+    assert not list(project.home().glob(".aideploy-setup*"))
 
 
 def test_a_port_that_was_changed_without_a_setup_is_told_before_the_switch(
