@@ -184,11 +184,19 @@ def test_a_host_that_was_never_set_up_is_told_to_be(project: SmallProject) -> No
 def test_the_second_of_two_first_setups_is_told_who_is_at_it(project: SmallProject) -> None:
     slow = 'case $1 in update) sleep 4 ;; esac; exec "$0.kept" "$@"'
     command = ("-m", "fabric", "setup", "--only=host1")
-    with _aside(project.root()), _replaced(project.home() / "bin" / "supervisorctl", slow):
-        first = begun(project.folder, *command)
-        assert eventually(project.root().exists)
-        second = typed(project.folder, *command)
-        said, _ = first.communicate(timeout=60)
+    root = project.home() / "another"
+    project.settle(
+        hosts=project.up.environment_toml(app="another", port=project.up.free_port()),
+        app={"name": "another"},
+    )
+    try:
+        with _replaced(project.home() / "bin" / "supervisorctl", slow):
+            first = begun(project.folder, *command)
+            assert eventually(root.exists)
+            second = typed(project.folder, *command)
+            said, _ = first.communicate(timeout=60)
+    finally:
+        project.settle()
 
     assert first.returncode == ExitStatus.DONE, said
     assert second.status == ExitStatus.LOCKED, second.text
@@ -228,7 +236,7 @@ def test_neither_a_rollback_nor_a_later_switch_begins_after_that(project: SmallP
 
 @contextmanager
 def _another_port(project: SmallProject) -> Iterator[None]:
-    """With another port of the service in hosts.toml than the one that the hosts were set up for."""
+    """With another port in hosts.toml than the one that the hosts were set up for."""
     tables = project.up.environment_toml(app=APP, port=project.port)
     project.settle(hosts=tables.replace(f"port = {project.port}\n", f"port = {project.port + 1}\n"))
     try:
