@@ -28,7 +28,8 @@ from .small_project import APP, SmallProject, program, small_project
 
 _SAYS_WHAT_IT_IS_ASKED = program("""\
 def answer(request):
-    print("asked for", request.path, flush=True)
+    # In one piece: another thread may say something, too.
+    print(f"asked for {request.path}\\n", end="", flush=True)
     request.say(IS, 500 if os.path.exists("/proc/self/cwd/../../shared/ill") else 200)
 """)
 _ASKING = ("status", "releases", "history", "logs", "check")
