@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from aideploy.commands.asking import Absent, ask_for_facts, named
@@ -121,10 +121,12 @@ def _judged(
 
 def folded(journals: Mapping[str, Journal]) -> tuple[Event, ...]:
     """Return the entries of all journals as they happened, the same ones of several hosts once."""
-    entries = [(entry, host) for host, journal in journals.items() for entry in journal.entries]
+    entries = [
+        (at, entry, host) for host, journal in journals.items() for at, entry in _in_order(journal)
+    ]
     groups: list[tuple[Entry, list[str]]] = []
     latest: dict[Entry, tuple[Entry, list[str]]] = {}
-    for entry, host in sorted(entries, key=lambda pair: pair[0].at):
+    for _, entry, host in sorted(entries, key=lambda one: one[0]):
         key = _without_time(entry)
         group = latest.get(key)
         if group is None or host in group[1] or entry.at - group[0].at > TOGETHER:
@@ -132,6 +134,17 @@ def folded(journals: Mapping[str, Journal]) -> tuple[Event, ...]:
             groups.append(group)
         group[1].append(host)
     return tuple(_events(groups, tuple(journals)))
+
+
+def _in_order(journal: Journal) -> Iterable[tuple[datetime, Entry]]:
+    """Yield the entries with a time to sort them by that keeps the order of the file.
+
+    A host that goes back writes its own time, which may lie before the controller's.
+    """
+    latest = datetime.min.replace(tzinfo=UTC)
+    for entry in journal.entries:
+        latest = max(latest, entry.at)
+        yield latest, entry
 
 
 def _without_time(entry: Entry) -> Entry:

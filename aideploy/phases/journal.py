@@ -79,11 +79,16 @@ class Journal:
         return tuple(sorted(name for name, verdict in judged.items() if verdict is Verdict.GOOD))
 
     def judged_good(self) -> tuple[Entry, ...]:
-        """Return for each of these releases the entry that calls it good, the latest first."""
+        """Return for each of these releases the entry that calls it good, the latest first.
+
+        The latest in the file: the clocks of those who deploy need not agree.
+        """
         good = set(self.good())
         said = [one for one in self.entries if one.verdict is Verdict.GOOD and one.release in good]
-        latest = {one.release: one for one in sorted(said, key=lambda one: one.at)}
-        return tuple(sorted(latest.values(), key=lambda one: one.at, reverse=True))
+        latest: dict[str, Entry] = {}
+        for one in reversed(said):
+            latest.setdefault(one.release, one)
+        return tuple(latest.values())
 
     def good_before(self, release: str | None) -> tuple[str, ...]:
         """Return the good releases older than this one (all, if nothing is live), newest first."""

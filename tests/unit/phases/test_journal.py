@@ -47,6 +47,13 @@ def test_without_anything_live_the_newest_good_release_is_the_first_choice() -> 
     assert journal("r1:good", "r2:good").good_before(None) == ("r2", "r1")
 
 
+def test_what_was_judged_last_is_what_the_file_says_last() -> None:
+    # A laptop whose clock was a year ahead judged the first of them.
+    ahead = Entry(Verdict.GOOD, "r1", AT.replace(year=AT.year + 1))
+    known = Journal((ahead, Entry(Verdict.GOOD, "r2", AT), Entry(Verdict.GOOD, "r3", AT)))
+    assert [one.release for one in known.judged_good()] == ["r3", "r2", "r1"]
+
+
 def test_the_commit_of_a_release_is_known_whoever_judged_it_last() -> None:
     known = Journal(
         (
