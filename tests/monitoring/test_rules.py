@@ -66,6 +66,27 @@ def check(folder: Path, rules: str) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("rollout", "skewed", "stuck"),
+    [
+        ("", "1h", "2h"),
+        # Four batches of two hours and a half each.
+        ('bake = "2h"\npause = "30m"\nbatch = 1\n', "630m", "11h"),
+    ],
+)
+def test_a_rollout_that_is_meant_to_take_long_alerts_nobody(
+    tmp_path: Path, rollout: str, skewed: str, stuck: str
+) -> None:
+    hosts = "".join(
+        f'[environments.production.hosts.h{n}]\naddress = "h{n}"\nroles = ["serve"]\n'
+        for n in range(3)
+    )
+    told = settings(tmp_path, f"{EVERYTHING}[rollout]\n{rollout}{hosts}")
+    assert alert(told, "ReleaseSkew")["for"] == skewed
+    assert alert(told, "DeployStuck")["for"] == stuck
+    check(tmp_path, text(told))
+
+
 def test_nobody_is_alerted_about_what_nobody_measures(tmp_path: Path) -> None:
     few = settings(tmp_path, "[monitoring]\nexporters = []\n")
     assert groups(few) == [
