@@ -36,6 +36,7 @@ _LONGER = 12
 # it on top.
 _SKEWED = timedelta(hours=1)
 _STUCK = timedelta(hours=2)
+_DRIFT_AGE = timedelta(days=1)
 _SHORTEST = timedelta(minutes=2)
 _LABELS = ("app", "env", "host", "track", "instance", "feature", "method", "name", "mountpoint")
 _MORE_LABELS = ("device", "uuid", "xid", "proxy", "server", "job", "error")
@@ -182,6 +183,8 @@ def _values(settings: Settings) -> Mapping[str, object]:
         "latency": _number(slo.latency.total_seconds()),
         "objective": _number(slo.latency_objective / 100),
         "drift": {name: _number(one) for name, one in drift_limits(slo.drift).items()},
+        "drift_age": int(_drift_age(settings).total_seconds()),
+        "drift_days": promql_duration(_drift_age(settings)),
         "model_age": None if slo.model_age is None else int(slo.model_age.total_seconds()),
         "skewed": promql_duration(max(_SKEWED, rollout_length(settings) + _SKEWED / 2)),
         "stuck": promql_duration(max(_STUCK, rollout_length(settings) + _STUCK / 2)),
@@ -210,6 +213,11 @@ def drift_limits(psi: float) -> Mapping[str, float]:
         "js": min(0.99, math.sqrt(psi / (8 * math.log(2)))),
         "wasserstein": math.sqrt(psi),
     }
+
+
+def _drift_age(settings: Settings) -> timedelta:
+    """Return after which time one should have looked for drift: at least twice."""
+    return max(_DRIFT_AGE, 2 * settings.drift.schedule if settings.drift else _DRIFT_AGE)
 
 
 def _sorted(windows: set[str]) -> list[str]:

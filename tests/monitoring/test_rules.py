@@ -87,6 +87,18 @@ def test_a_rollout_that_is_meant_to_take_long_alerts_nobody(
     check(tmp_path, text(told))
 
 
+@pytest.mark.parametrize(("schedule", "seconds"), [("15m", 86_400), ("7d", 14 * 86_400)])
+def test_looking_for_drift_once_a_week_is_no_alert(
+    tmp_path: Path, schedule: str, seconds: int
+) -> None:
+    log = '[serve]\nlinked = ["data/"]\n'
+    drift = f'[drift]\nlog = "data/a.jsonl"\nschedule = "{schedule}"\n'
+    served = HOSTS.replace("[serve]\n", log)
+    told = loaded(tmp_path, served + EVERYTHING + drift, "production")
+    assert alert(told, "DriftUnknown")["expr"].endswith(f" > {seconds}")
+    check(tmp_path, text(told))
+
+
 def test_nobody_is_alerted_about_what_nobody_measures(tmp_path: Path) -> None:
     few = settings(tmp_path, "[monitoring]\nexporters = []\n")
     assert groups(few) == [
