@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from aideploy.commands.asking import Absent, ask_for_facts, named
+from aideploy.commands.asking import Absent, ask_for_facts, named, unreadable
 from aideploy.commands.recorded import ask_for_analyses
 from aideploy.phases.facts import ALL_LINES, JOURNAL_LINES, HostFacts, release_time
 from aideploy.phases.journal import Entry, Journal, Verdict
@@ -54,19 +54,20 @@ class Judged:
 @dataclass(frozen=True)
 class History:
     """What happened, newest last, and how the releases in it were judged while they were watched;
-    and who did not answer of `asked` hosts."""
+    who did not answer of `asked` hosts, and what cannot be read of those that did."""
 
     events: tuple[Event, ...]
     absent: tuple[Absent, ...]
     asked: int
     analyses: tuple[Judged, ...] = ()
+    unreadable: tuple[str, ...] = ()
 
     def shown(self) -> tuple[Table | Text, ...]:
         """Return the table."""
-        if not self.events:
+        if not self.events and not self.unreadable:
             return (Text("", ("nothing has happened yet: fab deploy",)),)
         judged = Text("live analysis:", tuple(f"  {one.line}" for one in self.analyses))
-        return event_table(self.events, self.asked), judged
+        return event_table(self.events, self.asked), judged, Text("", self.unreadable)
 
 
 def event_table(events: Iterable[Event], asked: int) -> Table:
@@ -97,7 +98,8 @@ def history(run: Run, limit: int, since: str | None = None) -> History:
     facts, absent = ask_for_facts(run, journal_lines=lines)
     events = folded({name: known.journal for name, known in facts.items()})
     kept = tuple(one for one in events if start is None or one.at >= start)[-limit:]
-    return History(kept, absent, len(run.settings.hosts), _judged(run, kept, facts))
+    judged = _judged(run, kept, facts)
+    return History(kept, absent, len(run.settings.hosts), judged, unreadable(facts))
 
 
 def _judged(

@@ -61,14 +61,22 @@ class Entry:
 
 @dataclass(frozen=True)
 class Journal:
-    """The entries of one host, oldest first."""
+    """The entries of one host, oldest first.
+
+    Args:
+        entries: them.
+        unreadable: how many lines say nothing that is understood.
+    """
 
     entries: tuple[Entry, ...] = ()
+    unreadable: int = 0
 
     @classmethod
     def parse(cls, data: bytes) -> Journal:
         """Read the lines; one that a power cut tore, or that is not ours, is passed over."""
-        return cls(tuple(_entries(data.decode("utf-8", "replace").splitlines())))
+        lines = [line for line in data.decode("utf-8", "replace").splitlines() if line.strip()]
+        entries = tuple(_entries(lines))
+        return cls(entries, len(lines) - len(entries))
 
     def good(self) -> tuple[str, ...]:
         """Return the releases whose last judgement is good, oldest first."""

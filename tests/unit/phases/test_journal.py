@@ -25,7 +25,10 @@ def test_an_entry_survives_being_written_and_read() -> None:
 def test_lines_that_are_torn_or_foreign_are_passed_over() -> None:
     good = Entry(Verdict.GOOD, "r1", AT).line()
     data = f'{{"verdict": "go\n{good}\nhello\n[1]\n{{"verdict": "odd", "release": "x"}}\n\xff'
-    assert [entry.release for entry in Journal.parse(data.encode("latin-1")).entries] == ["r1"]
+    read = Journal.parse(data.encode("latin-1"))
+    assert [entry.release for entry in read.entries] == ["r1"]
+    assert read.unreadable == 5
+    assert Journal.parse(f"{good}\n\n{good}\n".encode()).unreadable == 0
 
 
 def test_going_back_passes_over_what_failed_and_what_was_never_good() -> None:
