@@ -20,7 +20,7 @@ from aideploy.settings.analysis import Kind
 # Of the baseline, so many more: how much it varies has to be known from the first look on.
 _EARLIER_WINDOWS = 10
 # A rollout may be paused for days; Prometheus gives at most 11,000 values at once.
-_MOST_WINDOWS = 500
+MOST_WINDOWS = 500
 _NOTHING = "nothing: no series matches, or nothing was counted yet"
 
 
@@ -46,7 +46,7 @@ class Asking:
     @property
     def count(self) -> int:
         """How many whole windows are looked at: all that the new release has served for."""
-        return min(self.served, _MOST_WINDOWS)
+        return min(self.served, MOST_WINDOWS)
 
     @property
     def served(self) -> int:
@@ -61,14 +61,11 @@ class Asking:
         """
         match kind:
             case Kind.SLO:
-                made = self._value()
+                return self._value()
             case Kind.DISTRIBUTION:
-                made = self._values()
-            case _ if self.templates.buckets:
-                made = self._histograms()
+                return self._values()
             case _:
-                made = self._shares()
-        return made
+                return self._histograms() if self.templates.buckets else self._shares()
 
     # -- the kinds ------------------------------------------------------------------------------
 
