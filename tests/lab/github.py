@@ -57,7 +57,8 @@ class Pull:
     head: str
     landed: str | None
     reviews: tuple[Given, ...] = ()
-    writers: tuple[Person, ...] = ()
+    # None: GitHub knows nobody with the address in the commit.
+    writers: tuple[Person | None, ...] = ()
     base: str = "main"
     state: Literal["open", "closed"] = "closed"
     # Commits besides its head that it holds.
