@@ -204,13 +204,13 @@ def _required(
     protection = known.protection.required_status_checks if known.protection else None
     names = list(protection.contexts) if protection else []
     # An Enterprise Server that is too old for rulesets has none.
-    rules = api.find(
+    pages = api.pages(
         f"rules/branches/{quote(branch, safe='')}",
         TypeAdapter(list[_Rule]),
         what=f"the rules of the branch {branch}",
-        per_page="100",
+        may_lack=True,
     )
-    for rule in rules or ():
+    for rule in chain.from_iterable(pages):
         if rule.type == "required_status_checks" and rule.parameters:
             names += [check.context for check in rule.parameters.required_status_checks]
     return tuple(dict.fromkeys(names))

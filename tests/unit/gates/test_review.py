@@ -294,6 +294,12 @@ def test_a_branch_that_requires_nothing_is_not_green_by_that(forge: GitHub) -> N
     assert lacking(forge, required=False) == ""
 
 
+def test_the_last_of_very_many_rules_is_seen(forge: GitHub) -> None:
+    forge.repository.other_rules = 150
+    forge.repository.statuses = {}
+    assert lacking(forge) == "the check lint did not run"
+
+
 def test_the_last_of_very_many_checks_is_seen(forge: GitHub) -> None:
     many = tuple((f"tests ({number})", "success") for number in range(250))
     forge.repository.runs = {HEAD: (*many, ("tests", "failure"))}
