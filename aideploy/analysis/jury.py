@@ -91,7 +91,6 @@ class Jury:
             # Whatever it is, of a release that was not judged nobody may think that it passed.
             look = Look(Verdict.ERROR, f"it cannot be judged: {type(error).__name__}: {error}")
         before, seen = self._found[check.name], self._seen[check.name]
-        self._seen[check.name] = max(asking.served, seen)
         is_new = asking.served > seen
         found = replace(
             before,
@@ -108,6 +107,8 @@ class Jury:
             why = f"{look.why}; failing look {found.failing} of {check.failure_limit + 1}"
             found = replace(found, verdict=Verdict.INCONCLUSIVE, why=why)
         self._found[check.name] = found
+        # Last: whoever asks from another thread whether it passes sees this verdict then.
+        self._seen[check.name] = max(asking.served, seen)
         return found
 
     @property
