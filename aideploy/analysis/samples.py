@@ -170,7 +170,7 @@ class Asking:
                     window[1] += max(total, 0.0) - bad
         if not windows:
             raise NoAnswer(_NOTHING)
-        self._see_that_it_goes_on(arm, places)
+        self._see_that_it_goes_on(arm, places, count)
         return self._filled(windows, count)
 
     def _histograms(self) -> Sample:
@@ -215,7 +215,7 @@ class Asking:
             raise NoAnswer(_NOTHING)
         if len(edges) < 2 or edges[-1] != math.inf:
             raise NoAnswer("no histogram: at least two buckets are expected, one of them +Inf")
-        self._see_that_it_goes_on(arm, cumulated[math.inf])
+        self._see_that_it_goes_on(arm, cumulated[math.inf], count)
         windows: dict[int, list[float]] = {}
         for place in cumulated[math.inf]:
             below = 0.0
@@ -247,18 +247,18 @@ class Asking:
             self._one(self._ask(side, template, one, self.step, end, count))
             for one in arm.selectors
         )
-        self._see_that_it_goes_on(arm, {place for answer in answers for place in answer})
+        places = {place for answer in answers for place in answer}
+        self._see_that_it_goes_on(arm, places, count)
         return answers
 
-    def _see_that_it_goes_on(self, arm: Arm, places: Collection[int]) -> None:
-        """See to it that what was judged well is not only how the release began.
-
-        The newest window may be empty: its scrape may still be under way.
-        """
-        if arm is not self.arms.canary or not places:
+    def _see_that_it_goes_on(self, arm: Arm, places: Collection[int], count: int) -> None:
+        """See to it that what is judged is not only how the release began."""
+        # The newest window may be empty: its scrape may still be under way.
+        if arm.until is not None or not places:
             return
-        if (silent := self.count - 1 - max(places)) > 1:
-            raise NoAnswer(f"nothing any more, for {silent * self.step:g} s: there was something")
+        if (silent := count - 1 - max(places)) > 1:
+            whose = "" if arm is self.arms.canary else " from the old release"
+            raise NoAnswer(f"nothing any more{whose}, for {silent * self.step:g} s")
 
     @staticmethod
     def _one(answer: Sequence[Series]) -> Mapping[int, float]:
