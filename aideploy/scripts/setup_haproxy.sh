@@ -4,25 +4,39 @@
 
 # -- looking --------------------------------------------------------------------------------------
 
-# have_haproxy: the program is there, or is installed, without the service that packages bring with it.
+# have_haproxy: the program is there, or is installed.
 have_haproxy() {
-  local had=yes installer answer
+  local manager
   command -v haproxy >/dev/null && return
-  installer=$(command -v apt-get || command -v dnf || command -v yum || true)
-  if [ -z "$installer" ] || ! may_be_root; then
+  manager=$(package_manager)
+  if [ -z "$manager" ] || ! may_be_root; then
     fail no-haproxy "the strategy blue_green needs HAProxy, which is not installed" "$ways_out"
   fi
-  step "installing HAProxy"
-  [ -e /lib/systemd/system/haproxy.service ] || had=no
-  answer=$(as_root env DEBIAN_FRONTEND=noninteractive "$installer" -y install haproxy 2>&1) ||
-    fail no-haproxy "HAProxy could not be installed: $(tail -n 3 <<<"$answer")" "$ways_out"
+  keep_packages_service_off
+  install_package haproxy || fail no-haproxy "HAProxy could not be installed: $why" "$ways_out"
   hash -r
   command -v haproxy >/dev/null ||
-    fail no-haproxy "${installer##*/} installed HAProxy, and there is no program haproxy" "$ways_out"
-  [ "$had" = yes ] || as_root systemctl --quiet disable --now haproxy.service 2>/dev/null || true
+    fail no-haproxy "${manager##*/} installed HAProxy, and there is no program haproxy" "$ways_out"
+  leave_packages_service_off
   changed "HAProxy installed"
 }
 ways_out='install the package haproxy on that host, or choose [serve] strategy = "recreate" or "socket"'
+
+# keep_packages_service_off: the HAProxy that the package starts of its own might take ports, with a configuration that was
+# left there. One that the host has already is none of our business.
+keep_packages_service_off() {
+  [ "$(systemctl show --property=LoadState --value haproxy.service 2>/dev/null)" != loaded ] || return 0
+  as_root systemctl --quiet --runtime mask haproxy.service
+  masked=yes
+}
+
+# leave_packages_service_off: it may be started by whoever wants it; also called when setup ends before its time.
+leave_packages_service_off() {
+  [ -n "${masked-}" ] || return 0
+  masked=''
+  as_root systemctl --quiet --runtime unmask haproxy.service
+  as_root systemctl --quiet disable --now haproxy.service 2>/dev/null || true
+}
 
 # haproxy_problems FILE: what HAProxy has against this configuration.
 haproxy_problems() {
