@@ -31,20 +31,20 @@ install_package() {
     step "installing $1"
     apt_get install "$1" && return
   fi
-  why=$(printf '%s\n' "$(complaints)" "$why" | awk 'NF && !seen[$0]++')
+  why=$(printf '%s\n' "$(complaints)" "$why" | awk 'NF && !seen[$0]++ { printf "%s%s", between, $0; between = "; " }')
   why=${why:-$(tail -n 3 <<<"$package_said")}
   return 1
 }
 
 # complaints: prints what apt-get said that it could not do.
 complaints() {
-  grep -E '^(E: |W: Failed|dpkg: error)' <<<"$package_said" | head -n 4 || true
+  sed -nE 's/^([EW]: |(dpkg: error.*)| +(.* : (Pre)?Depends: .*))/\2\3/p' <<<"$package_said" | grep -v '^Some index files' | head -n 4 || true
 }
 
 # apt_get COMMAND [PACKAGE…]: without a question. `package_said` is what it said.
 apt_get() {
   local end=$((SECONDS + apt_patience)) waits=''
-  until package_command "$(command -v apt-get)" -y -q --no-remove --no-install-recommends \
+  until package_command "$(command -v apt-get)" -y -q -o Dpkg::Use-Pty=0 --no-remove --no-install-recommends \
     -o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold "$@"; do
     if [[ $package_said != *@('Could not get lock'|'Unable to acquire the dpkg'|'Unable to lock')* ]] || ((SECONDS >= end)); then
       return 1

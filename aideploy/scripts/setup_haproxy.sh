@@ -26,7 +26,7 @@ ways_out='install the package haproxy on that host, or choose [serve] strategy =
 # left there. One that the host has already is none of our business.
 keep_packages_service_off() {
   [ "$(systemctl show --property=LoadState --value haproxy.service 2>/dev/null)" != loaded ] || return 0
-  as_root systemctl --quiet --runtime mask haproxy.service
+  as_root systemctl --quiet --runtime mask haproxy.service 2>/dev/null
   masked=yes
 }
 

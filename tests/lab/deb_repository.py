@@ -76,9 +76,7 @@ def _name(entry: str) -> str:
 
 
 class _Handler(SimpleHTTPRequestHandler):
-    def __init__(
-        self, *of_the_server: object, repository: DebRepository, directory: str
-    ) -> None:
+    def __init__(self, *of_the_server: object, repository: DebRepository, directory: str) -> None:
         self._repository = repository
         super().__init__(*of_the_server, directory=directory)  # type: ignore[arg-type]
 
@@ -115,5 +113,7 @@ def lack(host: Host) -> None:
         check=False,
     ).stdout.split()
     if installed:
-        host.exec(f"DEBIAN_FRONTEND=noninteractive dpkg --purge --force-depends {' '.join(installed)}")
+        host.exec(
+            f"DEBIAN_FRONTEND=noninteractive dpkg --purge --force-depends {' '.join(installed)}"
+        )
     host.exec("systemctl daemon-reload; systemctl reset-failed")
