@@ -55,11 +55,19 @@ apt_get() {
   done
 }
 
-# package_command COMMAND…: as root.
+# package_command COMMAND…: as root, in a session of its own, and not into a pipe of ours: half an installation is worse than a
+# whole one, so it ends in order when we are ended in the middle of it. The next one waits for its lock.
 package_command() {
-  local status=0
-  # Where packages are installed needrestart may restart the services of others.
-  package_said=$(as_root env LC_ALL=C DEBIAN_FRONTEND=noninteractive NEEDRESTART_SUSPEND=1 "$@" 2>&1 </dev/null) || status=$?
+  local status=0 log to from
+  log=$(mktemp)
+  exec {to}>"$log"
+  exec {from}<"$log"
+  rm -f -- "$log"
+  # needrestart would restart the services of others.
+  as_root env LC_ALL=C DEBIAN_FRONTEND=noninteractive NEEDRESTART_SUSPEND=1 setsid -w "$@" \
+    >&"$to" 2>&1 </dev/null {from}<&- {to}>&- 8>&- || status=$?
+  package_said=$(cat <&"$from")
+  exec {to}>&- {from}<&-
   printf '%s\n' "$package_said"
   return "$status"
 }

@@ -40,7 +40,7 @@ changed() {
 
 # The files as they should be, by their names, and those of them that have to be put in place.
 wanted=$(mktemp -d)
-trap 'rm -rf -- "$wanted"; leave_packages_service_off' EXIT
+trap 'rm -rf -- "$wanted"' EXIT
 stale_targets=() stale_files=() stale_modes=() units=() sudoers=() haproxy=()
 
 look_at_files() {
