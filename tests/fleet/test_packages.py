@@ -27,12 +27,6 @@ APP = "fresh"
 PORT = 8700
 METERED = Path(__file__).with_name("metered_app") / "serve.py"
 PROMETHEUS = "/etc/prometheus/prometheus.yml"
-# Another program that has the locks of dpkg, as apt itself takes them.
-HOLD = (
-    "systemd-run --quiet --unit=holds-dpkg python3 -c 'import fcntl, time;"
-    ' lock = open("/var/lib/dpkg/lock-frontend", "w");'
-    " fcntl.lockf(lock, fcntl.LOCK_EX); time.sleep({})'"
-)
 MONITORING = """
 [monitoring]
 file_sd = "/etc/prometheus/file_sd/aideploy"
@@ -84,6 +78,16 @@ def untouched(host: Host) -> bool:
     """Whether setup left nothing of its own on the host."""
     ours = f"ls -d /srv/{APP} /etc/systemd/system/{APP}* /etc/sudoers.d/*{APP}; which haproxy"
     return host.exec(ours, check=False).stdout == ""
+
+
+def hold(host: Host, lock: str, seconds: int) -> None:
+    """Let another program have a lock of apt's for so long, as apt itself takes it."""
+    program = (
+        f"import fcntl, time; lock = open('/var/lib/{lock}', 'w');"
+        f" fcntl.lockf(lock, fcntl.LOCK_EX); time.sleep({seconds})"
+    )
+    unit = f"stranger-{lock.replace('/', '-')}"
+    host.exec(f'systemd-run --quiet --unit={unit} python3 -c "{program}"')
 
 
 def says(host: Host, command: str) -> str:
@@ -183,23 +187,23 @@ def test_a_dpkg_at_work_is_waited_for_and_old_lists_are_renewed(
 ) -> None:
     host.exec("apt-get update")
     repository.pool = "renewed"
-    host.exec(HOLD.format(8))
+    hold(host, "dpkg/lock-frontend", 8)
+    hold(host, "apt/lists/lock", 16)
     host.grant(Sudo.ALL)
     project = project_of(bare_lab, tmp_path, [host])
     output = project.fab("setup").output
-    assert "waiting for another apt or dpkg" in output
+    assert output.count("waiting for another apt or dpkg") == 2
     assert "asking the repositories" in output
     assert says(host, "haproxy -v").startswith("HAProxy version")
 
 
 def test_a_dpkg_that_does_not_end_is_not_waited_for_without_end(host: Host) -> None:
     host.exec("apt-get update")
-    host.exec(HOLD.format(60))
+    hold(host, "dpkg/lock-frontend", 60)
     body = 'apt_patience=3; root_allowed=yes; install_package haproxy || echo "said: $why"'
     text = Calls("calls", libraries=("files", "packages"), body=body).text()
     host.path("/root/calls.sh").write_text(f"mark_token=0\n{text}\n")
     said = host.exec("bash /root/calls.sh").stdout
-    host.exec("systemctl stop holds-dpkg")
     assert re.search(r"said: Could not get lock .*held by process \d+ \(python3\)", said), said
     assert says(host, "which haproxy") == ""
 
