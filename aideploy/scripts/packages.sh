@@ -56,7 +56,8 @@ apt_get() {
 }
 
 # package_command COMMAND…: as root, in a session of its own, and not into a pipe of ours: half an installation is worse than a
-# whole one, so it ends in order when we are ended in the middle of it. The next one waits for its lock.
+# whole one, so it ends in order when we are ended in the middle of it, or the sudo before it is (-f). The next one waits for
+# its lock.
 package_command() {
   local status=0 log to from
   log=$(mktemp)
@@ -64,7 +65,7 @@ package_command() {
   exec {from}<"$log"
   rm -f -- "$log"
   # needrestart would restart the services of others.
-  as_root env LC_ALL=C DEBIAN_FRONTEND=noninteractive NEEDRESTART_SUSPEND=1 setsid -w "$@" \
+  as_root env LC_ALL=C DEBIAN_FRONTEND=noninteractive NEEDRESTART_SUSPEND=1 setsid -f -w "$@" \
     >&"$to" 2>&1 </dev/null {from}<&- {to}>&- 8>&- || status=$?
   package_said=$(cat <&"$from")
   exec {to}>&- {from}<&-

@@ -208,13 +208,14 @@ def test_a_dpkg_that_does_not_end_is_not_waited_for_without_end(host: Host) -> N
     assert says(host, "which haproxy") == ""
 
 
+@pytest.mark.parametrize("user", ["root", "deploy"])
 def test_an_installation_that_was_begun_is_ended_in_order(
-    bare_lab: Lab, host: Host, tmp_path: Path
+    bare_lab: Lab, host: Host, tmp_path: Path, user: str
 ) -> None:
     project = project_of(bare_lab, tmp_path, [host])
     settings = project.folder / "hosts.toml"
-    # What root began could be killed; what was begun with sudo could not.
-    settings.write_text(settings.read_text().replace('user = "deploy"', 'user = "root"'))
+    settings.write_text(settings.read_text().replace('user = "deploy"', f'user = "{user}"'))
+    host.grant(Sudo.ALL)
     host.path("/etc/apt/apt.conf.d/slow").write_text('DPkg::Pre-Invoke { "sleep 3"; };\n')
     command = project.start("setup")
     command.wait_for(r"setup +h1 +… asking the repositories")
