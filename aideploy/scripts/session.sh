@@ -82,7 +82,7 @@ take_lock() {
       # Who had it just now may have left that word.
       refuse_held
       # Whoever may read it may hold it: nobody but us.
-      chmod 600 -- "$root/lock"
+      chmod 600 -- "$root/lock" 2>/dev/null
       say_who "$root/lock"
       ;;
     1) refuse_locked "$root/lock" ;;
