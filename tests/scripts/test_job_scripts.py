@@ -323,13 +323,14 @@ def test_a_job_whose_keeper_was_killed_is_lost_and_nothing_of_it_survives_the_ne
 ) -> None:
     trainer.configure(command="echo $$ > $JOB_DIR/pid; sleep 60")
     trainer.submit()
-    assert eventually(lambda: (trainer.place() / "pid").exists())
-    pid = int((trainer.place() / "pid").read_text())
-    keeper = int((trainer.place() / "started").read_text().split()[0])
+    place = trainer.place()
+    assert eventually((place / "pid").exists)
+    pid = int((place / "pid").read_text())
+    keeper = int((place / "started").read_text().split()[0])
     os.kill(keeper, signal.SIGKILL)
     assert eventually(lambda: not alive(keeper))
     # Whoever looked after the limits for it would end the next attempt by those of this one.
-    about = ["pgrep", "-f", str(trainer.place() / "run.sh")]
+    about = ["pgrep", "-f", str(place / "run.sh")]
     assert eventually(lambda: not subprocess.run(about, capture_output=True).stdout)
     # As fab setup puts it there.
     (trainer.root / "metrics.sh").write_text(f"#!/bin/sh\necho told >>'{trainer.root}/told'\n")
@@ -339,10 +340,10 @@ def test_a_job_whose_keeper_was_killed_is_lost_and_nothing_of_it_survives_the_ne
         assert (trainer.root / "told").read_text() == "told\n"
     assert trainer.follow().code == "job-lost"
     assert (trainer.root / "told").read_text() == "told\ntold\n"
-    assert (trainer.place() / "env").exists()
+    assert (place / "env").exists()
     run(scripts.prune(trainer.settings))
-    assert not (trainer.place() / "env").exists()
-    assert not (trainer.place() / "work").exists()
+    assert not (place / "env").exists()
+    assert not (place / "work").exists()
     again = trainer.submit()
     assert again.status == 0
     assert not alive(pid)
