@@ -17,7 +17,7 @@ import yaml
 
 from aideploy.monitoring.rules import rule_files
 from tests.hosts_toml import TRAINED_AND_SERVED, loaded
-from tests.prometheus import need
+from tests.needed import need
 
 CASES = sorted((Path(__file__).parent / "rules").glob("*.yml"))
 RUNBOOK = Path(__file__).parents[2] / "docs" / "runbook.md"

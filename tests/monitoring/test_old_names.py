@@ -18,7 +18,8 @@ from aideploy.phases.monitor import push
 from aideploy.remote.script import Script
 from aideploy.services.telling_metrics import metric_files
 from aideploy.settings import Settings, load
-from tests.prometheus import PrometheusServer, need
+from tests.needed import need
+from tests.prometheus import PrometheusServer
 from tests.scripts.running import Ran, run
 
 

@@ -16,7 +16,7 @@ from aideploy.monitoring.rules import rule_files
 from aideploy.settings import Settings
 from aideploy.settings.monitoring import Preset
 from tests.hosts_toml import TRAINED_AND_SERVED, loaded
-from tests.prometheus import need
+from tests.needed import need
 
 CASES = Path(__file__).parent / "presets"
 HOSTS = f"""\

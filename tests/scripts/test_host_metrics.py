@@ -21,7 +21,8 @@ from aideploy.phases.service import finish
 from aideploy.phases.setup import set_up, setup
 from aideploy.services.files import rendered_files
 from aideploy.settings import Settings, load
-from tests.prometheus import free_port, need
+from tests.needed import need
+from tests.prometheus import free_port
 from tests.scripts.running import Calls, Ran, run_bare
 
 RELEASE = "20260102T030405Z-abcdef0"

@@ -16,7 +16,7 @@ from aideploy.monitoring.configuration import Kind, MonitorFile, files, needed_s
 from aideploy.monitoring.joining import lacking
 from aideploy.settings import Settings, load
 from tests.hosts_toml import SERVED, loaded
-from tests.prometheus import need
+from tests.needed import need
 
 HOSTS = f"""\
 {SERVED}

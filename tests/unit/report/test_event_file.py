@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from pretend_run import NASTY, NEW, deploy, names
-from sample_run import run
+from tests.unit.report.pretend_run import NASTY, NEW, deploy, names
+from tests.unit.report.sample_run import run
 
 from aideploy.errors import UsageError
 from aideploy.events import (

@@ -3,7 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from pretend_run import failure, names
+from tests.unit.report.pretend_run import failure, names
 
 from aideploy.errors import ExitStatus
 from aideploy.events import Failure, HostState, RunFinished

@@ -10,8 +10,8 @@ import threading
 from pathlib import Path
 
 import pytest
-from pretend_run import NEW, OLD, deploy, names
-from terminal import PRETEND
+from tests.unit.report.pretend_run import NEW, OLD, deploy, names
+from tests.unit.report.terminal import PRETEND
 
 from aideploy.events import (
     Event,

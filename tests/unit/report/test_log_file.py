@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from pretend_run import deploy
+from tests.unit.report.pretend_run import deploy
 
 from aideploy.errors import UsageError
 from aideploy.events import Event, Events, Failure, OutputReceived, Phase, RunFinished

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sample_run import BEGAN, HOSTILE, NEW, OLD, known, record, run
+from tests.unit.report.sample_run import BEGAN, HOSTILE, NEW, OLD, known, record, run
 
 from aideploy import events
 from aideploy.errors import SettingsError

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sample_run import known
+from tests.unit.report.sample_run import known
 
 from aideploy.report.page.page import html
 from tests.browser import Browser, browser

@@ -7,8 +7,8 @@ import tracemalloc
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from pretend_run import NEW, OLD, deploy, names
-from terminal import Terminal
+from tests.unit.report.pretend_run import NEW, OLD, deploy, names
+from tests.unit.report.terminal import Terminal
 
 from aideploy.events import (
     Events,

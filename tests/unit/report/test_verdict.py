@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from pretend_run import deploy, verdict
+from tests.unit.report.pretend_run import deploy, verdict
 
 from aideploy.errors import UsageError
 from aideploy.report.choose import readers
