@@ -6,7 +6,6 @@ Its series come from what it scrapes, or were written before it starts (`blocks`
 from __future__ import annotations
 
 import json
-import socket
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
@@ -16,17 +15,9 @@ import httpx
 import pytest
 
 from tests.needed import need
-from tests.web_server import Answer, WebServer, answering
+from tests.web_server import Answer, WebServer, answering, free_port
 
 START_SECONDS = 30.0
-
-
-def free_port() -> int:
-    """Return a port of loopback on which nobody listens."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 class PrometheusServer:

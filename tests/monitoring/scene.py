@@ -27,7 +27,8 @@ from aideploy.settings import Settings
 from aideploy.settings.monitoring import PrometheusServer as Access
 from tests.hosts_toml import TRAINED_AND_SERVED, loaded
 from tests.needed import need
-from tests.prometheus import PrometheusServer, exposed, free_port
+from tests.prometheus import PrometheusServer, exposed
+from tests.web_server import free_port
 
 HOSTS = f"""\
 {TRAINED_AND_SERVED}

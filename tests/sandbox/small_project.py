@@ -10,7 +10,6 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.git import git
 from aideploy.errors import ExitStatus
 from aideploy.sandbox.layout import Host
 from aideploy.sandbox.lifecycle import Sandbox, Status
@@ -133,13 +133,7 @@ class SmallProject:
         self.git("checkout", "--quiet", "-B", name, first)
 
     def git(self, *arguments: str) -> str:
-        identity = ("-c", "user.name=Ada", "-c", "user.email=ada@small.example")
-        done = subprocess.run(
-            ["git", *identity, "-C", str(self.repository), *arguments],
-            check=True,
-            stdout=subprocess.PIPE,
-        )
-        return done.stdout.decode(errors="surrogateescape").strip()
+        return git(self.repository, *arguments)
 
     def settle(
         self,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import shutil
 import socket
-import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -241,7 +240,7 @@ def test_a_repository_that_is_not_there_is_named(project: SmallProject, tmp_path
 
 
 def test_an_empty_repository_is_told(project: SmallProject, tmp_path: Path) -> None:
-    subprocess.run(["git", "init", "--quiet", "--bare", str(tmp_path / "empty.git")], check=True)
+    project.git("init", "--quiet", "--bare", str(tmp_path / "empty.git"))
     project.settle(app={"repository": str(tmp_path / "empty.git")})
 
     project.refuses(*ONLY, status=ExitStatus.USAGE, says="there is no branch, tag or commit main")

@@ -18,6 +18,7 @@ import paramiko
 import psutil
 import pytest
 
+from tests.git import git
 from aideploy.sandbox import processes
 from aideploy.sandbox.layout import Host
 from aideploy.sandbox.lifecycle import Status
@@ -304,7 +305,7 @@ def test_files_go_both_ways_with_fabric(
 
 def test_git_clones_from_a_host(open_ssh: OpenSsh, up: Status, host: Host, tmp_path: Path) -> None:
     repository = up.layout.home(host) / "repo.git"
-    subprocess.run(["git", "init", "--quiet", "--bare", str(repository)], check=True)
+    git(tmp_path, "init", "--quiet", "--bare", str(repository))
 
     result = subprocess.run(
         ["git", "clone", "host1:repo.git", str(tmp_path / "clone")],

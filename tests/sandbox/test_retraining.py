@@ -18,7 +18,7 @@ import pytest
 
 from aideploy.errors import ExitStatus
 from tests.needed import need
-from tests.prometheus import free_port
+from tests.web_server import free_port
 from tests.waiting import eventually
 
 from .small_project import SmallProject

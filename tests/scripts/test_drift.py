@@ -17,6 +17,7 @@ import pytest
 from scipy import stats
 from scipy.spatial.distance import jensenshannon
 
+from aideploy.errors import SettingsError
 from aideploy.scripts import drift_scores as own
 from aideploy.services.files import rendered_files
 from aideploy.settings import load
@@ -371,8 +372,6 @@ def test_before_the_first_deploy_nothing_is_looked_at(logging: Drifting) -> None
     ],
 )
 def test_settings_that_cannot_work_are_refused(tmp_path: Path, table: str, text: str) -> None:
-    from aideploy.errors import SettingsError
-
     file = tmp_path / "hosts.toml"
     textfile = "" if "[monitoring]" in table else "[monitoring]\ntextfile = '/t/t'\n"
     file.write_text(

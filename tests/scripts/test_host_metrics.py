@@ -22,7 +22,7 @@ from aideploy.phases.setup import set_up, setup
 from aideploy.services.files import rendered_files
 from aideploy.settings import Settings, load
 from tests.needed import need
-from tests.prometheus import free_port
+from tests.web_server import free_port
 from tests.scripts.running import Calls, Ran, run_bare
 
 RELEASE = "20260102T030405Z-abcdef0"

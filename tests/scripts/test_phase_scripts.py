@@ -14,6 +14,7 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
+from tests.git import git
 from aideploy.phases import distribute
 from aideploy.phases.facts import HostFacts
 from aideploy.phases.golden import proof
@@ -24,14 +25,6 @@ from aideploy.settings.golden import Golden
 from tests.scripts.running import Calls, Ran, run
 
 STAMP = "20260101T000000Z"
-WHO = ["-c", "user.name=Ann", "-c", "user.email=ann@example.org"]
-
-
-def git(repository: Path, *words: str) -> str:
-    done = subprocess.run(
-        ["git", "-C", str(repository), *WHO, *words], check=True, capture_output=True, text=True
-    )
-    return done.stdout.strip()
 
 
 def commit(repository: Path, **files: str) -> str:

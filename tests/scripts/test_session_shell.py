@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from aideploy.remote.script import Script, source
-from aideploy.remote.stream import Demultiplexer, Line, Mark
+from aideploy.remote.stream import Demultiplexer, Line, Mark, unescape
 from tests.scripts.running import Calls, run_bare
 
 SECONDS = 10.0
@@ -117,8 +117,6 @@ def test_scripts_of_one_frame_run_in_turn_until_one_fails(shell: Shell) -> None:
 
 
 def test_a_fact_comes_back_as_it_was_said(shell: Shell) -> None:
-    from aideploy.remote.stream import unescape
-
     value = "back\\slash \\n and\na newline, ü, " + "x" * 9000
     shell.run(f"value=$(cat <<'END'\n{value}\nEND\n)\nemit key \"$value\"")
     marks = [item for item in shell.until("idle") if isinstance(item, Mark)]

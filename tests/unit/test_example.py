@@ -25,6 +25,7 @@ from typing import Any
 import pytest
 
 import ranker_versions
+from tests.git import git
 from aideploy.phases import golden
 from aideploy.settings.golden import Golden
 
@@ -371,13 +372,6 @@ def eventually(true: Callable[[], bool]) -> bool:
 def await_answers(answers: Counter[int | str], more: int) -> None:
     enough = answers[200] + more
     assert eventually(lambda: answers[200] >= enough), answers
-
-
-def git(repo: Path, *arguments: str) -> str:
-    done = subprocess.run(
-        ["git", "-C", str(repo), *arguments], capture_output=True, text=True, check=True
-    )
-    return done.stdout.strip()
 
 
 def contents(folder: Path) -> dict[str, bytes]:

@@ -27,7 +27,7 @@ from aideploy.report.grafana_annotation import show_on_grafana
 from aideploy.settings import Settings
 from tests.grafana import TOKEN, Grafana
 from tests.hosts_toml import TRAINED_AND_SERVED, loaded
-from tests.prometheus import free_port
+from tests.web_server import free_port
 from tests.waiting import eventually
 
 RELEASE = "20260101T000000Z-aaaaaaa"

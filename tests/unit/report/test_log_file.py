@@ -1,11 +1,11 @@
 from __future__ import annotations
 
 import stat
-import subprocess
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from tests.git import git
 from tests.unit.report.pretend_run import deploy
 
 from aideploy.errors import UsageError
@@ -110,9 +110,6 @@ def test_a_full_disk_stops_the_log_and_not_the_run() -> None:
 
 
 def test_the_logs_are_not_for_the_repository_that_they_lie_in(tmp_path: Path) -> None:
-    subprocess.run(["git", "init", "--quiet", tmp_path], check=True)
+    git(tmp_path, "init", "--quiet")
     LogFile(log_path(tmp_path, "deploy", "production", datetime.now(UTC)))
-    seen = subprocess.run(
-        ["git", "-C", tmp_path, "status", "--porcelain"], capture_output=True, check=True
-    )
-    assert seen.stdout == b""
+    assert git(tmp_path, "status", "--porcelain") == ""

@@ -33,7 +33,7 @@ from aideploy.events import (
     RunFinished,
     RunStarted,
 )
-from aideploy.gates.model import Limit, Row, RowVerdict
+from aideploy.gates.model import Baseline, Limit, Row, RowVerdict, evaluate
 from aideploy.phases.journal import Verdict
 from aideploy.records.record import Record
 from aideploy.report.event_file import EventFile
@@ -43,6 +43,7 @@ from aideploy.report.page.known import Happened, Known
 from aideploy.report.page.looks import EVENT, Analysis, Look, analyses, kept_analyses
 from aideploy.report.page.page import html
 from aideploy.report.page.told import MOST_LINES, told
+from aideploy.settings.gate import Gate
 
 _EMPTY = {"meta", "line", "circle"}
 
@@ -197,9 +198,6 @@ def test_odd_numbers_make_no_odd_charts() -> None:
 def test_a_value_that_holds_stands_in_what_is_allowed(
     limit: Limit, greater: bool, baseline: float | None
 ) -> None:
-    from aideploy.gates.model import Baseline, evaluate
-    from aideploy.settings.gate import Gate
-
     gate = Gate.model_validate({"metric": "m", "greater_is_better": greater, limit.value: 0.25})
     before = None if baseline is None else Baseline(OLD, {"m": baseline})
     for value in (-0.9, -0.7, -0.5, 0.0, 0.1, 0.5, 0.7, 0.9, 1.2):
