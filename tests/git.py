@@ -12,7 +12,11 @@ _NOBODY = ("-c", "user.name=Ada", "-c", "user.email=ada@example.com")
 def git(folder: Path, *words: str) -> str:
     """Run git in a folder, and return what it prints without the white space around it."""
     done = subprocess.run(
-        ["git", *_NOBODY, *words], cwd=folder, env=without_settings(), check=True, stdout=subprocess.PIPE
+        ["git", *_NOBODY, *words],
+        cwd=folder,
+        env=without_settings(),
+        check=True,
+        stdout=subprocess.PIPE,
     )
     return done.stdout.decode(errors="surrogateescape").strip()
 

@@ -161,6 +161,9 @@ class Project:
         repository: how the hosts reach it, when not as a folder that the lab has bound in.
         bake: how long the watch is.
         app, port, keep_releases: its name, the port that it listens on, how many releases stay.
+
+    Attributes:
+        values: what hosts.toml is written with.
     """
 
     def __init__(
@@ -192,12 +195,12 @@ class Project:
         folder.mkdir(parents=True, exist_ok=True)
         self.bare = bound_repositories(lab) / f"{folder.name}.git"
         self._roles = roles or {}
-        self._values = {
+        self.values = {
             "app": app,
             "repository": repository or f"{REPOSITORIES}/{self.bare.name}",
             "app_table": app_table,
-            "key": lab.key,
-            "known_hosts": lab.known_hosts,
+            "key": str(lab.key),
+            "known_hosts": str(lab.known_hosts),
             "strategy": strategy,
             "serve": serve,
             "tables": tables,
@@ -221,9 +224,9 @@ class Project:
 
     def configure(self, **values: str) -> None:
         """Write hosts.toml, with these values in place of the ones from before."""
-        self._values |= values
+        self.values |= values
         (self.folder / "hosts.toml").write_text(
-            SETTINGS.format(**self._values, hosts="".join(map(self._host_table, self.hosts)))
+            SETTINGS.format(**self.values, hosts="".join(map(self._host_table, self.hosts)))
         )
 
     def _host_table(self, host: Host) -> str:

@@ -33,7 +33,15 @@ def host(lab: Lab) -> Iterator[Host]:
     host.exec("systemctl daemon-reload; systemctl reset-failed")
 
 
-def project_of(lab: Lab, host: Host, folder: Path, **values: str) -> Project:
+def project_of(
+    lab: Lab,
+    host: Host,
+    folder: Path,
+    *,
+    strategy: str = "blue_green",
+    serve: str = "",
+    bake: str = "1s",
+) -> Project:
     """The small app behind HAProxy, reached from outside."""
     return Project(
         lab,
@@ -41,9 +49,9 @@ def project_of(lab: Lab, host: Host, folder: Path, **values: str) -> Project:
         hosts=[host],
         app=APP,
         port=8500,
-        strategy=values.pop("strategy", "blue_green"),
-        serve="bind = '0.0.0.0'\n" + values.pop("serve", ""),
-        **values,
+        strategy=strategy,
+        serve=f"bind = '0.0.0.0'\n{serve}",
+        bake=bake,
     )
 
 

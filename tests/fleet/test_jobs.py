@@ -164,7 +164,7 @@ def test_ctrl_c_leaves_the_training_alone_and_says_how_to_follow_and_to_end_it(
     assert "python3 train.py" not in project.processes(project.hosts[0])
     twice = project.fab("train.cancel", "--job", job)
     assert "had ended before (CANCELLED); nothing was cancelled" in twice.last_words
-    assert newest(project)["message"].startswith("the training was cancelled by ")
+    assert str(newest(project)["message"]).startswith("the training was cancelled by ")
 
 
 def test_a_submitted_job_is_deployed_later_without_training_again(project: Project) -> None:
@@ -278,8 +278,8 @@ def cramped(project: Project, job: str, megabytes: int) -> Iterator[None]:
                 continue
         yield
     finally:
-        for process in (group / "cgroup.procs").read_text().split():
-            (MEMORY_GROUPS / "cgroup.procs").write_text(process)
+        for number in (group / "cgroup.procs").read_text().split():
+            (MEMORY_GROUPS / "cgroup.procs").write_text(number)
         group.rmdir()
 
 

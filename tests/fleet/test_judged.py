@@ -39,7 +39,7 @@ min_requests = 100
 
 
 def judge(project: Project, rollout: str, bake: str) -> None:
-    more = project._values["more"]
+    more = project.values["more"]
     if CHECKS not in more:
         more += CHECKS
     project.configure(rollout=f"canary = 1\nmax_wait = '30s'\n{rollout}", bake=bake, more=more)

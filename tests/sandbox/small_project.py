@@ -18,10 +18,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.git import git
 from aideploy.errors import ExitStatus
 from aideploy.sandbox.layout import Host
 from aideploy.sandbox.lifecycle import Sandbox, Status
+from tests.git import git
 from tests.typed import Ran as Ran
 from tests.typed import typed
 

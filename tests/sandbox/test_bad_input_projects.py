@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -148,7 +149,8 @@ def test_tests_that_fail_refuse_the_release_and_show_what_they_said(project: Sma
 def test_a_command_that_hangs_is_ended_with_its_children(
     project: SmallProject, table: str, status: ExitStatus
 ) -> None:
-    project.settle(**{table: {"command": "sleep 4711 & sleep 4711", "timeout": "1s"}})
+    tables: dict[str, Any] = {table: {"command": "sleep 4711 & sleep 4711", "timeout": "1s"}}
+    project.settle(**tables)
 
     ran = project.refuses(*UNJUDGED, status=status, says="took longer than its time limit")
 

@@ -18,10 +18,10 @@ import paramiko
 import psutil
 import pytest
 
-from tests.git import git
 from aideploy.sandbox import processes
 from aideploy.sandbox.layout import Host
 from aideploy.sandbox.lifecycle import Status
+from tests.git import git
 from tests.needed import need
 from tests.waiting import eventually
 

@@ -16,11 +16,11 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.git import git
 from aideploy.errors import HostNotReady, UsageError
 from aideploy.sandbox import processes
 from aideploy.sandbox.layout import Host, Layout
 from aideploy.sandbox.lifecycle import Condition, Sandbox, Status
+from tests.git import git
 from tests.waiting import eventually
 
 from .conftest import connection_to

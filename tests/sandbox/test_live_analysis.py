@@ -85,7 +85,8 @@ def settle(
     checks: Sequence[Mapping[str, Any]],
     **rollout: object,
 ) -> None:
-    project.settle(**{"rollout": {**ONE_FIRST, **rollout}, "monitoring.prometheus": {"url": url}})
+    changed: dict[str, Any] = {"monitoring.prometheus": {"url": url}}
+    project.settle(rollout={**ONE_FIRST, **rollout}, **changed)
     file = project.folder / "hosts.toml"
     tables = []
     for check in checks:

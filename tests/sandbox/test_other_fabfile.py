@@ -18,11 +18,10 @@ from typing import Any
 
 import pytest
 
-from tests.git import git
 from aideploy.sandbox.lifecycle import DEFAULT_FOLDER, Sandbox
+from tests.git import git
 from tests.typed import Ran, begun, typed
 from tests.waiting import eventually
-
 
 
 @dataclass(frozen=True)

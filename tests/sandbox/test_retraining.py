@@ -18,8 +18,8 @@ import pytest
 
 from aideploy.errors import ExitStatus
 from tests.needed import need
-from tests.web_server import free_port
 from tests.waiting import eventually
+from tests.web_server import free_port
 
 from .small_project import SmallProject
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.git import git
 from aideploy.sandbox.lifecycle import DEFAULT_FOLDER, Sandbox
 from aideploy.settings import load
+from tests.git import git
 from tests.typed import Ran, typed
 
 PRODUCTION = """\

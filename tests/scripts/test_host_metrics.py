@@ -22,8 +22,8 @@ from aideploy.phases.setup import set_up, setup
 from aideploy.services.files import rendered_files
 from aideploy.settings import Settings, load
 from tests.needed import need
-from tests.web_server import free_port
 from tests.scripts.running import Calls, Ran, run_bare
+from tests.web_server import free_port
 
 RELEASE = "20260102T030405Z-abcdef0"
 OLDER = "20260101T030405Z-1234567"

@@ -13,7 +13,6 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from tests.git import git
 from aideploy.jobs import scripts
 from aideploy.jobs.job import Job, State, read_jobs
 from aideploy.phases import fetch, service
@@ -21,6 +20,7 @@ from aideploy.phases.facts import HostFacts
 from aideploy.phases.programs import program
 from aideploy.settings import Settings, load
 from aideploy.settings.train import Train
+from tests.git import git
 from tests.scripts.running import Ran, run
 from tests.waiting import eventually
 

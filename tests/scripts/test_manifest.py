@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.git import git
 from aideploy.phases import rollback
 from aideploy.phases.rollback import Choice
 from aideploy.remote.result import Result
 from aideploy.remote.script import Script, source
+from tests.git import git
 from tests.scripts.running import run
 
 RELEASE, LATER = "20260101T000000Z-aaaaaaa", "20260101T010000Z-bbbbbbb"

@@ -14,7 +14,6 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from tests.git import git
 from aideploy.phases import distribute
 from aideploy.phases.facts import HostFacts
 from aideploy.phases.golden import proof
@@ -22,6 +21,7 @@ from aideploy.phases.health import program
 from aideploy.phases.journal import Entry, Journal, Verdict
 from aideploy.remote.script import Script
 from aideploy.settings.golden import Golden
+from tests.git import git
 from tests.scripts.running import Calls, Ran, run
 
 STAMP = "20260101T000000Z"

@@ -8,11 +8,11 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from tests.git import git
 from aideploy.phases import commits, install
 from aideploy.phases.facts import HostFacts
 from aideploy.records import card
 from aideploy.remote.script import Script
+from tests.git import git
 from tests.scripts.running import run
 
 WHO = ("-c", "user.name=Ann\tLee")

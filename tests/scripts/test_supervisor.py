@@ -20,9 +20,9 @@ from aideploy.phases.setup import setup
 from aideploy.services.manager import libraries
 from aideploy.services.release import release_files
 from aideploy.settings import Settings, load
-from tests.web_server import free_port
 from tests.scripts.running import Calls, Ran, run_bare
 from tests.waiting import eventually
+from tests.web_server import free_port
 
 SERVICE = Path(__file__).parents[1] / "fleet" / "little_service.py"
 

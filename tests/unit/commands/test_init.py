@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.git import git
 from aideploy.settings import load
+from tests.git import git
 from tests.typed import Ran, typed
 
 

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from invoke.vendor import yaml
+import yaml
 
 from aideploy.commands.monitor import render
 from aideploy.errors import HostNotReady, SettingsError, UsageError

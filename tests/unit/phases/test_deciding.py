@@ -6,6 +6,7 @@ import base64
 import json
 from datetime import UTC, datetime, timedelta
 from pathlib import PurePosixPath
+from typing import Any
 
 import pytest
 
@@ -66,7 +67,7 @@ def host(**values: object) -> Host:
     ],
 )
 def test_a_host_that_lacks_something_is_refused_with_what_to_do(
-    lack: dict[str, object], word: str
+    lack: dict[str, Any], word: str
 ) -> None:
     refusal = looking.refusal(facts(**lack), host())
     assert refusal is not None

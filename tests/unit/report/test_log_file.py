@@ -5,12 +5,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from tests.git import git
-from tests.unit.report.pretend_run import deploy
 
 from aideploy.errors import UsageError
-from aideploy.events import Event, Events, Failure, OutputReceived, Phase, RunFinished
+from aideploy.events import Event, Events, Failure, Notice, OutputReceived, Phase, RunFinished
 from aideploy.report.log_file import KEPT_LOGS, LogFile, log_path
+from tests.git import git
+from tests.unit.report.pretend_run import deploy
 
 NOW = datetime(2024, 5, 2, 9, 12, 10, 345678, tzinfo=UTC)
 
@@ -104,7 +104,7 @@ def test_a_full_disk_stops_the_log_and_not_the_run() -> None:
     events = Events(LogFile(Path("/dev/full")), seen.append)
     for event in deploy(("gpu1",), fail=False, log=None):
         events.publish(event)
-    warnings = [event.text for event in seen if "LogFile" in getattr(event, "text", "")]
+    warnings = [e.text for e in seen if isinstance(e, Notice) and "LogFile" in e.text]
     assert warnings == ["LogFile stopped: OSError: [Errno 28] No space left on device"]
     assert isinstance(seen[-1], RunFinished)
 

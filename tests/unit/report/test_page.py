@@ -10,10 +10,9 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.unit.report.sample_run import BEGAN, HOSTILE, NEW, OLD, known, record, run
 
 from aideploy import events
 from aideploy.errors import SettingsError
@@ -44,6 +43,10 @@ from aideploy.report.page.looks import EVENT, Analysis, Look, analyses, kept_ana
 from aideploy.report.page.page import html
 from aideploy.report.page.told import MOST_LINES, told
 from aideploy.settings.gate import Gate
+from tests.unit.report.sample_run import BEGAN, HOSTILE, NEW, OLD, known, record, run
+
+if TYPE_CHECKING:
+    Findings = dict[str, Any]
 
 _EMPTY = {"meta", "line", "circle"}
 
@@ -276,7 +279,7 @@ def test_each_batch_of_a_rollout_is_a_phase_of_its_own() -> None:
 class Analysed(Event):
     """As the live analysis publishes it, with a type that this module cannot resolve."""
 
-    findings: Findings  # noqa: F821
+    findings: Findings
 
 
 def test_looks_of_an_analysis_become_a_chart(

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.git import git
 from aideploy.errors import SettingsError
 from aideploy.settings import Settings, load
 from aideploy.settings.app import Source
 from aideploy.settings.first_file import first_file, look
+from tests.git import git
 
 FLASK = """\
 import flask
