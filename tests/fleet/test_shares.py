@@ -86,6 +86,13 @@ def is_back(project: Project, host: Host, revision: str) -> bool:
     return waits == "" and list(project.slots(host).values()) == [revision]
 
 
+def all_back(project: Project, revision: str, within: float = 15) -> bool:
+    """Whether all hosts are so within so many seconds."""
+    return eventually(
+        lambda: all(is_back(project, host, revision) for host in project.hosts), within
+    )
+
+
 @pytest.mark.slow
 def test_two_canary_hosts_give_the_shares_that_were_asked_for_and_no_request_is_lost(
     three: Project, users: Users
@@ -135,7 +142,7 @@ def test_a_share_outlives_the_reload_and_the_death_of_haproxy(three: Project) ->
         lost = len(users.failed)
         three.fab("rollout.abort")
         assert command.finish().status == ExitStatus.ROLLED_BACK
-        assert eventually(lambda: all(is_back(three, host, before) for host in three.hosts))
+        assert all_back(three, before)
         since = time.time()
         first.exec("systemctl reload shares-haproxy")
         second.exec("systemctl restart shares-haproxy")
@@ -154,7 +161,7 @@ def test_a_controller_that_is_killed_at_a_share_leaves_two_hosts_that_go_back_by
     command = at_share(three, 25)
     time.sleep(2)
     command.kill()
-    assert eventually(lambda: all(is_back(three, host, before) for host in three.hosts), within=30)
+    assert all_back(three, before, 30)
     got = [answered(users, host, revision, 0.5)[0] for host in three.hosts]
     assert got == [0, 0, 0]
     assert users.failed == []
@@ -219,7 +226,7 @@ def test_what_another_terminal_asks_at_a_share_is_done_and_a_rollback_is_told_wh
     finished = command.finish()
     assert finished.status == ExitStatus.ROLLED_BACK
     assert "aborted the rollout" in finished.last_words
-    assert eventually(lambda: all(is_back(three, host, before) for host in three.hosts))
+    assert all_back(three, before)
     assert [answered(users, host, revision, 0.5)[0] for host in three.hosts] == [0, 0, 0]
 
     command = at_share(three, 5)
@@ -248,7 +255,7 @@ def test_an_answer_that_the_new_release_is_giving_is_not_cut_when_its_share_is_t
             command.finish()
         else:
             command.kill()
-        assert eventually(lambda: all(is_back(three, host, before) for host in three.hosts), 30)
+        assert all_back(three, before, 30)
         time.sleep(2)
         assert users.by_revision()[revision] > 5
         assert users.failed == []
@@ -348,7 +355,7 @@ def test_one_of_the_two_slots_dies_at_a_share_and_the_other_one_answers(three: P
         finished = command.finish()
         assert finished.status == ExitStatus.ROLLED_BACK
         assert "watch on h2" in finished.last_words
-        assert eventually(lambda: all(is_back(three, host, before) for host in three.hosts))
+        assert all_back(three, before)
         assert len(users.failed) - inside <= USERS_OF_A_HOST, users.failed
         assert answered(users, second, revision, 0.5)[0] == 0
 
@@ -369,7 +376,7 @@ def test_a_host_that_waits_for_its_turn_is_lost_at_a_share_and_the_canary_goes_b
         finished = command.finish()
         assert finished.status == ExitStatus.ROLLED_BACK, finished.output
         assert "h3" in finished.last_words
-        assert eventually(lambda: all(is_back(three, host, before) for host in three.hosts), 30)
+        assert all_back(three, before, 30)
         assert {one.host for one in users.answers} == {"h1", "h2"}
         assert users.failed == []
         third.power_off()

@@ -12,10 +12,10 @@ from typing import Any
 import httpx
 import pytest
 
+from aideploy.monitoring import telling
 from aideploy.monitoring.configuration import Kind, MonitorFile, files, old_files
 from aideploy.monitoring.targets import file_of, old_file_of, targets
 from aideploy.phases.monitor import push
-from aideploy.remote.script import Script
 from aideploy.services.telling_metrics import metric_files
 from aideploy.settings import Settings, load
 from tests.needed import need
@@ -76,18 +76,10 @@ def tell(settings: Settings, *, old: str | None) -> None:
     if old is not None:
         Path(old_file_of(settings)).parent.mkdir(exist_ok=True)
         Path(old_file_of(settings)).write_text(old)
-    script = Script(
-        "targets",
-        (
-            str(file_of(settings)),
-            str(old_file_of(settings)),
-            settings.app.name,
-            settings.environment,
-        ),
-        libraries=("old_name",),
-    )
     text = targets(settings)
-    subprocess.run(["bash", "-c", script.bare_text()], input=text, text=True, check=True)
+    subprocess.run(
+        ["bash", "-c", telling.script(settings).bare_text()], input=text, text=True, check=True
+    )
     assert Path(file_of(settings)).read_text() == text
 
 

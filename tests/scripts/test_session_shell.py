@@ -162,8 +162,9 @@ def test_fifty_megabytes_on_one_line_come_through_while_pings_are_answered(shell
 def test_whatever_ends_the_session_ends_what_runs_in_it(shell: Shell, way: str) -> None:
     shell.run("sleep 300 & echo $!; bash -c 'trap \"\" TERM; echo $$; sleep 300'; wait")
     pids: list[int] = []
+    assert shell.process.stdout
     while len(pids) < 2:
-        shell.items += shell._stream.feed(os.read(shell.process.stdout.fileno(), 1 << 16))  # type: ignore[union-attr]
+        shell.items += shell._stream.feed(os.read(shell.process.stdout.fileno(), 1 << 16))
         pids = [int(line) for line in lines(shell.items)]
     match way:
         case "cancel":
