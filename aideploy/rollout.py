@@ -27,6 +27,7 @@ from aideploy.phases.facts import HostFacts
 from aideploy.phases.service import Health, Target
 from aideploy.remote.fleet import Fleet, FleetError
 from aideploy.remote.session import Session
+from aideploy.report.next_command import typed
 from aideploy.report.wording import joined
 from aideploy.transaction.analysing import Analyses, Undecided, Watch
 from aideploy.transaction.failures import Failures
@@ -322,4 +323,4 @@ class Rollout:
     def _heed(self, request: Request) -> None:
         with self._heeding:
             if text := self._steering.heed(request):
-                self._events.publish(Notice(text=text))
+                self._events.publish(Notice(text=typed(text, self._settings)))

@@ -277,9 +277,11 @@ class Deployment:
 
         Raises:
             UsageError: there is none that is newer than what is live, or not everywhere.
+            HostNotReady: a host was set up otherwise than hosts.toml has it.
         """
         serve = tuple(self._participants.serving.values())
         staged = service.newest_staged(serve) if release is None else service.whole(serve, release)
+        self._participants.require_setup()
         self._underway.staged = staged
         self._events.publish(ReleaseKnown(release=self.release, revision=self.revision))
         return staged

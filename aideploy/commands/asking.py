@@ -18,6 +18,7 @@ from aideploy.phases.facts import HostFacts
 from aideploy.remote.result import Result
 from aideploy.remote.script import Script
 from aideploy.remote.session import Lock
+from aideploy.report.next_command import typed
 from aideploy.running import Run
 from aideploy.settings import Host, Role, Settings
 
@@ -45,7 +46,7 @@ def ask(
     """
     outcomes = run.fleet.open_reachable(Lock.NONE, scripts)
     missing(run, outcomes.errors)
-    return outcomes.results, absent(outcomes.errors)
+    return outcomes.results, absent(run.settings, outcomes.errors)
 
 
 def missing(run: Run, errors: Mapping[str, AideployError], what: str | None = None) -> None:
@@ -64,10 +65,11 @@ def missing(run: Run, errors: Mapping[str, AideployError], what: str | None = No
         run.failure = HostNotReady(f"{what} {names}", causes=tuple(errors.values()))
 
 
-def absent(errors: Mapping[str, AideployError]) -> tuple[Absent, ...]:
+def absent(settings: Settings, errors: Mapping[str, AideployError]) -> tuple[Absent, ...]:
     """Return the same errors as facts."""
     return tuple(
-        Absent(name, error.what, error.why, error.next_step) for name, error in errors.items()
+        Absent(name, error.what, error.why, typed(error.next_step, settings))
+        for name, error in errors.items()
     )
 
 

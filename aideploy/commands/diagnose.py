@@ -89,7 +89,7 @@ def diagnose(run: Run) -> Diagnosis:
     for name, one in looks.items():
         causes += of_host(settings, hosts[name], one)
     causes += of_fleet(of_serving(settings, looks))
-    notes = [*_at_work(looks)]
+    notes = [*_at_work(settings, looks)]
     causes += of_monitoring(settings, notes)
     likeliest = tuple(
         replace(cause, next_step=typed(cause.next_step, settings)) for cause in ranked(causes)
@@ -109,12 +109,13 @@ def diagnose(run: Run) -> Diagnosis:
     )
 
 
-def _at_work(looks: Mapping[str, HostLook]) -> Iterator[str]:
+def _at_work(settings: Settings, looks: Mapping[str, HostLook]) -> Iterator[str]:
+    unlock = typed("fab unlock", settings)
     for name, one in looks.items():
         if one.lock:
             yield f"{name}: {one.lock} is at work, which may be what is seen here"
         if one.held:
-            yield f"{name}: locked on purpose by {one.held} (fab unlock)"
+            yield f"{name}: locked on purpose by {one.held} ({unlock})"
 
 
 def of_monitoring(settings: Settings, notes: list[str]) -> tuple[Cause, ...]:

@@ -86,5 +86,5 @@ def execute(run: Run, command: str) -> Execution:
             Executed(name, status, tuple(collected.lines.get(name, ())))
             for name, status in outcomes.results.items()
         ),
-        absent=absent(errors),
+        absent=absent(run.settings, errors),
     )

@@ -14,6 +14,7 @@ from aideploy.phases.journal import Entry, Journal
 from aideploy.records.analyses import Watched, last_verdicts
 from aideploy.records.live import period
 from aideploy.report.facts import Table, Text
+from aideploy.report.next_command import typed
 from aideploy.running import Run
 
 USUAL_EVENTS = 30
@@ -47,17 +48,18 @@ class Judged:
 @dataclass(frozen=True)
 class History:
     """What happened, newest last, and how the releases in it were judged while they were watched;
-    and who did not answer of `asked` hosts."""
+    who did not answer of `asked` hosts; and what to type where nothing has happened yet."""
 
     events: tuple[Event, ...]
     absent: tuple[Absent, ...]
     asked: int
-    analyses: tuple[Judged, ...] = ()
+    analyses: tuple[Judged, ...]
+    next_step: str
 
     def shown(self) -> tuple[Table | Text, ...]:
         """Return the table."""
         if not self.events:
-            return (Text("", ("nothing has happened yet: fab deploy",)),)
+            return (Text("", (f"nothing has happened yet: {self.next_step}",)),)
         judged = Text("live analysis:", tuple(f"  {one.line}" for one in self.analyses))
         return event_table(self.events, self.asked), judged
 
@@ -90,7 +92,13 @@ def history(run: Run, limit: int, since: str | None = None) -> History:
     facts, absent = ask_for_facts(run, journal_lines=lines)
     events = folded({name: known.journal for name, known in facts.items()})
     kept = tuple(one for one in events if start is None or one.at >= start)[-limit:]
-    return History(kept, absent, len(run.settings.hosts), _judged(run, kept, facts))
+    return History(
+        kept,
+        absent,
+        len(run.settings.hosts),
+        _judged(run, kept, facts),
+        "" if kept else typed("fab deploy", run.settings),
+    )
 
 
 def _judged(

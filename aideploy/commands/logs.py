@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from aideploy.commands.asking import Absent, ask, missing, of_serving
 from aideploy.errors import Interrupted, UsageError
 from aideploy.events import Phase
+from aideploy.phases.facts import LIMIT
 from aideploy.remote.result import Result
 from aideploy.remote.script import Script
 from aideploy.remote.session import Session
@@ -55,7 +56,7 @@ def logs(run: Run, place: Place, lines: int, want: Wanted = EVERYTHING) -> Logs:
     """
     serve = _serve(run)
     asked = lines if want.everything else MOST_LINES
-    script = _script(run, serve, "logs", place, asked)
+    script = replace(_script(run, serve, "logs", place, asked), limit=LIMIT)
     results, gone = ask(run, lambda host: (script,) if Role.SERVE in host.roles else ())
     answers = of_serving(run.settings, results)
     found = {name: sifted(name, _lines(result[0]), want) for name, result in answers.items()}

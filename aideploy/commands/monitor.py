@@ -19,6 +19,7 @@ from aideploy.remote.fleet import FleetError
 from aideploy.remote.result import Result, ScriptFailed
 from aideploy.remote.session import Lock, Session
 from aideploy.report.facts import Table, Text
+from aideploy.report.next_command import typed
 from aideploy.running import Run
 from aideploy.settings import Role, Settings
 from aideploy.settings.secrets import find
@@ -155,7 +156,7 @@ def check(run: Run) -> Checked:
         settings.environment,
         tuple(str(file.path) for file in wanted),
         hosts,
-        absent(outcomes.errors),
+        absent(settings, outcomes.errors),
     )
 
 
@@ -255,7 +256,7 @@ def _ours(
 def _checked(
     settings: Settings, host: str, wanted: Sequence[MonitorFile], looked: Looked
 ) -> CheckedHost:
-    differences = tuple(_differences(wanted, looked))
+    differences = tuple(_differences(settings, wanted, looked))
     try:
         lines = tuple(_lacking(settings, wanted, looked).splitlines())
         problems = tuple(_unloaded(wanted, looked))
@@ -264,13 +265,15 @@ def _checked(
     return CheckedHost(host, differences, problems, lines)
 
 
-def _differences(wanted: Sequence[MonitorFile], looked: Looked) -> Iterator[Difference]:
+def _differences(
+    settings: Settings, wanted: Sequence[MonitorFile], looked: Looked
+) -> Iterator[Difference]:
     for file in wanted:
         found = looked.files[file.path]
         if (file.kind.is_shared and found.owner is Owner.FOREIGN) or found.is_as(file):
             continue
         if found.state == "unreadable":
-            yield Difference(str(file.path), "may not be read: fab setup")
+            yield Difference(str(file.path), f"may not be read: {typed('fab setup', settings)}")
         elif found.state == "missing":
             yield Difference(str(file.path), "is missing")
         else:

@@ -91,6 +91,7 @@ class Plan:
         behind: which hosts serve something else than the last good release, in sentences.
         hooks: the commands that this machine runs, each behind its key.
         next_step: what to type then.
+        setup: what to type where configuration files differ.
     """
 
     app: str
@@ -105,6 +106,7 @@ class Plan:
     behind: tuple[str, ...]
     hooks: tuple[str, ...]
     next_step: str
+    setup: str
 
     def shown(self) -> tuple[Table | Text, ...]:
         """Return what a person wants to know, the most important last."""
@@ -144,7 +146,7 @@ class Plan:
             for change in one.files:
                 hosts.setdefault(change, []).append(one.host)
         for change, who in hosts.items():
-            title = f"{change.path} on {named(tuple(who), len(self.hosts))} differs (fab setup):"
+            title = f"{change.path} on {named(tuple(who), len(self.hosts))} differs ({self.setup}):"
             yield Text(title, change.diff)
 
 
@@ -216,6 +218,7 @@ def plan(run: Run, revision: str | None, *, scripts: bool = False) -> Plan:
         behind=tuple(_behind(of_serving(settings, facts))),
         hooks=tuple(_hooks(settings)),
         next_step=typed("fab deploy", settings),
+        setup=typed("fab setup", settings),
     )
 
 

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from aideploy.errors import HostNotReady, UsageError
+from aideploy.monitoring.naming import name_of, old_name_of
 from aideploy.rendering import render
 from aideploy.report.output import Output
 from aideploy.retraining.alerts import Wanted
@@ -80,7 +81,7 @@ def schedule(settings: Settings, *, write: bool, config: str | None) -> tuple[st
             "hosts.toml does not say how often to train",
             next_step='write it: [train] schedule = "1h"',
         )
-    name = f"aideploy-retrain-{settings.app.name}-{settings.environment}"
+    name = f"aideploy-retrain-{name_of(settings)}"
     values = {
         "app": settings.app.name,
         "environment": settings.environment,
@@ -103,12 +104,60 @@ def schedule(settings: Settings, *, write: bool, config: str | None) -> tuple[st
         places.mkdir(parents=True, exist_ok=True)
         for file, text in files.items():
             (places / file).write_text(text)
+        old = f"aideploy-retrain-{old_name_of(settings)}"
+        gone = _remove_old(places, old, files[f"{name}.service"])
     except OSError as error:
         raise HostNotReady(
             f"cannot write {error.filename}: {error.strerror}",
             next_step="fab train.schedule without --write prints what belongs there",
         ) from error
-    return (*(f"wrote {places / file}" for file in files), f"Next: {begin}", stay)
+    if gone:
+        # One that runs is there until it is told to end, whatever became of its file.
+        begin = f"systemctl --user stop {old}.timer; {begin}"
+    return (
+        *(f"wrote {places / file}" for file in files),
+        *(f"removed {path}" for path in gone),
+        f"Next: {begin}",
+        stay,
+    )
+
+
+def _remove_old(places: Path, old: str, service: str) -> tuple[Path, ...]:
+    """Remove the units that version 0.1 wrote under its name for the same app and environment.
+
+    Those of `a` in `b-c` had the name of those of `a-b` in `c`: what the old service says of itself
+    has to be what the new one says.
+
+    Args:
+        places: the folder of the units.
+        old: the name of both, without its ending.
+        service: the text of the new service.
+
+    Returns:
+        what was removed.
+
+    Raises:
+        OSError: it cannot be.
+    """
+    try:
+        found = (places / f"{old}.service").read_text()
+    except FileNotFoundError:
+        return ()
+    if _whose(found) != _whose(service):
+        return ()
+    # What enables it is a link beside the units.
+    links = (places / "timers.target.wants" / f"{old}.timer",)
+    units = (places / f"{old}.timer", places / f"{old}.service")
+    gone = tuple(path for path in (*links, *units) if path.is_symlink() or path.exists())
+    for path in gone:
+        path.unlink()
+    return gone
+
+
+def _whose(service: str) -> tuple[str, ...]:
+    """Return the lines of a service that say of which app and environment it is, and where."""
+    own = ("Description=", "WorkingDirectory=")
+    return tuple(line for line in service.splitlines() if line.startswith(own))
 
 
 def deploy_command(settings: Settings, config: str | None) -> list[str]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
 from aideploy.commands.asking import named
+from aideploy.delivery.endings import judged
 from aideploy.errors import AideployError, HostNotReady, Locked, NeedsPerson, UsageError
 from aideploy.events import HostState, Notice, Phase, ReleaseKnown
 from aideploy.phases import facts as looking
@@ -15,11 +16,13 @@ from aideploy.phases.facts import HostFacts
 from aideploy.phases.journal import Entry, Verdict
 from aideploy.phases.rollback import Choice
 from aideploy.remote.fleet import FleetError
+from aideploy.remote.result import ScriptFailed
+from aideploy.remote.script import Script
 from aideploy.remote.session import Lock, Session
 from aideploy.report.wording import host_count
 from aideploy.rollout import Rollout
 from aideploy.running import Run
-from aideploy.settings import Role
+from aideploy.settings import Host, Role
 from aideploy.transaction.finishing import conclude
 from aideploy.transaction.standing import untouched
 
@@ -109,11 +112,18 @@ def _open(
     Returns:
         of the serve hosts: what is known of them, what they could go back to, and who is not there.
     """
-    scripts = looking.script(run.settings), rollback.script(run.settings, to)
-    outcomes = run.fleet.open_reachable(Lock.HELD, lambda _: scripts, wait_lock=wait_lock)
+    looks = looking.script(run.settings), rollback.script(run.settings, to)
+
+    def scripts(host: Host) -> tuple[Script, ...]:
+        serves = Role.SERVE in host.roles
+        return (*looks, service.require_setup(run.settings, host)) if serves else looks
+
+    outcomes = run.fleet.open_reachable(Lock.HELD, scripts, wait_lock=wait_lock)
     errors = outcomes.errors
     if locked := tuple(error for error in errors.values() if isinstance(error, Locked)):
         raise FleetError(Phase.OPEN, locked)
+    if failed := tuple(error for error in errors.values() if isinstance(error, ScriptFailed)):
+        raise judged(FleetError(Phase.OPEN, failed))
     serving = [host.name for host in run.settings.with_role(Role.SERVE)]
     absent = {name: errors[name] for name in serving if name in errors}
     if len(absent) == len(serving) or any(

@@ -28,6 +28,7 @@ from aideploy.remote.fleet import FleetError
 from aideploy.remote.session import Lock, Session
 from aideploy.report.facts import Table, Text
 from aideploy.report.github_deployment import show_on_github
+from aideploy.report.next_command import typed
 from aideploy.report.notices import send_notices
 from aideploy.report.wording import joined
 from aideploy.rollout import Rollout
@@ -41,6 +42,8 @@ _HEARD = {
     Wish.PROMOTE: "it goes on without bake times and pauses, and finishes",
     Wish.ABORT: "every host goes back to its previous release",
 }
+
+_HELD = "go on or back: fab rollout.promote or fab rollout.abort"
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,7 @@ class RolloutStatus:
         batch, of: which batch is under way, from 1, of how many.
         by: who paused it.
         why: it is held.
+        next_step: what to type then.
         share: how many of 100 requests its hosts give to the release before they switch, or 0.
         lock: who holds the lock that is not a rollout's.
         hosts: those that answered.
@@ -89,6 +93,7 @@ class RolloutStatus:
     of: int
     by: str
     why: str
+    next_step: str
     share: int
     lock: str
     hosts: tuple[HostInRollout, ...]
@@ -116,7 +121,7 @@ class RolloutStatus:
             + joined(f"{self.doing}{by}", batch, share.in_words(self.share))
         ]
         if self.why:
-            sentences += [self.why, "go on or back: fab rollout.promote or fab rollout.abort"]
+            sentences += [self.why, self.next_step]
         return sentences
 
 
@@ -136,6 +141,7 @@ def rollout_status(run: Run) -> RolloutStatus:
         of=len(state.batches) if state else 0,
         by=state.by if state else "",
         why=state.why if state else "",
+        next_step=typed(_HELD, run.settings) if state and state.why else "",
         share=state.share if state else 0,
         lock=_lock(known),
         hosts=tuple(_host(name, found, state) for name, found in known.items()),
@@ -164,7 +170,7 @@ def steer(run: Run, wish: Wish) -> None:
     else:
         raise UsageError(
             f"the rollout of {held.release} is held: it cannot {wish}",
-            next_step="go on or back: fab rollout.promote or fab rollout.abort",
+            next_step=_HELD,
         )
 
 
@@ -201,7 +207,8 @@ def _ask_running(run: Run, wish: Wish, state: State, known: Mapping[str, Found])
         for one in (_host(name, found, state) for name, found in known.items())
     )
     if any(map(control.was_heard, outcomes.results.values())):
-        run.headline = f"{wish}: heard by the rollout of {state.who}: {_HEARD[wish]}"
+        heard = typed(_HEARD[wish], run.settings)
+        run.headline = f"{wish}: heard by the rollout of {state.who}: {heard}"
     else:
         run.headline = (
             f"{wish}: left for the rollout of {state.who}, which hears it when it watches"

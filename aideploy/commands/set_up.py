@@ -6,6 +6,7 @@ from aideploy.events import HostState, Notice, Phase
 from aideploy.phases import facts as looking
 from aideploy.phases.setup import SetUp, monitoring, set_up, setup
 from aideploy.remote.session import Lock, Session
+from aideploy.report.next_command import typed
 from aideploy.running import Run
 
 
@@ -35,7 +36,8 @@ def set_up_hosts(run: Run, *, wait_lock: bool = False) -> None:
     done = run.fleet.each(Phase.SETUP, work)
     for name, one in done.items():
         for notice in one.notices:
-            run.events.publish(Notice(text=notice, level="warning", host=name))
+            text = typed(notice, run.settings)
+            run.events.publish(Notice(text=text, level="warning", host=name))
     run.hosts = tuple(
         HostState(host=name, state="set up" if one.changed else "set up before, nothing to change")
         for name, one in done.items()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -66,6 +66,7 @@ class Status:
         hosts: those that answered.
         absent: those that did not.
         differing: the hosts that serve something else than `last_good`.
+        remarks: what a person should know besides, of which hosts, and in brackets what to type.
     """
 
     app: str
@@ -74,42 +75,13 @@ class Status:
     hosts: tuple[HostStatus, ...]
     absent: tuple[Absent, ...]
     differing: tuple[str, ...]
+    remarks: tuple[str, ...]
 
     def shown(self) -> tuple[Table | Text, ...]:
         """Return the table, and what a person should know besides."""
         rows = [*map(_row, self.hosts), *((one.host, "does not answer") for one in self.absent)]
         padded = tuple((*row, *[""] * (len(_COLUMNS) - len(row))) for row in rows)
-        return Table(_COLUMNS, padded), Text("", self._folded_remarks())
-
-    def _folded_remarks(self) -> tuple[str, ...]:
-        """Return what there is to say, and of which hosts."""
-        hosts: dict[str, list[str]] = {}
-        for host, text in self._remarks():
-            hosts.setdefault(text, []).append(host)
-        everybody = len(self.hosts) + len(self.absent)
-        return tuple(f"{named(tuple(who), everybody)}: {text}" for text, who in hosts.items())
-
-    def _remarks(self) -> Iterable[tuple[str, str]]:
-        for one in self.hosts:
-            now = one.condition
-            if now.lock:
-                yield one.host, f"locked by {now.lock}"
-            told = any(found.kind is Kind.UNCONFIRMED for found in one.drift)
-            for job in now.due:
-                if not (told and job.name == "revert"):
-                    yield one.host, f"{job.words}, at {job.at:%H:%M:%S} (UTC)"
-            if now.held:
-                yield one.host, f"locked on purpose by {now.held} (fab unlock)"
-            if now.in_held_rollout:
-                yield one.host, "part of a rollout that is held (fab rollout.status)"
-            if not one.set_up:
-                yield one.host, "not set up (fab setup)"
-            if now.healthy is False:
-                yield one.host, now.health
-            for found in one.drift:
-                yield one.host, f"{found.what} ({found.next_step})"
-            if one.data_drift:
-                yield one.host, one.data_drift
+        return Table(_COLUMNS, padded), Text("", self.remarks)
 
 
 def status(run: Run) -> Status:
@@ -148,7 +120,42 @@ def status(run: Run) -> Status:
         differing=tuple(
             name for name, known in serving.items() if good is not None and known.current != good
         ),
+        remarks=_folded(settings, found),
     )
+
+
+def _folded(settings: Settings, hosts: Iterable[HostStatus]) -> tuple[str, ...]:
+    """Return what there is to say, and of which hosts."""
+    of: dict[str, list[str]] = {}
+    for one in hosts:
+        for text in _remarks(settings, one):
+            of.setdefault(text, []).append(one.host)
+    return tuple(f"{named(tuple(who), len(settings.hosts))}: {text}" for text, who in of.items())
+
+
+def _remarks(settings: Settings, one: HostStatus) -> Iterator[str]:
+    def hint(command: str) -> str:
+        return f"({typed(command, settings)})"
+
+    now = one.condition
+    if now.lock:
+        yield f"locked by {now.lock}"
+    told = any(found.kind is Kind.UNCONFIRMED for found in one.drift)
+    for job in now.due:
+        if not (told and job.name == "revert"):
+            yield f"{job.words}, at {job.at:%H:%M:%S} (UTC)"
+    if now.held:
+        yield f"locked on purpose by {now.held} {hint('fab unlock')}"
+    if now.in_held_rollout:
+        yield f"part of a rollout that is held {hint('fab rollout.status')}"
+    if not one.set_up:
+        yield f"not set up {hint('fab setup')}"
+    if now.healthy is False:
+        yield now.health
+    for found in one.drift:
+        yield f"{found.what} ({found.next_step})"
+    if one.data_drift:
+        yield one.data_drift
 
 
 def _host_status(

@@ -13,7 +13,7 @@ from aideploy.delivery.endings import judged
 from aideploy.errors import HostNotReady, Interrupted, UsageError
 from aideploy.events import HostState, Phase
 from aideploy.phases import facts as looking
-from aideploy.phases import gpu
+from aideploy.phases import gpu, service
 from aideploy.phases.facts import HostFacts
 from aideploy.remote.fleet import Fleet, FleetError
 from aideploy.remote.session import Lock, Session
@@ -106,6 +106,19 @@ class Participants:
         if refusals:
             raise judged(FleetError(Phase.OPEN, tuple(refusals)))
         self._require_room()
+
+    def require_setup(self) -> None:
+        """See to it, before a switch that no stage of ours came before, that every serve host was
+        set up for what the settings say.
+
+        Raises:
+            AideployError: one was not; nothing was switched.
+        """
+
+        def work(session: Session) -> None:
+            session.run(Phase.OPEN, service.require_setup(self._settings, session.host))
+
+        self.each(Phase.OPEN, work, self.names(Role.SERVE))
 
     def each(
         self,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from aideploy.jobs.gang import trainers_of
 from aideploy.phases.programs import program
 from aideploy.remote.script import Argument, Script, Secret
+from aideploy.report.next_command import typed
 from aideploy.settings.train import Engine
 
 if TYPE_CHECKING:
@@ -166,7 +167,8 @@ def follow(settings: Settings, *, release: str = "", job: str = "") -> Script:
         release: whose job is meant.
         job: the id of the job that is meant, where it is not a release's.
     """
-    return Script("job_follow", (str(settings.app.deploy_to), release, job), libraries=_JOBS)
+    words = (str(settings.app.deploy_to), release, job, typed("fab train.logs", settings))
+    return Script("job_follow", words, libraries=_JOBS)
 
 
 def keep(settings: Settings, train: Train, release: str) -> Script:

@@ -2,7 +2,8 @@
 
 A dot stands between the two: names of apps and environments have none, and both may have dashes. So
 far a dash stood there, and `a-b` in `c` had the names of `a` in `b-c`; what is still called so is
-removed by whoever writes the file that takes its place (`scripts/old_name.sh`).
+removed by whoever writes the file that takes its place (`scripts/old_name.sh`; of the timer that
+trains anew, `commands/retraining.py`).
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from aideploy.phases import data_drift, health
+from aideploy.phases import data_drift, facts, health
 from aideploy.phases.data_drift import DataDrift
 from aideploy.remote.result import Result
 from aideploy.remote.script import Script
@@ -111,6 +111,7 @@ def script(settings: Settings, host: Host) -> Script:
             data_drift.file_of(settings, host),
         ),
         libraries=("manifest", "standing", *(("release", *libraries(serve)) if serve else ())),
+        limit=facts.LIMIT,
     )
 
 

@@ -28,8 +28,8 @@ JOURNAL_LINES = 200
 ALL_LINES = 10_000_000
 RELEASE_STAMP = "%Y%m%dT%H%M%SZ"
 _RELEASE = re.compile(r"[12]\d{7}T\d{6}Z-[0-9a-f]{7}", re.ASCII)
-# More only takes what hangs.
-_LIMIT = timedelta(minutes=2)
+# Of all scripts that only look: more only takes what hangs.
+LIMIT = timedelta(minutes=2)
 # What scripts/probe.py needs.
 OLDEST_PYTHON = (3, 8)
 
@@ -110,7 +110,7 @@ def script(
         "open",
         (str(settings.app.deploy_to), settings.install.python, str(journal_lines), *files),
         libraries=("files", "patience"),
-        limit=_LIMIT,
+        limit=LIMIT,
     )
 
 

@@ -12,6 +12,7 @@ from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING
 
+from aideploy.phases import facts as looking
 from aideploy.remote.result import Result
 from aideploy.remote.script import Script
 from aideploy.settings.hosts import Role
@@ -56,7 +57,7 @@ def needs_room(settings: Settings, host: Host) -> bool:
 def script(settings: Settings, facts: HostFacts) -> Script:
     """Return the script that asks the GPUs of a host."""
     words = (str(facts.root), settings.app.name, settings.install.python, program())
-    return Script("gpu_room", words)
+    return Script("gpu_room", words, limit=looking.LIMIT)
 
 
 def obstacles(result: Result) -> Iterator[tuple[str, str]]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from aideploy.errors import PhaseFailed
 from aideploy.events import Phase
+from aideploy.phases import facts
 from aideploy.remote.result import Result
 from aideploy.remote.script import Script
 
@@ -78,7 +79,8 @@ def prune(settings: Settings) -> tuple[Script, ...]:
 
 def check(serve: Serve) -> Script:
     """Return the script that says whether a host could run the container."""
-    return Script("image_check", (serve.runtime, str(serve.gpus)), libraries=("containers",))
+    words = (serve.runtime, str(serve.gpus))
+    return Script("image_check", words, libraries=("containers",), limit=facts.LIMIT)
 
 
 def obstacles(result: Result) -> tuple[tuple[str, str], ...]:

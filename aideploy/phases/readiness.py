@@ -65,6 +65,7 @@ def script(settings: Settings, host: Host, facts: HostFacts) -> Script:
             *_rights(settings, host, facts),
         ),
         libraries=("ports", *libraries(serve)) if serve else (),
+        limit=looking.LIMIT,
     )
 
 

@@ -105,10 +105,21 @@ def stage(settings: Settings, host: Host, facts: HostFacts, staging: Staging) ->
             health.of_slot(settings.health, staging.revision),
             *golden.proof(settings.golden, "", 0),
             *stopping(settings, facts),
-            f"{health.address(bind(serve, host))}:{serve.port}",
+            _address(serve, host),
             *(f"{item.path}/" if item.directory else str(item.path) for item in serve.linked),
         ),
         libraries=("due", "manifest", *serving_libraries(settings)),
+    )
+
+
+def require_setup(settings: Settings, host: Host) -> Script:
+    """Return the script that fails where the host was set up to serve otherwise than the settings
+    say: a switch would find that only afterwards, and could not go back either."""
+    serve = _serve(settings)
+    return Script(
+        "require_setup",
+        (str(settings.app.deploy_to), settings.app.name, _address(serve, host)),
+        libraries=serving_libraries(settings),
     )
 
 
@@ -342,6 +353,11 @@ def _lines(entries: Iterable[Entry]) -> str:
 def serving_libraries(settings: Settings) -> tuple[str, ...]:
     """Return the libraries of a script that touches the service."""
     return ("release", *libraries(_serve(settings)))
+
+
+def _address(serve: Serve, host: Host) -> str:
+    """Return where the live service is asked on its host."""
+    return f"{health.address(bind(serve, host))}:{serve.port}"
 
 
 def stop_seconds(serve: Serve) -> str:

@@ -22,6 +22,9 @@ from aideploy.settings import Host, Role, Settings
 from aideploy.settings.monitoring import Exporter
 from aideploy.settings.serve import Manager, Serve
 
+# sudo reads no file with a dot in its name. With a dash it would be that of an app monitor-APP.
+_RIGHTS = "/etc/sudoers.d/aideploy-monitor"
+
 
 @dataclass(frozen=True)
 class SetUp:
@@ -105,7 +108,7 @@ def monitoring(settings: Settings, host: Host, *, user: str) -> Script | None:
         programs += ["prometheus", *(["prometheus-alertmanager"] if table.alertmanager else [])]
     if not (watches or programs):
         return None
-    rights = f"/etc/sudoers.d/aideploy-monitor-{settings.app.name}"
+    granted = watches and user != "root"
     values = {"user": user}
     return Script(
         "setup_monitoring",
@@ -115,8 +118,9 @@ def monitoring(settings: Settings, host: Host, *, user: str) -> Script | None:
             str(table.prometheus.directory) if watches and table.prometheus else "",
             str(table.file_sd or "") if watches else "",
             str(table.grafana.directory) if watches and table.grafana else "",
-            rights if watches and user != "root" else "",
+            f"{_RIGHTS}_{settings.app.name}" if granted else "",
             render("sudoers_monitor.j2", values, folder=settings.path.parent) if watches else "",
+            f"{_RIGHTS}-{settings.app.name}" if granted else "",
         ),
         libraries=("files",),
     )

@@ -47,7 +47,8 @@ class Lock(StrEnum):
 
     HELD = "lock"
     HELD_WHERE_THERE = "lock-if-there"
-    """Where there is no folder of the app yet, or it is nobody's to write to, there is no lock."""
+    """Where there is no folder of the app yet, or it is nobody's to write to, it is a lock in the
+    user's home, which keeps out those who set up."""
 
     NONE = "open"
 

@@ -1,11 +1,11 @@
 # shellcheck shell=bash
 # Show the log of a job as it grows, until the job has ended, and say how. To end this script ends nothing else.
 #
-#   job_follow.sh ROOT RELEASE [ID]
+#   job_follow.sh ROOT RELEASE ID LOGS
 #
-# Without an ID the job of the release is meant.
+# With an empty ID the job of the release is meant. LOGS: the command that shows a log, as a person types it.
 
-root=$(readlink -f -- "$(expand "$1")") release=$2 id=${3-}
+root=$(readlink -f -- "$(expand "$1")") release=$2 id=$3 logs=$4
 asked=$root/releases/$release/.aideploy/job
 [ -n "$id" ] || read -r id <"$asked"
 require_job "$id"
@@ -36,7 +36,7 @@ show_log() {
   size=$(stat -c %s -- "$job/log")
   if ((size > most)); then
     from=$((size - most + 1))
-    printf -- '-- the log is longer: %s bytes before this line (fab train.logs --job %s) --\n' "$((from - 1))" "$(short "$id")"
+    printf -- '-- the log is longer: %s bytes before this line (%s --job %s) --\n' "$((from - 1))" "$logs" "$(short "$id")"
   fi
   until_ended 8>&- &
   waiter=$!

@@ -111,6 +111,8 @@ case $state in
   '') ;;
   *)
     earlier=$state
+    # It could not tell so itself.
+    [ "$state" != LOST ] || write_metrics
     attempt=$(next_attempt)
     # Of one that was lost something may still run.
     engine cancel "$job"

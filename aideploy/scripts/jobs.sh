@@ -19,6 +19,8 @@
 #     out/              model/ and metrics.json, once it ended well
 #     MANIFEST.sha256   the checksums of the files in out/model
 #     status.json       last, and by rename: how it ended
+#     lost              what `engine` says of an attempt that whoever looked last found to be lost: for those who cannot
+#                       ask the engine (metrics.py)
 #     attempts/<n>/     what earlier attempts with the same inputs left: spec.json, log, status.json
 #
 # An engine is a library engine_NAME.sh with these functions; JOB is the folder. It only has to know
@@ -50,7 +52,8 @@ engine() {
 
 # job_state JOB: set `state` to PENDING, RUNNING or LOST, or to what its status says.
 job_state() {
-  local job=$1 look
+  local job=$1 look noted=''
+  [ ! -e "$job/engine" ] || noted=$(<"$job/engine")
   for look in 1 2 3; do
     if [ -e "$job/status.json" ]; then
       state=$(job_said "$job" state)
@@ -58,13 +61,15 @@ job_state() {
     fi
     if engine alive "$job"; then
       if [ -e "$job/started" ]; then state=RUNNING; else state=PENDING; fi
+      [ ! -e "$job/lost" ] || rm -f -- "$job/lost"
       return
     fi
     # Between its status and its end, and while it is handed over, it is for a moment neither.
     ((look == 3)) || sleep 0.3
   done
-  # shellcheck disable=SC2034  # for the caller
   state=LOST
+  # Another attempt may have begun in this folder meanwhile: the engine has another note of that.
+  { [ -e "$job/lost" ] || printf '%s\n' "$noted" >"$job/lost"; } 2>/dev/null || true
 }
 
 # end_job JOB WHO: it is asked, then it has to.

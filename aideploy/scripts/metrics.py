@@ -175,19 +175,21 @@ def endings(jobs: str) -> Iterator[tuple[float, dict[str, Any]]]:
 
 
 def is_lost(folder: str) -> bool:
-    """Whether a job ran and is gone without a word, as when the host was restarted.
+    """Whether a job is gone without a word, as when the host was restarted.
 
-    Only of an engine whose jobs run here can that be seen: its lock is free.
+    Of an engine whose jobs run here that can be seen: its lock is free. Another engine is not
+    asked, which may take minutes: those who do (a deploy, `fab train.attach`, `fab train.status`)
+    leave a note of which attempt they found to be lost.
     """
-    if not os.path.exists(f"{folder}/started"):
-        return False
     if any(os.path.exists(f"{folder}/{name}") for name in ("status.json", "cancel")):
         return False
+    engine = first_line(f"{folder}/engine")
+    if engine.split()[:1] not in (["local"], ["torchrun"]):
+        handed_over = len(engine.split()) > 1
+        return handed_over and first_line(f"{folder}/lost") == engine
+    if not os.path.exists(f"{folder}/started"):
+        return False
     try:
-        with open(f"{folder}/engine", encoding="ascii", errors="replace") as file:
-            engine = file.readline().split()
-        if engine[:1] not in (["local"], ["torchrun"]):
-            return False
         with open(f"{folder}/alive", "rb") as alive:
             fcntl.flock(alive, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except OSError:
@@ -195,9 +197,18 @@ def is_lost(folder: str) -> bool:
     return True
 
 
+def first_line(path: str) -> str:
+    """Return the first line of a file; nothing where there is none."""
+    try:
+        with open(path, encoding="ascii", errors="replace") as file:
+            return file.readline().rstrip("\n")
+    except OSError:
+        return ""
+
+
 def last_sign(folder: str) -> float:
     """Return when the job is known to have lived."""
-    signs = [f"{folder}/started", f"{folder}/log"]
+    signs = [f"{folder}/{name}" for name in ("engine", "started", "log")]
     return max(os.stat(sign).st_mtime for sign in signs if os.path.exists(sign))
 
 

@@ -4,9 +4,10 @@
 #   session.sh ROOT LOCK OWNER IDLE [SECONDS FIRST]…
 #
 # ROOT: the folder of the app. LOCK: "lock" to hold ROOT/lock for the life of the session, "lock-if-there" to do so
-# where it can be had (setup, which makes ROOT and mends its rights), "open" not to. OWNER: who we are and why, for those
-# who find the lock taken. IDLE: end the session after so many seconds without a word from the controller. FIRST:
-# scripts to run at once, without being asked, each with its time limit; 0 is none.
+# where it can be had (setup, which makes ROOT and mends its rights), and else to hold a lock in our home that only those
+# look at who set up; "open" not to. OWNER: who we are and why, for those who find the lock taken. IDLE: end the session
+# after so many seconds without a word from the controller. FIRST: scripts to run at once, without being asked, each with
+# its time limit; 0 is none.
 #
 # It reads frames from its standard input and writes marks (see prelude.sh) among the output of what it runs:
 #
@@ -22,7 +23,7 @@
 # Behind due.sh: a switch that was not confirmed (ROOT/due/revert) is taken back before the session frees the lock.
 # One that was left by somebody whose session was killed is taken back before anything else, with a mark `reverting`.
 
-root=$1 locking=$2 owner=$3 idle=$4
+root=$1 locking=$2 owner=$3 idle=$4 setup_lock=''
 shift 4
 case $root in [~]/*) root=$HOME/${root#??} ;; esac
 
@@ -38,7 +39,11 @@ trap : PIPE HUP INT
 
 take_lock() {
   if [ "$locking" = lock-if-there ]; then
-    if { : >>"$root/lock"; } 2>/dev/null; then locking=lock; fi
+    take_setup_lock
+    if { : >>"$root/lock"; } 2>/dev/null; then
+      locking=lock
+      leave_setup_lock
+    fi
   fi
   [ "$locking" = lock ] || return 0
   if [ ! -d "$root" ]; then
@@ -60,11 +65,48 @@ take_lock() {
     case $(head -n 1 "$root/lock") in "the host itself"*) mark pong ;; *) break ;; esac
   done
   case $status in
-    0) ;;
-    1) mark refused locked "$(head -n 1 "$root/lock")"; exit 0 ;;
+    0) say_who "$root/lock" ;;
+    1) refuse_locked "$root/lock" ;;
     *) mark refused unlockable "$root/lock"; exit 0 ;;
   esac
-  printf '%s since %s\n' "$owner" "$(date -u +%Y-%m-%dT%H:%M:%SZ)" >"$root/lock"
+}
+
+# say_who FILE: who holds this lock, for those who find it taken.
+say_who() {
+  printf '%s since %s\n' "$owner" "$(date -u +%Y-%m-%dT%H:%M:%SZ)" >"$1"
+}
+
+refuse_locked() {
+  mark refused locked "$(head -n 1 "$1")"
+  exit 0
+}
+
+# take_setup_lock: two who set this app up for the first time must not meet. Who sets up later finds ROOT/lock, but
+# not before the first one has ended. A home that is none, or has no locks, is no reason not to set up.
+take_setup_lock() {
+  local file=$HOME/.aideploy-setup${root//\//%}.lock status
+  while { exec 9>>"$file"; } 2>/dev/null; do
+    flock -w 1 9
+    status=$?
+    case $status in
+      0) ;;
+      1) refuse_locked "$file" ;;
+      *) return ;;
+    esac
+    # Who had it before may have removed it.
+    if [ "$file" -ef /proc/self/fd/9 ]; then
+      say_who "$file"
+      setup_lock=$file
+      return
+    fi
+  done
+}
+
+# leave_setup_lock: nothing of it stays.
+leave_setup_lock() {
+  [ -z "$setup_lock" ] || rm -f -- "$setup_lock"
+  setup_lock=''
+  exec 9>&-
 }
 
 is_unconfirmed() {
@@ -201,3 +243,4 @@ done
 exec >/dev/null 2>&1 </dev/null
 stop_job
 if is_unconfirmed; then due_run revert; fi
+[ -z "$setup_lock" ] || leave_setup_lock

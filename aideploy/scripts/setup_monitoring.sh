@@ -1,14 +1,14 @@
 # shellcheck shell=bash
 # Make this host ready to be watched, and a monitor host ready for monitor.push. Run again it changes nothing.
 #
-#   setup_monitoring.sh INSTALL PROGRAMS DIRECTORY FILE_SD GRAFANA SUDOERS SUDOERS_CONTENT
+#   setup_monitoring.sh INSTALL PROGRAMS DIRECTORY FILE_SD GRAFANA SUDOERS SUDOERS_CONTENT OLD_SUDOERS
 #
 # INSTALL: yes where the packages of the system may be installed and their folders be made ours. PROGRAMS: those
 # that are wanted here, in one word each. DIRECTORY: of prometheus.yml, FILE_SD: of the targets; both empty where this is no
 # monitor host. GRAFANA: the folder that Grafana is provisioned from, or empty. SUDOERS: the path of our rights, empty for
-# root. Emits `changed` for all that it makes or replaces, and `notice` for what is left to a person.
+# root; OLD_SUDOERS: what it was called in version 0.1. Emits `changed` for all that it makes or replaces, and `notice` for what is left to a person.
 
-install=$1 programs=$2 directory=$3 file_sd=$4 grafana=$5 sudoers=$6 rights=$7
+install=$1 programs=$2 directory=$3 file_sd=$4 grafana=$5 sudoers=$6 rights=$7 old_sudoers=$8
 PATH=$PATH:/usr/sbin:/sbin
 umask 022
 me=$(id -un) my_group=$(id -gn)
@@ -95,6 +95,15 @@ grant() {
   rm -f -- "$wanted"
 }
 
+# remove_old_name: in 0.1 our rights had a name that those of another app may have, too: its own are never about this.
+remove_old_name() {
+  if [ -z "$old_sudoers" ] || ! may_be_root; then return 0; fi
+  if as_root grep -qs 'systemctl reload prometheus\.service$' "$old_sudoers"; then
+    as_root rm -f -- "$old_sudoers"
+    changed "$old_sudoers removed"
+  fi
+}
+
 step "looking at what watches"
 for program in $programs; do have "$program"; done
 if [ -n "$directory" ]; then
@@ -103,5 +112,6 @@ if [ -n "$directory" ]; then
   own_folder "$file_sd"
   [ ! -d "$grafana" ] || own_grafana
   grant
+  remove_old_name
 fi
 for program in $programs; do runs "$program"; done

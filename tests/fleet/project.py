@@ -31,6 +31,8 @@ REPOSITORIES = PurePosixPath("/opt/repositories")
 SMALL_APP = Path(__file__).with_name("small_app")
 PATIENCE_SECONDS = 120.0
 
+# Such an environment is made in no time, on all hosts of all projects.
+NO_PACKAGES = "requirements = []"
 ALL_AT_ONCE = 'canary = 0\nbatch = "100%"'
 
 SETTINGS = """
@@ -176,7 +178,7 @@ class Project:
         strategy: str = "recreate",
         serve: str = "",
         app_table: str = "",
-        tables: str = "",
+        tables: str = NO_PACKAGES,
         repository: str = "",
         bake: str = "1s",
         app: str = APP,
@@ -245,6 +247,7 @@ class Project:
         """Push a commit whose service behaves like this; its full hash."""
         behaviour["commit"] = time.time_ns()
         if behaviour.get("another_environment"):
+            self.configure(tables="")
             requirements = self.source / "requirements.txt"
             requirements.write_text(requirements.read_text() + "# another\n")
         (self.source / "behaviour.json").write_text(json.dumps(behaviour))

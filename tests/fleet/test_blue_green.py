@@ -294,10 +294,10 @@ def test_what_is_in_the_way_is_said_before_anything_is_changed(
     project.set_up()
     revision = project.deploy()
     project.configure(port="8502")
-    said = project.fab("deploy", expected=ExitStatus.NOT_READY)
-    assert (
-        "was set up to serve at 0.0.0.0:8500, and hosts.toml says 127.0.0.1:8502" in said.last_words
-    )
+    for command in ("deploy", "rollback"):
+        said = project.fab(command, expected=ExitStatus.NOT_READY)
+        wrong = "was set up to serve at 0.0.0.0:8500, and hosts.toml says 127.0.0.1:8502"
+        assert wrong in said.last_words
     assert project.served(host) == revision
     project.configure(port="8500")
     host.exec(f"systemctl stop {APP}-haproxy.service {APP}-haproxy.socket")

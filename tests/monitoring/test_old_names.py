@@ -3,9 +3,12 @@ writes the new ones, before a real Prometheus reads both."""
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -16,6 +19,9 @@ from aideploy.monitoring import telling
 from aideploy.monitoring.configuration import Kind, MonitorFile, files, old_files
 from aideploy.monitoring.targets import file_of, old_file_of, targets
 from aideploy.phases.monitor import push
+from aideploy.phases.setup import monitoring
+from aideploy.remote.script import Script
+from aideploy.services.files import RenderedFile, Validator, rendered_files
 from aideploy.services.telling_metrics import metric_files
 from aideploy.settings import Settings, load
 from tests.needed import need
@@ -66,6 +72,49 @@ def test_no_two_apps_share_the_name_of_a_file(
     tmp_path: Path, one: tuple[str, str], other: tuple[str, str]
 ) -> None:
     assert not paths(settings_of(tmp_path, *one)) & paths(settings_of(tmp_path, *other))
+
+
+# -- setup -----------------------------------------------------------------------------------------
+
+
+def rights_of(settings: Settings) -> RenderedFile:
+    """Return the sudoers file of the app's own service."""
+    root = PurePosixPath(settings.app.deploy_to)
+    files = rendered_files(settings, settings.hosts[0], root=root, user="ann")
+    [rights] = (file for file in files if file.validator is Validator.SUDOERS)
+    return rights
+
+
+def rights_to_reload(settings: Settings) -> Script:
+    script = monitoring(settings, settings.hosts[0], user="ann")
+    assert script
+    return script
+
+
+def test_the_rights_to_reload_have_the_name_of_no_other_app(tmp_path: Path) -> None:
+    script = rights_to_reload(settings_of(tmp_path, "x", "e"))
+    assert script.args[5] != str(rights_of(settings_of(tmp_path, "monitor-x", "e")).path)
+
+
+@pytest.mark.parametrize("others", [False, True])
+def test_setup_removes_the_rights_with_the_old_name_unless_they_are_of_another_app(
+    tmp_path: Path, others: bool
+) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("who is not root may not put rights in place")
+    if not shutil.which("visudo", path="/usr/sbin:/usr/bin"):
+        pytest.skip("no visudo here: apt-get install sudo")
+    theirs = rights_of(settings_of(tmp_path, "monitor-x", "e")).content
+    script = rights_to_reload(settings_of(tmp_path, "x", "e"))
+    new, old = tmp_path / "new", tmp_path / "old"
+    *words, _, rights, _ = map(str, script.args)
+    old.write_text(theirs if others else rights)
+
+    ran = run(replace(script, args=(*words, str(new), rights, str(old))))
+
+    assert ran.status == 0, ran.output
+    assert new.read_text() == rights
+    assert old.exists() == others
 
 
 # -- a deploy --------------------------------------------------------------------------------------

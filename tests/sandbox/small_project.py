@@ -33,6 +33,13 @@ import http.server, itertools, json, os, time
 IS = {"revision": os.environ["REVISION"]}
 
 class Answer(http.server.BaseHTTPRequestHandler):
+    def handle(self):
+        try:
+            super().handle()
+        except ConnectionError:
+            # Who asked has given up. On a busy machine a probe does, and that is no error of ours.
+            pass
+
     def do_GET(self):
         answer(self)
 

@@ -10,9 +10,12 @@ from pathlib import Path
 import pytest
 
 from aideploy.errors import ExitStatus
+from tests.typed import begun, typed
+from tests.waiting import eventually
 
 from .small_project import APP, SmallProject
 
+_HANGS_AT_ENSUREPIP = 'case "$*" in *ensurepip*) exec sleep 600 ;; esac; exec "$0.kept" "$@"'
 ONLY = ("deploy", "--only=host1")
 NOT_READY = ExitStatus.NOT_READY
 
@@ -39,6 +42,25 @@ def test_a_host_without_a_program_that_works_is_told_what_it_lacks(
 
     assert "on host1: " in ran.text
     assert "  Next  " in ran.text
+
+
+@pytest.mark.parametrize(
+    ("command", "program", "text"),
+    [
+        ("status", "supervisorctl", "exec sleep 600"),
+        ("check", "supervisorctl", "exec sleep 600"),
+        ("check", "python3", _HANGS_AT_ENSUREPIP),
+    ],
+)
+def test_a_host_that_hangs_is_named_and_hides_nothing(
+    project: SmallProject, command: str, program: str, text: str
+) -> None:
+    with _impatient(project), _replaced(project.home("host2") / "bin" / program, text):
+        ran = project.fab(command)
+
+    assert ran.status == NOT_READY, ran.text
+    assert "host2" in ran.text and "took longer than its time limit" in ran.text
+    assert {"host1", "host3"} <= set(ran.text.split()), ran.text
 
 
 @pytest.mark.parametrize("python", ["python3.99", "git", "/bin/true", "/etc/passwd"])
@@ -159,21 +181,68 @@ def test_a_host_that_was_never_set_up_is_told_to_be(project: SmallProject) -> No
         assert not project.root().exists()
 
 
+def test_the_second_of_two_first_setups_is_told_who_is_at_it(project: SmallProject) -> None:
+    slow = 'case $1 in update) sleep 4 ;; esac; exec "$0.kept" "$@"'
+    command = ("-m", "fabric", "setup", "--only=host1")
+    root = project.home() / "another"
+    project.settle(
+        hosts=project.up.environment_toml(app="another", port=project.up.free_port()),
+        app={"name": "another"},
+    )
+    try:
+        with _replaced(project.home() / "bin" / "supervisorctl", slow):
+            first = begun(project.folder, *command)
+            assert eventually(root.exists)
+            second = typed(project.folder, *command)
+            said, _ = first.communicate(timeout=60)
+    finally:
+        project.settle()
+
+    assert first.returncode == ExitStatus.DONE, said
+    assert second.status == ExitStatus.LOCKED, second.text
+    assert "host1 is locked by " in second.text and " (setup) since " in second.text
+    assert not list(project.home().glob(".aideploy-setup*"))
+
+
 def test_a_port_that_was_changed_without_a_setup_is_told_before_the_switch(
     project: SmallProject,
 ) -> None:
-    tables = project.up.environment_toml(app=APP, port=project.port)
-    project.settle(hosts=tables.replace(f"port = {project.port}\n", f"port = {project.port + 1}\n"))
     live = [project.on_host(host.name).current for host in project.hosts]
-    try:
+    with _another_port(project):
         ran = project.fab("deploy")
-    finally:
-        project.settle()
 
     assert ran.status == NOT_READY, ran.text
     assert f":{project.port}, and hosts.toml says " in ran.text
     assert "Next  fab setup" in ran.text
     assert [project.on_host(host.name).current for host in project.hosts] == live
+
+
+def test_neither_a_rollback_nor_a_later_switch_begins_after_that(project: SmallProject) -> None:
+    project.commit({"README": "a release to go back from"})
+    project.succeeds("deploy", "--yes")
+    project.commit({"README": "a release that is staged alone"})
+    project.succeeds("step.stage")
+    live = [project.on_host(host.name).current for host in project.hosts]
+    for command in ("rollback", "step.switch"):
+        with _another_port(project):
+            ran = project.fab(command)
+
+        assert ran.status == NOT_READY, ran.text
+        assert f":{project.port}, and hosts.toml says " in ran.text
+        assert "nothing was switched" in ran.text and "Next  fab setup" in ran.text
+        assert [project.on_host(host.name).current for host in project.hosts] == live
+    project.succeeds("rollback")
+
+
+@contextmanager
+def _another_port(project: SmallProject) -> Iterator[None]:
+    """With another port in hosts.toml than the one that the hosts were set up for."""
+    tables = project.up.environment_toml(app=APP, port=project.port)
+    project.settle(hosts=tables.replace(f"port = {project.port}\n", f"port = {project.port + 1}\n"))
+    try:
+        yield
+    finally:
+        project.settle()
 
 
 @contextmanager
@@ -189,6 +258,21 @@ def _aside(path: Path) -> Iterator[None]:
         else:
             path.unlink(missing_ok=True)
         kept.rename(path)
+
+
+@contextmanager
+def _impatient(project: SmallProject) -> Iterator[None]:
+    """With seconds for what looks at a host, where it has minutes."""
+    fabfile = project.folder / "fabfile.py"
+    kept = fabfile.read_text()
+    fabfile.write_text(
+        "from datetime import timedelta\nfrom aideploy.phases import facts\n"
+        f"facts.LIMIT = timedelta(seconds=8)\n{kept}"
+    )
+    try:
+        yield
+    finally:
+        fabfile.write_text(kept)
 
 
 @contextmanager

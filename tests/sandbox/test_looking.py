@@ -28,7 +28,8 @@ from .small_project import APP, SmallProject, program, small_project
 
 _SAYS_WHAT_IT_IS_ASKED = program("""\
 def answer(request):
-    print("asked for", request.path, flush=True)
+    # In one piece: another thread may say something, too.
+    print(f"asked for {request.path}\\n", end="", flush=True)
     request.say(IS, 500 if os.path.exists("/proc/self/cwd/../../shared/ill") else 200)
 """)
 _ASKING = ("status", "releases", "history", "logs", "check")
@@ -408,11 +409,7 @@ def test_a_plan_changes_nothing_on_any_host(project: SmallProject) -> None:
 def test_what_to_type_next_names_the_environment_where_there_are_two(
     project: SmallProject,
 ) -> None:
-    hosts = project.up.environment_toml(app=APP, port=project.port)
-    project.settle(
-        hosts=f'{hosts}\n[environments.production.hosts.gpu1]\naddress = "gpu1.example"\n',
-        app={"default_environment": "production"},
-    )
+    _settle_two_environments(project)
     try:
         planned = project.fab("plan", "--env", "sandbox")
         nothing = project.fab("rollout.abort", "--env", "sandbox")
@@ -424,6 +421,39 @@ def test_what_to_type_next_names_the_environment_where_there_are_two(
     assert nothing.status == ExitStatus.USAGE
     assert nothing.text.rstrip().endswith("fab status --env sandbox")
     assert checked.status == ExitStatus.DONE, checked.text
+
+
+def test_what_stands_in_brackets_names_it_too(project: SmallProject) -> None:
+    _settle_two_environments(project, serve={"stop_timeout": "77s"})
+    held = project.root("host2") / "rollout" / "held"
+    held.parent.mkdir(exist_ok=True)
+    try:
+        project.fab("lock", "moving", "--env", "sandbox")
+        held.write_text("{}")
+        said = {
+            command: project.fab(command, "--env", "sandbox").text
+            for command in ("status", "diagnose", "plan")
+        }
+    finally:
+        held.unlink(missing_ok=True)
+        project.fab("unlock", "--env", "sandbox")
+        project.settle()
+
+    for command in ("fab unlock", "fab rollout.status"):
+        assert f"({command} --env sandbox)" in said["status"]
+    assert "fab setup --env sandbox corrects it)" in said["status"]
+    assert "(fab unlock --env sandbox)" in said["diagnose"]
+    assert "differs (fab setup --env sandbox):" in said["plan"]
+
+
+def _settle_two_environments(project: SmallProject, **changes: Any) -> None:
+    """Write a hosts.toml in which a command without --env means another environment."""
+    hosts = project.up.environment_toml(app=APP, port=project.port)
+    project.settle(
+        hosts=f'{hosts}\n[environments.production.hosts.gpu1]\naddress = "gpu1.example"\n',
+        app={"default_environment": "production"},
+        **changes,
+    )
 
 
 def test_a_plan_shows_how_configuration_files_would_change(project: SmallProject) -> None:

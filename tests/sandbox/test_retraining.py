@@ -97,7 +97,8 @@ def test_the_timer_runs_what_a_person_would_and_systemd_understands_it(
     home = {"XDG_CONFIG_HOME": str(tmp_path)}
     wrote = trained.fab("train.schedule", "--write", env=home)
     assert wrote.status == 0, wrote.text
-    assert "systemctl --user enable --now aideploy-retrain-small-sandbox.timer" in wrote.text
+    assert "systemctl --user enable --now aideploy-retrain-small.sandbox.timer" in wrote.text
+    assert "systemctl --user stop" not in wrote.text
     units = sorted((tmp_path / "systemd/user").iterdir())
     assert [unit.suffix for unit in units] == [".service", ".timer"]
     # The words of the unit are a command that works.
@@ -115,6 +116,34 @@ def test_the_timer_runs_what_a_person_would_and_systemd_understands_it(
         [need("systemd-analyze"), "--man=no", "verify", *units], capture_output=True, text=True
     )
     assert not [line for line in checked.stderr.splitlines() if "aideploy-retrain" in line]
+
+
+@pytest.mark.parametrize("others", [False, True])
+def test_the_timer_of_version_0_1_goes_unless_it_is_of_another_app_with_that_name(
+    trained: SmallProject, tmp_path: Path, others: bool
+) -> None:
+    settle(trained, schedule="2h")
+    home = {"XDG_CONFIG_HOME": str(tmp_path)}
+    units, old = tmp_path / "systemd/user", "aideploy-retrain-small-sandbox"
+    assert trained.fab("train.schedule", "--write", env=home).status == 0
+    for unit in list(units.iterdir()):
+        text = unit.read_text()
+        unit.rename(units / f"{old}{unit.suffix}")
+        if others:
+            text = text.replace("Description=small,", "Description=small-sand,")
+            (units / f"{old}{unit.suffix}").write_text(text)
+    enabled = units / "timers.target.wants" / f"{old}.timer"
+    enabled.parent.mkdir()
+    enabled.symlink_to(units / f"{old}.timer")
+
+    wrote = trained.fab("train.schedule", "--write", env=home)
+
+    assert wrote.status == 0, wrote.text
+    left = sorted(path.name for path in units.iterdir() if path.is_file())
+    new = ["aideploy-retrain-small.sandbox.service", "aideploy-retrain-small.sandbox.timer"]
+    assert left == ([f"{old}.service", f"{old}.timer", *new] if others else new)
+    assert enabled.is_symlink() == others
+    assert (f"Next: systemctl --user stop {old}.timer; " in wrote.text) != others
 
 
 @pytest.mark.parametrize(

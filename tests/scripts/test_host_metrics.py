@@ -190,6 +190,22 @@ def test_a_training_that_runs_or_was_cancelled_or_is_elsewhere_is_not_lost(host:
         assert host.tell()["aideploy_training_last_failed"] == 0
 
 
+@pytest.mark.parametrize("engine", ["slurm 7", "ray aideploy-ranker-dddd-1 http://127.0.0.1 ray"])
+def test_a_training_in_a_cluster_is_lost_when_somebody_found_that_of_this_attempt(
+    host: OneHost, engine: str
+) -> None:
+    host.job("aaaa", state="SUCCEEDED", ended="2026-01-02T03:00:00Z", seconds=10.0)
+    folder = lost(host, "dddd", engine)
+    for note, failed in (("slurm 6", 0), ("", 0), (engine, 1)):
+        (folder / "lost").write_text(f"{note}\n")
+        assert host.tell()["aideploy_training_last_failed"] == failed
+    # While it waits it has no other sign of life than that it was handed over.
+    (folder / "started").unlink()
+    assert host.tell()["aideploy_training_last_failed"] == 1
+    (folder / "status.json").write_text('{"state": "SUCCEEDED", "ended": "2099-01-02T03:00:00Z"}')
+    assert host.tell()["aideploy_training_last_failed"] == 0
+
+
 @pytest.mark.parametrize(
     ("path", "content"),
     [

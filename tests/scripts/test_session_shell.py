@@ -268,6 +268,46 @@ def test_setup_takes_the_lock_where_there_is_a_folder(tmp_path: Path) -> None:
     fourth.close()
 
 
+def test_two_first_setups_do_not_meet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home, root = tmp_path / "ho me", tmp_path / "srv" / "app"
+    home.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+
+    def refused(how: str = "lock-if-there") -> None:
+        second = Shell(root, lock=how)
+        mark = second.until("refused")[-1]
+        assert isinstance(mark, Mark)
+        assert mark.rest.startswith("locked ann@laptop (setup) since 20")
+        second.process.wait(SECONDS)
+
+    first = Shell(root, lock="lock-if-there", owner="ann@laptop (setup)")
+    first.until("ready")
+    refused()
+    # It has made the folder, and is not through.
+    root.mkdir(parents=True)
+    refused()
+    other = Shell(root.with_name("other"), lock="lock-if-there")
+    other.until("ready")
+    other.close()
+    os.kill(first.process.pid, signal.SIGKILL)
+    first.process.wait(SECONDS)
+    third = Shell(root, lock="lock-if-there", owner="ann@laptop (setup)")
+    third.until("ready")
+    refused()
+    refused("lock")
+    third.close()
+    assert list(home.iterdir()) == []
+
+
+def test_setup_goes_on_where_the_home_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "nonexistent"))
+    first = Shell(tmp_path / "srv", lock="lock-if-there")
+    first.until("ready")
+    first.close()
+
+
 def test_a_lock_taken_on_purpose_stays_and_says_why(tmp_path: Path) -> None:
     (tmp_path / "held").write_text("ann since 2026-01-01T00:00:00Z: audit\n")
     shell = Shell(tmp_path)
