@@ -256,9 +256,10 @@ def test_setup_takes_the_lock_where_there_is_a_folder(tmp_path: Path) -> None:
         assert mark.rest.startswith("locked ann@laptop (setup) since 20")
         second.process.wait(SECONDS)
     first.close()
-    leave_revert(root, "touch back")
+    leave_revert(root, f"touch {root}/back")
     third = Shell(root, lock="lock-if-there")
     assert Mark("reverting", "") in third.until("ready")
+    assert (root / "back").exists()
     third.close()
     # What is wrong there setup itself says better.
     (root / "lock").unlink()
