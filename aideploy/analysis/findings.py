@@ -5,6 +5,7 @@ Pure data: made by `judging` and `jury`, shown by the reports, kept in the recor
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -70,7 +71,11 @@ class Finding:
             "why": self.why,
             "canary": self.canary,
             "baseline": self.baseline,
-            "numbers": dict(self.numbers),
+            # What is no finite number JSON does not know.
+            "numbers": {
+                name: value if math.isfinite(value) else None
+                for name, value in self.numbers.items()
+            },
             "queries": [{"side": one.side, "query": one.query} for one in self.asked],
             "critical": self.critical,
             "dry_run": self.dry_run,

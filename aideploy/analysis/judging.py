@@ -14,7 +14,7 @@ from itertools import pairwise
 from statistics import median
 
 from aideploy.analysis.findings import Verdict
-from aideploy.analysis.samples import Sample, Windows
+from aideploy.analysis.sample import Sample, Windows
 from aideploy.analysis.statistics import design_effect, fisher_greater, greater, stability
 from aideploy.settings.analysis import Analysis, Kind, Signal, Worse
 
@@ -67,18 +67,39 @@ def judge(check: Analysis, sample: Sample, alpha: float) -> Look:
 def _slo(check: Analysis, sample: Sample) -> Look:
     if sample.requests is None:
         bad, good = _totals(sample.canary)
-        total, value = bad + good, bad / (bad + good) if bad + good else 0.0
+        total, values = bad + good, [bad / (bad + good) if bad + good else 0.0]
     else:
-        total, value = sample.requests[0], sample.canary[0][0]
-    numbers = {"value": value, "requests": total}
+        # One of each group of hosts, as they are asked for in groups: the worst of them counts.
+        total, values = sample.requests[0], [group[0] for group in sample.canary]
+    odd = next((value for value in values if not math.isfinite(value)), None)
+    low, high = min(values), max(values)
     if few := _too_few(check, total):
-        return Look(Verdict.INCONCLUSIVE, few, value, numbers=numbers)
+        # Of no requests there is no latency: that is no error.
+        return _limited(Verdict.INCONCLUSIVE, few, high if odd is None else None, total)
+    if odd is not None:
+        return _limited(Verdict.ERROR, f"{odd} instead of a number", None, total)
     limits = check.limits
-    if limits.max is not None and value > limits.max:
-        return Look(Verdict.FAIL, f"{value:.4g} is above {limits.max:g}", value, None, numbers)
-    if limits.min is not None and value < limits.min:
-        return Look(Verdict.FAIL, f"{value:.4g} is below {limits.min:g}", value, None, numbers)
-    return Look(Verdict.PASS, f"{value:.4g} of {total:.0f} requests", value, None, numbers)
+    if limits.max is not None and high > limits.max:
+        return _limited(Verdict.FAIL, f"{high:.4g} is above {limits.max:g}", high, total)
+    if limits.max is not None and sample.edges and _reaches(high, sample.edges[0]):
+        # What lies beyond the largest bucket Prometheus calls by its bound.
+        why = f"it is above {sample.edges[0]:g}, where the histogram ends"
+        if _reaches(sample.edges[0], limits.max):
+            return _limited(Verdict.FAIL, why, high, total)
+        why += f": whether it is above {limits.max:g} nobody can tell"
+        return _limited(Verdict.ERROR, why, high, total)
+    if limits.min is not None and low < limits.min:
+        return _limited(Verdict.FAIL, f"{low:.4g} is below {limits.min:g}", low, total)
+    return _limited(Verdict.PASS, f"{high:.4g} of {total:.0f} requests", high, total)
+
+
+def _reaches(value: float, bound: float) -> bool:
+    return value >= bound or math.isclose(value, bound)
+
+
+def _limited(verdict: Verdict, why: str, value: float | None, requests: float) -> Look:
+    numbers = {"requests": requests} | ({} if value is None else {"value": value})
+    return Look(verdict, why, value, numbers=numbers)
 
 
 def _ratio(check: Analysis, sample: Sample, alpha: float) -> Look:

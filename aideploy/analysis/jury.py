@@ -70,6 +70,9 @@ class Jury:
         self._arms = arms
         self._what = what
         self._found: dict[str, Finding] = {one.check.name: _begun(one.check) for one in all_cases}
+        # How many whole windows the last look at each saw: where Prometheus is slow, looks are left
+        # out, and two at the same windows are no two in a row.
+        self._seen: dict[str, int] = {one.check.name: 0 for one in all_cases}
 
     def look(self, case: Case, source: Source, now: float) -> Finding:
         """Look at one check, with everything that was counted up to now.
@@ -87,7 +90,8 @@ class Jury:
         except Exception as error:
             # Whatever it is, of a release that was not judged nobody may think that it passed.
             look = Look(Verdict.ERROR, f"it cannot be judged: {type(error).__name__}: {error}")
-        before = self._found[check.name]
+        before, seen = self._found[check.name], self._seen[check.name]
+        is_new = asking.served > seen
         found = replace(
             before,
             verdict=look.verdict,
@@ -97,12 +101,14 @@ class Jury:
             numbers=look.numbers,
             asked=tuple(asking.asked),
             looks=before.looks + 1,
-            failing=_failing(before.failing, look.verdict),
+            failing=_failing(before.failing, look.verdict) if is_new else before.failing,
         )
         if look.verdict is Verdict.FAIL and found.failing <= check.failure_limit:
             why = f"{look.why}; failing look {found.failing} of {check.failure_limit + 1}"
             found = replace(found, verdict=Verdict.INCONCLUSIVE, why=why)
         self._found[check.name] = found
+        # Last: whoever asks from another thread whether it passes sees this verdict then.
+        self._seen[check.name] = max(asking.served, seen)
         return found
 
     @property
@@ -117,15 +123,14 @@ class Jury:
     def passes(self, length: timedelta) -> bool:
         """Return whether every check was looked at for so long, and all is well."""
         enough = all(
-            self._found[case.check.name].looks
-            >= max(math.floor(length / case.check.interval + 1e-6), 1)
+            self._seen[case.check.name] >= max(math.floor(length / case.check.interval + 1e-6), 1)
             for case in self._cases
         )
         return enough and self.findings.verdict is Verdict.PASS
 
     def _due(self, case: Case) -> float:
-        looks = self._found[case.check.name].looks
-        return self._arms.since + case.check.interval.total_seconds() * (looks + 1)
+        windows = self._seen[case.check.name] + 1
+        return self._arms.since + case.check.interval.total_seconds() * windows
 
 
 def _begun(check: Analysis) -> Finding:

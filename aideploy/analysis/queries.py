@@ -22,7 +22,7 @@ class Templates:
         requests: how many requests there were.
         bad: how many of them were bad.
         value: one number.
-        buckets: a histogram, by `le`.
+        buckets: a histogram, by `le`; beside a value, the one that it is a quantile of.
         sum: the sum of what was put into it.
         unit: how many seconds the unit of the histogram is.
         preset: whether they are those of a preset, where no series of errors means no errors.
@@ -78,7 +78,10 @@ def templates(check: Analysis, signals: Signals) -> Templates:
         case Kind.SLO, Signal.LATENCY if signals.latency_bucket:
             quantile = f"histogram_quantile({_QUANTILE}, {signals.latency_bucket})"
             return Templates(
-                requests=signals.requests, value=_scaled(quantile, signals.latency_unit)
+                requests=signals.requests,
+                value=_scaled(quantile, signals.latency_unit),
+                buckets=signals.latency_bucket,
+                unit=signals.latency_unit,
             )
         case _, Signal.LATENCY:
             if not (signals.latency_sum and signals.latency_count):

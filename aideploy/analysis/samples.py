@@ -7,47 +7,21 @@ no number) becomes a `NoAnswer` in words, and never a verdict.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from aideploy.analysis.arms import Arm, Arms
 from aideploy.analysis.findings import Asked
 from aideploy.analysis.queries import Templates
+from aideploy.analysis.sample import Sample, Windows
 from aideploy.analysis.source import NoAnswer, Series, Source, filled_in
 from aideploy.settings.analysis import Kind
 
 # Of the baseline, so many more: how much it varies has to be known from the first look on.
 _EARLIER_WINDOWS = 10
 # A rollout may be paused for days; Prometheus gives at most 11,000 values at once.
-_MOST_WINDOWS = 500
-Windows = tuple[tuple[float, ...], ...]
-"""For each window the counts of its categories."""
+MOST_WINDOWS = 500
 _NOTHING = "nothing: no series matches, or nothing was counted yet"
-
-
-@dataclass(frozen=True)
-class Sample:
-    """What one check is judged by.
-
-    Args:
-        canary, baseline: the counts of each window, by category: bad and good, or by bucket; of a
-            value the one number of the window.
-        usual: windows of the baseline that tell how much its counts vary.
-        edges: the upper bounds of the buckets, where the categories are some.
-        sums: of both sides, the sum of what was put into buckets; None where nobody knows.
-        requests: how many there were on both sides; None where nobody knows.
-        opposed: whether there is a baseline at all.
-        asked: the queries.
-    """
-
-    canary: Windows
-    baseline: Windows = ()
-    usual: Windows = ()
-    edges: tuple[float, ...] = ()
-    sums: tuple[float, float] | None = None
-    requests: tuple[float, float] | None = None
-    opposed: bool = True
-    asked: tuple[Asked, ...] = ()
 
 
 @dataclass
@@ -72,10 +46,11 @@ class Asking:
     @property
     def count(self) -> int:
         """How many whole windows are looked at: all that the new release has served for."""
-        return min(self._served, _MOST_WINDOWS)
+        return min(self.served, MOST_WINDOWS)
 
     @property
-    def _served(self) -> int:
+    def served(self) -> int:
+        """How many whole windows the new release has served for."""
         return max(int((self.now - self.arms.since) / self.step + 1e-6), 0)
 
     def sample(self, kind: Kind) -> Sample:
@@ -86,14 +61,11 @@ class Asking:
         """
         match kind:
             case Kind.SLO:
-                made = self._value()
+                return self._value()
             case Kind.DISTRIBUTION:
-                made = self._values()
-            case _ if self.templates.buckets:
-                made = self._histograms()
+                return self._values()
             case _:
-                made = self._shares()
-        return made
+                return self._histograms() if self.templates.buckets else self._shares()
 
     # -- the kinds ------------------------------------------------------------------------------
 
@@ -101,20 +73,36 @@ class Asking:
         """One number over all the time; or, of errors, their part of the requests."""
         if self.templates.bad:
             return self._shares(alone=True)
-        whole = self.step * max(self.count, 1)
-        query = self.templates.value
         total = self._sum(self._range(self.arms.canary, self.templates.requests))
-        answers = [
-            self._one(self._ask("canary", query, selector, whole, self.now, 1))
-            for selector in self.arms.canary.selectors
+        found = [
+            answer[0] for answer in map(self._one, self._whole(self.templates.value)) if 0 in answer
         ]
-        found = [answer[0] for answer in answers if 0 in answer]
         if not found:
             raise NoAnswer(_NOTHING)
-        if not all(map(math.isfinite, found)):
-            raise NoAnswer(f"{found[0]} instead of a number")
-        number = max(found)
-        return Sample(((number,),), requests=(total, 0.0), asked=tuple(self.asked))
+        return Sample(
+            tuple((number,) for number in found),
+            edges=self._last_edge(),
+            requests=(total, 0.0),
+            asked=tuple(self.asked),
+        )
+
+    def _last_edge(self) -> tuple[float, ...]:
+        """Return the largest bound of the histogram whose quantile is judged: what lies beyond
+        Prometheus gives as the bound itself."""
+        if not self.templates.buckets:
+            return ()
+        answers = self._whole(self.templates.buckets)
+        edges = [_edge(series) for answer in answers for series in answer]
+        finite = [edge * self.templates.unit for edge in edges if math.isfinite(edge)]
+        return (max(finite),) if finite else ()
+
+    def _whole(self, template: str) -> tuple[Sequence[Series], ...]:
+        """Ask the canary for one value over all the time that counts."""
+        length = self.step * max(self.count, 1)
+        return tuple(
+            self._ask("canary", template, selector, length, self.now, 1)
+            for selector in self.arms.canary.selectors
+        )
 
     def _values(self) -> Sample:
         """A number for each window and side."""
@@ -162,6 +150,7 @@ class Asking:
     def _counted(self, arm: Arm, earlier: int) -> Windows:
         side = self._side(arm)
         windows: dict[int, list[float]] = {}
+        places: set[int] = set()
         count = self.count + earlier
         for selector in arm.selectors:
             totals = self._one(
@@ -172,6 +161,7 @@ class Asking:
             )
             if not bads and not self.templates.preset and totals:
                 raise NoAnswer('nothing for the query "bad"; where there are none: or vector(0)')
+            places.update(totals)
             for place, total in totals.items():
                 bad = min(max(bads.get(place, 0.0), 0.0), max(total, 0.0))
                 if math.isfinite(total) and math.isfinite(bad):
@@ -180,6 +170,7 @@ class Asking:
                     window[1] += max(total, 0.0) - bad
         if not windows:
             raise NoAnswer(_NOTHING)
+        self._see_that_it_goes_on(arm, places, count)
         return self._filled(windows, count)
 
     def _histograms(self) -> Sample:
@@ -224,6 +215,7 @@ class Asking:
             raise NoAnswer(_NOTHING)
         if len(edges) < 2 or edges[-1] != math.inf:
             raise NoAnswer("no histogram: at least two buckets are expected, one of them +Inf")
+        self._see_that_it_goes_on(arm, cumulated[math.inf], count)
         windows: dict[int, list[float]] = {}
         for place in cumulated[math.inf]:
             below = 0.0
@@ -251,10 +243,22 @@ class Asking:
     def _range(self, arm: Arm, template: str) -> tuple[Mapping[int, float], ...]:
         count = self.count + (0 if arm.until is None else _EARLIER_WINDOWS)
         side, end = self._side(arm), self._end(arm)
-        return tuple(
+        answers = tuple(
             self._one(self._ask(side, template, one, self.step, end, count))
             for one in arm.selectors
         )
+        places = {place for answer in answers for place in answer}
+        self._see_that_it_goes_on(arm, places, count)
+        return answers
+
+    def _see_that_it_goes_on(self, arm: Arm, places: Collection[int], count: int) -> None:
+        """See to it that what is judged is not only how the release began."""
+        # The newest window may be empty: its scrape may still be under way.
+        if arm.until is not None or not places:
+            return
+        if (silent := count - 1 - max(places)) > 1:
+            whose = "" if arm is self.arms.canary else " from the old release"
+            raise NoAnswer(f"nothing any more{whose}, for {silent * self.step:g} s")
 
     @staticmethod
     def _one(answer: Sequence[Series]) -> Mapping[int, float]:
@@ -272,7 +276,7 @@ class Asking:
     def _end(self, arm: Arm) -> float:
         if arm.until is not None:
             return arm.until
-        return self.arms.since + self.step * self._served
+        return self.arms.since + self.step * self.served
 
     def _at_the_same_time(self, windows: Windows) -> Windows:
         """The windows that count; before a rollout all of them do."""

@@ -11,6 +11,7 @@ from typing import Any
 from aideploy.analysis.arms import Arm, Arms
 from aideploy.analysis.findings import Verdict
 from aideploy.analysis.jury import Jury
+from aideploy.analysis.samples import MOST_WINDOWS
 from aideploy.errors import AideployError, UsageError
 from aideploy.monitoring.windows import asked
 from aideploy.report.facts import Table, Text
@@ -83,6 +84,12 @@ def analyse(settings: Settings, canary: str, baseline: str, last: timedelta) -> 
         raise UsageError(
             f"--last is {last.total_seconds():g}s, shorter than the interval of a check",
             next_step=f"look at {longest.total_seconds():g}s or more",
+        )
+    shortest = min(check.interval for check in settings.analyses) * MOST_WINDOWS
+    if last > shortest:
+        raise UsageError(
+            f"--last is {last.total_seconds():g}s, more than {MOST_WINDOWS} intervals of a check",
+            next_step=f"look at {shortest.total_seconds():g}s at most, or make the interval longer",
         )
     new, old = _matchers("canary", canary), _matchers("baseline", baseline)
     if not new:

@@ -65,6 +65,20 @@ def missing(run: Run, errors: Mapping[str, AideployError], what: str | None = No
         run.failure = HostNotReady(f"{what} {names}", causes=tuple(errors.values()))
 
 
+def unreadable(facts: Mapping[str, HostFacts]) -> tuple[str, ...]:
+    """Return what is missing from the journals that came, in words: one line for each such host."""
+    return tuple(
+        f"{name}: {_lines(known.journal.unreadable)} of its journal cannot be read; what it said "
+        "is missing here"
+        for name, known in facts.items()
+        if known.journal.unreadable
+    )
+
+
+def _lines(count: int) -> str:
+    return "1 line" if count == 1 else f"{count} lines"
+
+
 def absent(settings: Settings, errors: Mapping[str, AideployError]) -> tuple[Absent, ...]:
     """Return the same errors as facts."""
     return tuple(

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from aideploy.commands.asking import Absent, ask_for_facts, named
+from aideploy.commands.asking import Absent, ask_for_facts, named, unreadable
 from aideploy.commands.recorded import ask_for_analyses
 from aideploy.phases.facts import ALL_LINES, JOURNAL_LINES, HostFacts, release_time
 from aideploy.phases.journal import Entry, Journal
@@ -48,20 +48,22 @@ class Judged:
 @dataclass(frozen=True)
 class History:
     """What happened, newest last, and how the releases in it were judged while they were watched;
-    who did not answer of `asked` hosts; and what to type where nothing has happened yet."""
+    who did not answer of `asked` hosts; what to type where nothing has happened yet; and what
+    cannot be read of the hosts that did answer."""
 
     events: tuple[Event, ...]
     absent: tuple[Absent, ...]
     asked: int
     analyses: tuple[Judged, ...]
     next_step: str
+    unreadable: tuple[str, ...] = ()
 
     def shown(self) -> tuple[Table | Text, ...]:
         """Return the table."""
-        if not self.events:
+        if not self.events and not self.unreadable:
             return (Text("", (f"nothing has happened yet: {self.next_step}",)),)
         judged = Text("live analysis:", tuple(f"  {one.line}" for one in self.analyses))
-        return event_table(self.events, self.asked), judged
+        return event_table(self.events, self.asked), judged, Text("", self.unreadable)
 
 
 def event_table(events: Iterable[Event], asked: int) -> Table:
@@ -98,6 +100,7 @@ def history(run: Run, limit: int, since: str | None = None) -> History:
         len(run.settings.hosts),
         _judged(run, kept, facts),
         "" if kept else typed("fab deploy", run.settings),
+        unreadable(facts),
     )
 
 
@@ -122,10 +125,12 @@ def _judged(
 
 def folded(journals: Mapping[str, Journal]) -> tuple[Event, ...]:
     """Return the entries of all journals as they happened, the same ones of several hosts once."""
-    entries = [(entry, host) for host, journal in journals.items() for entry in journal.entries]
+    entries = [
+        (at, entry, host) for host, journal in journals.items() for at, entry in _in_order(journal)
+    ]
     groups: list[tuple[Entry, list[str]]] = []
     latest: dict[Entry, tuple[Entry, list[str]]] = {}
-    for entry, host in sorted(entries, key=lambda pair: pair[0].at):
+    for _, entry, host in sorted(entries, key=lambda one: one[0]):
         key = _without_time(entry)
         group = latest.get(key)
         if group is None or host in group[1] or entry.at - group[0].at > TOGETHER:
@@ -133,6 +138,17 @@ def folded(journals: Mapping[str, Journal]) -> tuple[Event, ...]:
             groups.append(group)
         group[1].append(host)
     return tuple(_events(groups, tuple(journals)))
+
+
+def _in_order(journal: Journal) -> Iterable[tuple[datetime, Entry]]:
+    """Yield the entries with a time to sort them by that keeps the order of the file.
+
+    A host that goes back writes its own time, which may lie before the controller's.
+    """
+    latest = datetime.min.replace(tzinfo=UTC)
+    for entry in journal.entries:
+        latest = max(latest, entry.at)
+        yield latest, entry
 
 
 def _without_time(entry: Entry) -> Entry:

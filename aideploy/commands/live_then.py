@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from aideploy.commands.asking import Absent, named
+from aideploy.commands.asking import Absent, named, unreadable
 from aideploy.commands.history import TOGETHER
 from aideploy.commands.recorded import ask_fleet, ask_for_records
 from aideploy.errors import UsageError
@@ -33,22 +33,25 @@ class LiveOnHost:
 
 @dataclass(frozen=True)
 class LiveThen:
-    """What was live in a period, host by host; and who did not answer of `asked` hosts."""
+    """What was live in a period, host by host; who did not answer of `asked` hosts, and what cannot
+    be read of those that did."""
 
     period: Period
     live: tuple[LiveOnHost, ...]
     absent: tuple[Absent, ...]
     asked: int
+    unreadable: tuple[str, ...] = ()
 
     def shown(self) -> tuple[Table | Text, ...]:
         """Return a table of what was live where, and below it what each release was made of."""
         if not self.live:
-            return (Text("", (f"nothing was live {self.period}",)),)
+            return (Text("", (f"nothing was live {self.period}", *self.unreadable)),)
         columns = ("LIVE ON", "RELEASE", "SINCE (UTC)", "UNTIL (UTC)", "VERDICT THEN", "BY", "WHY")
         return (
             Text("", (f"live {self.period}:",)),
             Table(columns, tuple(self._rows())),
             *self._releases(),
+            Text("", self.unreadable),
         )
 
     def _rows(self) -> Iterable[tuple[str, ...]]:
@@ -134,4 +137,4 @@ def live_then(run: Run, at: str) -> LiveThen:
         for span in those
         if (host, span.release) in records
     )
-    return LiveThen(asked, live, fleet.absent, fleet.asked)
+    return LiveThen(asked, live, fleet.absent, fleet.asked, unreadable(fleet.facts))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from aideploy.commands.asking import Absent
+from aideploy.commands.asking import Absent, unreadable
 from aideploy.commands.history import Event, event_table, folded
 from aideploy.commands.recorded import Fleet, ask_fleet, ask_for_records
 from aideploy.errors import HostNotReady
@@ -24,11 +24,16 @@ class OneRelease:
     events: tuple[Event, ...]
     absent: tuple[Absent, ...]
     asked: int
+    unreadable: tuple[str, ...] = ()
 
     def shown(self) -> tuple[Table | Text, ...]:
         """Return what it was made of, and what happened to it."""
         lines = details(Record.model_validate(self.record))
-        return Text(f"{self.release}:", lines), event_table(self.events, self.asked)
+        return (
+            Text(f"{self.release}:", lines),
+            event_table(self.events, self.asked),
+            Text("", self.unreadable),
+        )
 
 
 def one_release(run: Run, word: str) -> OneRelease:
@@ -51,6 +56,7 @@ def one_release(run: Run, word: str) -> OneRelease:
         events=tuple(one for one in events if one.release == release),
         absent=fleet.absent,
         asked=fleet.asked,
+        unreadable=unreadable(fleet.facts),
     )
 
 

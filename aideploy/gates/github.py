@@ -104,9 +104,20 @@ class _Person(BaseModel):
     login: str | None = None
 
 
+class _Signature(BaseModel):
+    email: str = ""
+
+
+class _Signatures(BaseModel):
+    author: _Signature | None = None
+    committer: _Signature | None = None
+
+
 class _PullCommit(BaseModel):
     author: _Person | None
     committer: _Person | None
+    # As git has it; above whose account GitHub takes that for.
+    commit: _Signatures
 
 
 class _Permission(BaseModel):
@@ -193,13 +204,13 @@ def _required(
     protection = known.protection.required_status_checks if known.protection else None
     names = list(protection.contexts) if protection else []
     # An Enterprise Server that is too old for rulesets has none.
-    rules = api.find(
+    pages = api.pages(
         f"rules/branches/{quote(branch, safe='')}",
         TypeAdapter(list[_Rule]),
         what=f"the rules of the branch {branch}",
-        per_page="100",
+        may_lack=True,
     )
-    for rule in rules or ():
+    for rule in chain.from_iterable(pages):
         if rule.type == "required_status_checks" and rule.parameters:
             names += [check.context for check in rule.parameters.required_status_checks]
     return tuple(dict.fromkeys(names))
@@ -241,11 +252,21 @@ def _with_writers(api: Api, pull: PullRequest, opener: _User | None) -> PullRequ
         what=f"the commits of {pull}",
     )
     commits = list(chain.from_iterable(pages))
-    people = (person for one in commits for person in (one.author, one.committer))
-    writers = {person.login for person in people if person and person.login}
+    writers = {opener.login} if opener else set()
+    strangers = set()
+    for one in commits:
+        for person, signature in (
+            (one.author, one.commit.author),
+            (one.committer, one.commit.committer),
+        ):
+            if person and person.login:
+                writers.add(person.login)
+            else:
+                strangers.add((signature.email if signature else "").lower() or "somebody")
     return replace(
         pull,
-        writers=frozenset(writers | ({opener.login} if opener else set())),
+        writers=frozenset(writers),
+        strangers=tuple(sorted(strangers)),
         knows_writers=len(commits) < _MOST_COMMITS,
     )
 

@@ -144,11 +144,15 @@ class Api:
         answer = self._ask("GET", path, what, query=query, may_lack=True)
         return None if answer.status_code == 404 else self._read(answer, shape, what)
 
-    def pages(self, path: str, shape: TypeAdapter[T], *, what: str) -> Iterator[T]:
-        """Yield every page of a list; see `get`."""
+    def pages(
+        self, path: str, shape: TypeAdapter[T], *, what: str, may_lack: bool = False
+    ) -> Iterator[T]:
+        """Yield every page of a list; none of one that may lack and does. See `get`."""
         query = {"per_page": str(_PER_PAGE)}
         for _ in range(_MOST_PAGES):
-            answer = self._ask("GET", path, what, query=query)
+            answer = self._ask("GET", path, what, query=query, may_lack=may_lack)
+            if answer.status_code == 404:
+                return
             yield self._read(answer, shape, what)
             following = answer.links.get("next", {}).get("url")
             if following is None:

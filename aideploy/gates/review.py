@@ -49,6 +49,7 @@ class PullRequest:
             commit, a squash or a rebase alike it holds all of it.
         is_merged: whether it was.
         writers: who opened it and who wrote or committed a part of it.
+        strangers: the addresses of those writers whose account the forge does not know.
         knows_writers: whether these are all; the forge does not list every commit of a huge one.
         url: for people.
     """
@@ -58,6 +59,7 @@ class PullRequest:
     landed: str
     is_merged: bool
     writers: frozenset[str] = frozenset()
+    strangers: tuple[str, ...] = ()
     knows_writers: bool = True
     url: str = ""
 
@@ -279,6 +281,9 @@ def _of_reviews(facts: Facts, approved_by: tuple[str, ...], approvals: int) -> I
         yield f"{pull} has {len(approved_by)} of {approvals} approvals{more}"
     elif approvals and not pull.knows_writers:
         yield f"{pull} has too many commits to tell who wrote them, and so whose approval counts"
+    elif approvals and len(approved_by) - len(pull.strangers) < approvals:
+        who = f"{', '.join(pull.strangers)} wrote a part of {pull}, an address of no known account"
+        yield f"{who}: it may be {' or '.join(approved_by)}, who approved"
     for opinion in opinions:
         if opinion.judgement is Judgement.CHANGES_REQUESTED and opinion.user in facts.may_write:
             yield f"{opinion.user} asks for changes in {pull}"

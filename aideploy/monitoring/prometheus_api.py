@@ -255,13 +255,28 @@ def prometheus_of(settings: Settings, environ: Mapping[str, str]) -> Prometheus:
 
 
 def _sample(one: Mapping[str, Any]) -> Sample:
-    moment, text = TypeAdapter(_SAMPLE).validate_python(one["value"])
+    moment, text = TypeAdapter(_SAMPLE).validate_python(_numbers(one, "value"))
     return Sample(_labels(one), float(text), _moment(moment))
 
 
 def _series(one: Mapping[str, Any]) -> Series:
-    values = TypeAdapter(list[_SAMPLE]).validate_python(one["values"])
+    values = TypeAdapter(list[_SAMPLE]).validate_python(_numbers(one, "values"))
     return Series(_labels(one), tuple((_moment(at), float(text)) for at, text in values))
+
+
+def _numbers(one: Mapping[str, Any], key: str) -> Any:
+    """Return what a series holds under this key.
+
+    Raises:
+        BadQuery: they are native histograms.
+    """
+    if key not in one and {"histogram", "histograms"} & one.keys():
+        raise BadQuery(
+            "the query gives histograms, not numbers",
+            why="the metric is a native histogram",
+            next_step="take a number of it: histogram_quantile(…), histogram_count(…)",
+        )
+    return one[key]
 
 
 def _labels(one: Mapping[str, Any]) -> dict[str, str]:

@@ -15,8 +15,9 @@ from datetime import timedelta
 
 from aideploy.monitoring.naming import name_of, old_name_of
 from aideploy.monitoring.presets import query, signals
+from aideploy.phases.batches import course
 from aideploy.rendering import render
-from aideploy.settings import Settings
+from aideploy.settings import Role, Settings
 from aideploy.settings.monitoring import Exporter
 from aideploy.settings.serve import Manager
 
@@ -31,6 +32,11 @@ _BURNS = (
 )
 _MONTH = timedelta(days=30)
 _LONGER = 12
+# A rollout that takes longer than this does not end; one that is meant to wait longer gets half of
+# it on top.
+_SKEWED = timedelta(hours=1)
+_STUCK = timedelta(hours=2)
+_DRIFT_AGE = timedelta(days=1)
 _SHORTEST = timedelta(minutes=2)
 _LABELS = ("app", "env", "host", "track", "instance", "feature", "method", "name", "mountpoint")
 _MORE_LABELS = ("device", "uuid", "xid", "proxy", "server", "job", "error")
@@ -108,6 +114,15 @@ def promql_duration(length: timedelta) -> str:
     return f"{minutes}m"
 
 
+def rollout_length(settings: Settings) -> timedelta:
+    """Return for how long a rollout waits at most: all its batches together."""
+    hosts = [host.name for host in settings.all_hosts if Role.SERVE in host.roles]
+    planned = course(settings, hosts)
+    steps = len(planned.batches) + len(planned.weights)
+    longer = settings.rollout.max_wait if settings.analyses else timedelta(0)
+    return (planned.bake + planned.pause + longer) * steps
+
+
 def _file(name: str) -> str:
     return f"aideploy-{name}.yml"
 
@@ -168,7 +183,11 @@ def _values(settings: Settings) -> Mapping[str, object]:
         "latency": _number(slo.latency.total_seconds()),
         "objective": _number(slo.latency_objective / 100),
         "drift": {name: _number(one) for name, one in drift_limits(slo.drift).items()},
+        "drift_age": int(_drift_age(settings).total_seconds()),
+        "drift_days": promql_duration(_drift_age(settings)),
         "model_age": None if slo.model_age is None else int(slo.model_age.total_seconds()),
+        "skewed": promql_duration(max(_SKEWED, rollout_length(settings) + _SKEWED / 2)),
+        "stuck": promql_duration(max(_STUCK, rollout_length(settings) + _STUCK / 2)),
         "trains": settings.train is not None,
         "under_systemd": serve is not None and serve.manager is Manager.SYSTEMD,
         "textfile": f"aideploy-{name_of(settings)}.prom",
@@ -194,6 +213,11 @@ def drift_limits(psi: float) -> Mapping[str, float]:
         "js": min(0.99, math.sqrt(psi / (8 * math.log(2)))),
         "wasserstein": math.sqrt(psi),
     }
+
+
+def _drift_age(settings: Settings) -> timedelta:
+    """Return after which time one should have looked for drift: at least twice."""
+    return max(_DRIFT_AGE, 2 * settings.drift.schedule if settings.drift else _DRIFT_AGE)
 
 
 def _sorted(windows: set[str]) -> list[str]:

@@ -61,14 +61,22 @@ class Entry:
 
 @dataclass(frozen=True)
 class Journal:
-    """The entries of one host, oldest first."""
+    """The entries of one host, oldest first.
+
+    Args:
+        entries: them.
+        unreadable: how many lines say nothing that is understood.
+    """
 
     entries: tuple[Entry, ...] = ()
+    unreadable: int = 0
 
     @classmethod
     def parse(cls, data: bytes) -> Journal:
         """Read the lines; one that a power cut tore, or that is not ours, is passed over."""
-        return cls(tuple(_entries(data.decode("utf-8", "replace").splitlines())))
+        lines = [line for line in data.decode("utf-8", "replace").splitlines() if line.strip()]
+        entries = tuple(_entries(lines))
+        return cls(entries, len(lines) - len(entries))
 
     def good(self) -> tuple[str, ...]:
         """Return the releases whose last judgement is good, oldest first."""
@@ -79,11 +87,16 @@ class Journal:
         return tuple(sorted(name for name, verdict in judged.items() if verdict is Verdict.GOOD))
 
     def judged_good(self) -> tuple[Entry, ...]:
-        """Return for each of these releases the entry that calls it good, the latest first."""
+        """Return for each of these releases the entry that calls it good, the latest first.
+
+        The latest in the file: the clocks of those who deploy need not agree.
+        """
         good = set(self.good())
         said = [one for one in self.entries if one.verdict is Verdict.GOOD and one.release in good]
-        latest = {one.release: one for one in sorted(said, key=lambda one: one.at)}
-        return tuple(sorted(latest.values(), key=lambda one: one.at, reverse=True))
+        latest: dict[str, Entry] = {}
+        for one in reversed(said):
+            latest.setdefault(one.release, one)
+        return tuple(latest.values())
 
     def good_before(self, release: str | None) -> tuple[str, ...]:
         """Return the good releases older than this one (all, if nothing is live), newest first."""

@@ -78,7 +78,7 @@ def setup(settings: Settings, host: Host, *, root: PurePosixPath, user: str) -> 
             *linked,
             *files,
         ),
-        libraries=("files", "ports", "setup_haproxy", "setup_metrics"),
+        libraries=("files", "packages", "ports", "setup_haproxy", "setup_metrics"),
     )
 
 
@@ -103,7 +103,7 @@ def monitoring(settings: Settings, host: Host, *, user: str) -> Script | None:
     """
     table = settings.monitoring
     watches = Role.MONITOR in host.roles and table.prometheus is not None and table.file_sd
-    programs = [f"prometheus-{name}" for name in _exporters(settings)]
+    programs = [f"prometheus-{name}" for name in _exporters(settings, host)]
     if watches:
         programs += ["prometheus", *(["prometheus-alertmanager"] if table.alertmanager else [])]
     if not (watches or programs):
@@ -122,14 +122,16 @@ def monitoring(settings: Settings, host: Host, *, user: str) -> Script | None:
             render("sudoers_monitor.j2", values, folder=settings.path.parent) if watches else "",
             f"{_RIGHTS}-{settings.app.name}" if granted else "",
         ),
-        libraries=("files",),
+        libraries=("files", "packages", "ports"),
     )
 
 
-def _exporters(settings: Settings) -> list[str]:
-    """Return the exporters that are packages of the system and belong on every host."""
-    wanted = settings.monitoring.install and Exporter.NODE in settings.monitoring.exporters
-    return ["node-exporter"] if wanted else []
+def _exporters(settings: Settings, host: Host) -> list[str]:
+    """Return the exporters that are packages of the system and belong on this host."""
+    table = settings.monitoring
+    places = {Exporter.NODE: True, Exporter.BLACKBOX: Role.MONITOR in host.roles}
+    wanted = [kind for kind in table.exporters if table.install and places.get(kind)]
+    return [f"{kind}-exporter" for kind in wanted]
 
 
 def set_up(results: Sequence[Result]) -> SetUp:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
@@ -93,45 +93,47 @@ def spans(journal: Journal, asked: Period) -> tuple[Span, ...]:
         journal: all of it.
         asked: the period; of what came after it only the end of a span is told.
     """
-    named = (entry for entry in journal.entries if release_time(entry.release))
-    # Clocks differ: what a host wrote by itself may stand before what the controller said later.
-    entries = sorted(named, key=lambda entry: entry.at)
-    lives = _lives(entries)
+    # In the order of the file, which no clock changes: a host that goes back writes its own time,
+    # which may lie before the one that the controller gave to what it goes back from.
+    entries = tuple(entry for entry in journal.entries if release_time(entry.release))
     return tuple(
-        _span(first, until, entries, journal, asked.end)
-        for first, until in lives
-        if first.at <= asked.end and (until is None or until > asked.start)
+        _span(entries[start:], until, journal, asked.end)
+        for start, until in _lives(entries)
+        if entries[start].at <= asked.end and (until is None or until > asked.start)
     )
 
 
-def _lives(entries: Iterable[Entry]) -> list[tuple[Entry, datetime | None]]:
-    """Return the entry that put each release live, and when that ended."""
-    ended: list[tuple[Entry, datetime | None]] = []
-    live: Entry | None = None
-    for entry in entries:
+def _lives(entries: Sequence[Entry]) -> Iterator[tuple[int, datetime | None]]:
+    """Yield the place of each entry that put a release live, and when that ended."""
+    live: int | None = None
+    for place, entry in enumerate(entries):
         ends = entry.verdict is Verdict.LIVE or (
             # Where something was live before it, the next entry says so.
-            entry.verdict is Verdict.REVERTED and live and live.release == entry.release
+            entry.verdict is Verdict.REVERTED
+            and live is not None
+            and entries[live].release == entry.release
         )
         if not ends:
             continue
-        if live:
-            ended.append((live, entry.at))
-        live = entry if entry.verdict is Verdict.LIVE else None
-    return [*ended, (live, None)] if live else ended
+        if live is not None:
+            yield live, max(entry.at, entries[live].at)
+        live = place if entry.verdict is Verdict.LIVE else None
+    if live is not None:
+        yield live, None
 
 
 def _span(
-    first: Entry,
-    until: datetime | None,
-    entries: Iterable[Entry],
-    journal: Journal,
-    latest: datetime,
+    entries: Sequence[Entry], until: datetime | None, journal: Journal, latest: datetime
 ) -> Span:
+    """Return the span that the first of these entries begins."""
+    first = entries[0]
     end = latest if until is None else min(until, latest)
-    said = [entry for entry in entries if entry.release == first.release]
-    meanwhile = [entry.verdict for entry in said if first.at <= entry.at <= end]
-    prepared = [entry.why for entry in said if entry.verdict is Verdict.PREPARED]
+    meanwhile = [one.verdict for one in entries if one.release == first.release and one.at <= end]
+    prepared = [
+        one.why
+        for one in journal.entries
+        if one.release == first.release and one.verdict is Verdict.PREPARED
+    ]
     return Span(
         release=first.release,
         since=first.at,

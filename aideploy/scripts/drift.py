@@ -126,7 +126,7 @@ def collected(rows: Iterable[dict[str, Any]], names: list[str]) -> list[tuple[An
 def read_rows(request: dict[str, Any], now: float) -> Iterator[dict[str, Any]]:
     """Yield the rows of the window."""
     if request["command"]:
-        return from_lines(printed(request))
+        return from_output(printed(request))
     # What was rotated away a moment ago belongs to the window too.
     path = f"{request['root']}/current/{request['log']}"
     lines = (line for name in (f"{path}.1", path) for line in last_lines(name))
@@ -191,26 +191,38 @@ def printed(request: dict[str, Any]) -> list[bytes]:
     return data.splitlines(keepends=True)
 
 
-def from_lines(lines: Iterable[bytes]) -> Iterator[dict[str, Any]]:
-    """Yield the rows: objects of JSON, one a line, or CSV below a line with names."""
-    names: list[str] | None = None
+def from_output(lines: list[bytes]) -> Iterator[dict[str, Any]]:
+    """Yield the rows that a command printed: CSV below a line of names, or objects of JSON."""
+    first = lines[0].lstrip() if lines else b""
+    return from_lines(lines) if first[:1] in (b"", b"{") else from_table(lines)
+
+
+def from_table(lines: list[bytes]) -> Iterator[dict[str, Any]]:
+    """Yield the rows of CSV below a line of names."""
+    names, *rows = (cells(line.decode("utf-8", "replace").strip("\r\n")) for line in lines)
     bad = 0
-    for number, raw in enumerate(lines):
+    for values in rows:
+        if len(values) == len(names):
+            yield dict(zip(names, values))  # noqa: B905  # Python 3.8 has no strict
+        else:
+            bad += bool(values)
+    tell_of(bad)
+
+
+def from_lines(lines: Iterable[bytes]) -> Iterator[dict[str, Any]]:
+    """Yield the rows: objects of JSON, one a line."""
+    bad = 0
+    for raw in lines:
         line = raw.decode("utf-8", "replace").strip("\r\n")
-        if number == 0 and line and not line.lstrip().startswith("{"):
-            names = cells(line)
-        elif names is not None:
-            values = cells(line)
-            if len(values) == len(names):
-                yield dict(zip(names, values))  # noqa: B905  # Python 3.8 has no strict
-            else:
-                bad += bool(line)
-        elif line:
-            row = parsed(line)
-            if row is None:
-                bad += 1
-            else:
-                yield row
+        row = parsed(line)
+        if row is None:
+            bad += bool(line)
+        else:
+            yield row
+    tell_of(bad)
+
+
+def tell_of(bad: int) -> None:
     if bad:
         print(f"drift: {bad} lines are no rows and were passed over", file=sys.stderr)
 

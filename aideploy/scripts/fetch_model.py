@@ -56,13 +56,16 @@ OWN = (".complete", ".file", ".contents", ".arrived")
 NAME = re.compile(r"(?!-)[^\x00-\x1f\x7f/]+")
 
 
-def download(origin: Any, name: str, part: str, what: str) -> None:
-    """Fetch what is not there yet of one file; go on behind it when the line breaks."""
+def download(origin: Any, name: str, part: str, what: str, listed: int = -1) -> None:
+    """Fetch what is not there yet of one file; go on behind it when the line breaks.
+
+    listed: its size as its folder says it, for servers that do not (-1: nobody does).
+    """
     pause, failures = FIRST_PAUSE_SECONDS, 0
     while True:
         have = os.path.getsize(part) if os.path.exists(part) else 0
         try:
-            take(origin, name, part, what, have)
+            take(origin, name, part, what, have, listed)
             return
         except EOFError:
             return
@@ -76,8 +79,9 @@ def download(origin: Any, name: str, part: str, what: str) -> None:
         time.sleep(pause)
 
 
-def take(origin: Any, name: str, part: str, what: str, have: int) -> None:
+def take(origin: Any, name: str, part: str, what: str, have: int, listed: int) -> None:
     stream, start, size = origin.open(name, have)
+    size = listed if size < 0 else size
     with stream, open(part, "r+b" if have else "wb") as file:
         file.seek(start)
         file.truncate()
@@ -163,7 +167,7 @@ def fetch_folder(origin: Any, parts: str, model: str) -> None:
         place = inside(model, name)
         if not (os.path.isfile(place) and os.path.getsize(place) == size):
             part = os.path.join(parts, hashlib.sha256(name.encode()).hexdigest())
-            download(origin, name, part, f"{number} of {len(wanted)}, {name}")
+            download(origin, name, part, f"{number} of {len(wanted)}, {name}", size)
             os.makedirs(os.path.dirname(place), exist_ok=True)
             os.replace(part, place)
 

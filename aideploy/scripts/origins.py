@@ -251,7 +251,7 @@ class Fsspec:
         root = self.root.rstrip("/")
         found = patiently(lambda: self.calling(lambda: self.system.find(root, detail=True)))
         return [
-            (path[len(root) + 1 :], int(about.get("size") or 0))
+            (path[len(root) + 1 :], -1 if about.get("size") is None else int(about["size"]))
             for path, about in found.items()
             if path.startswith(root + "/")
         ]

@@ -19,7 +19,7 @@ linked=("${@:11:${10}}")
 shift $((10 + ${10}))
 
 # Administrators' programs are not on the path of everybody.
-PATH=$PATH:/usr/sbin:/sbin
+PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 umask 022
 me=$(id -un) my_group=$(id -gn)
 case $manager in
@@ -407,6 +407,20 @@ hand_address_to_socket() {
 
 # -- supervisor -----------------------------------------------------------------------------------
 
+check_supervisor() {
+  local answer
+  command -v supervisorctl >/dev/null || fail no-supervisor "there is no supervisorctl on the path of $me" \
+    "install it on the host: apt-get install supervisor, or the like"
+  answer=$(supervisorctl pid 2>&1) && return
+  case $answer in
+    *'Permission denied'*)
+      fail no-supervisor "$me may not speak to supervisord" \
+        "let $me write to its socket: chmod=0770 and chown=root:$my_group below [unix_http_server] in supervisord.conf, then restart it"
+      ;;
+    *) fail no-supervisor "supervisord does not answer: $answer" "start supervisord on the host" ;;
+  esac
+}
+
 # There is no program that checks its configuration: what it refuses is taken back.
 tell_supervisor() {
   local answer
@@ -441,13 +455,11 @@ put_back() {
 
 step "looking at what is there"
 check_root_folder
-if [ "$manager" = supervisor ] && ! command -v supervisorctl >/dev/null; then
-  fail no-supervisor "there is no supervisorctl on the path of $me" "install supervisor on the host"
-fi
+[ "$manager" != supervisor ] || check_supervisor
 look_at_files "$@"
+[ -z "$addresses" ] || check_addresses
 [ "$strategy" != blue_green ] || have_haproxy
 check_files
-[ -z "$addresses" ] || check_addresses
 if needs_root; then as_root true; fi
 
 make_service_user

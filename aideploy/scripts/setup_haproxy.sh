@@ -4,25 +4,45 @@
 
 # -- looking --------------------------------------------------------------------------------------
 
-# have_haproxy: the program is there, or is installed, without the service that packages bring with it.
+# have_haproxy: the program is there, or is installed.
 have_haproxy() {
-  local had=yes installer answer
-  command -v haproxy >/dev/null && return
-  installer=$(command -v apt-get || command -v dnf || command -v yum || true)
-  if [ -z "$installer" ] || ! may_be_root; then
+  local manager
+  if command -v haproxy >/dev/null && { ! is_kept_off || ! may_be_root; }; then return; fi
+  manager=$(package_manager)
+  if [ -z "$manager" ] || ! may_be_root; then
     fail no-haproxy "the strategy blue_green needs HAProxy, which is not installed" "$ways_out"
   fi
-  step "installing HAProxy"
-  [ -e /lib/systemd/system/haproxy.service ] || had=no
-  answer=$(as_root env DEBIAN_FRONTEND=noninteractive "$installer" -y install haproxy 2>&1) ||
-    fail no-haproxy "HAProxy could not be installed: $(tail -n 3 <<<"$answer")" "$ways_out"
+  keep_service_off
+  if ! install_package haproxy; then
+    leave_service_off
+    fail no-haproxy "HAProxy could not be installed: $why" "$ways_out"
+  fi
+  leave_service_off
   hash -r
   command -v haproxy >/dev/null ||
-    fail no-haproxy "${installer##*/} installed HAProxy, and there is no program haproxy" "$ways_out"
-  [ "$had" = yes ] || as_root systemctl --quiet disable --now haproxy.service 2>/dev/null || true
+    fail no-haproxy "${manager##*/} installed HAProxy, and there is no program haproxy" "$ways_out"
   changed "HAProxy installed"
 }
 ways_out='install the package haproxy on that host, or choose [serve] strategy = "recreate" or "socket"'
+
+# keep_service_off: the HAProxy that the package starts might take ports, with a configuration that was left there. One that
+# the host has already is none of our business.
+keep_service_off() {
+  if [ "$(systemctl show --property=LoadState --value haproxy.service 2>/dev/null)" = loaded ]; then return; fi
+  as_root systemctl --quiet --runtime mask haproxy.service 2>/dev/null
+}
+
+# is_kept_off: also by a setup that was ended while it installed.
+is_kept_off() {
+  [ "$(systemctl is-enabled haproxy.service 2>/dev/null)" = masked-runtime ]
+}
+
+# leave_service_off: it may be started by whoever wants it.
+leave_service_off() {
+  is_kept_off || return 0
+  as_root systemctl --quiet --runtime unmask haproxy.service
+  as_root systemctl --quiet disable --now haproxy.service 2>/dev/null || true
+}
 
 # haproxy_problems FILE: what HAProxy has against this configuration.
 haproxy_problems() {

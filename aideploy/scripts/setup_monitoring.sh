@@ -12,6 +12,7 @@ install=$1 programs=$2 directory=$3 file_sd=$4 grafana=$5 sudoers=$6 rights=$7 o
 PATH=$PATH:/usr/sbin:/sbin
 umask 022
 me=$(id -un) my_group=$(id -gn)
+declare -A started=()
 
 changed() {
   emit changed "$1"
@@ -19,17 +20,42 @@ changed() {
 
 # have PROGRAM: it is there, or is installed. Debian names the packages as it names the programs.
 have() {
-  local answer
+  local port
   command -v "$1" >/dev/null && return
   if [ -z "$install" ]; then
     emit notice "there is no $1 here; [monitoring] install = true lets fab setup install it"
     return
   fi
-  command -v apt-get >/dev/null || fail no-packages "$1 is not installed, and there is no apt-get" "install $1 on that host"
-  step "installing $1"
-  answer=$(as_root env DEBIAN_FRONTEND=noninteractive apt-get -y --no-install-recommends install "$1" 2>&1) ||
-    fail no-packages "$1 could not be installed: $(tail -n 3 <<<"$answer")" "install the package $1 on that host"
+  # One that came in another way has another name, or is in a container.
+  port=$(port_of "$1")
+  if is_taken "$port"; then
+    emit notice "$1 is not installed: port $port is taken by $(listener "$port"), which stays as it is"
+    return
+  fi
+  may_be_root || fail no-sudo "$1 is not installed, and $me may not act as root here: sudo -n says no" \
+    "run fab setup as root, give $me sudo rights for as long as it takes, or install the package $1 on that host"
+  [[ $(package_manager) == */apt-get ]] ||
+    fail no-packages "$1 is not installed, and there is no apt-get" "install $1 on that host"
+  install_package "$1" ||
+    fail no-packages "$1 could not be installed: $why" "install the package $1 on that host"
+  hash -r
   changed "$1 installed"
+  started[$1]=yes
+}
+
+# port_of PROGRAM: where Debian lets it listen.
+port_of() {
+  case $1 in
+    prometheus) printf '9090\n' ;;
+    prometheus-alertmanager) printf '9093\n' ;;
+    prometheus-node-exporter) printf '9100\n' ;;
+    prometheus-blackbox-exporter) printf '9115\n' ;;
+  esac
+}
+
+# is_taken PORT: somebody listens on it, at whatever address.
+is_taken() {
+  listens 127.0.0.1 "$1" || [ -n "$(ss -Hltn "sport = :$1" 2>/dev/null || true)" ]
 }
 
 # runs PROGRAM: its service does, if it has one.
@@ -38,9 +64,27 @@ runs() {
   if [ -z "$install" ] || ! systemctl cat "$unit" >/dev/null 2>&1; then return; fi
   if ! systemctl is-active --quiet "$unit" || ! systemctl is-enabled --quiet "$unit"; then
     step "starting $unit"
-    as_root systemctl --quiet enable --now "$unit"
+    as_root systemctl --quiet enable --now "$unit" || true
     changed "$unit started"
+    started[$1]=yes
   fi
+}
+
+# stay: say which of those that were installed or started do not run; systemd itself calls one started that ends at once.
+stay() {
+  local program unit
+  ((${#started[@]})) || return 0
+  step "looking whether they stay"
+  sleep 2
+  for program in "${!started[@]}"; do
+    unit=$program.service
+    if systemctl is-active --quiet "$unit" 2>/dev/null && [ "$(systemctl show --property=NRestarts --value "$unit")" = 0 ]; then continue; fi
+    if [ ! -d /run/systemd/system ]; then
+      emit notice "$program is installed, and there is no systemd that starts it: start it yourself"
+    else
+      emit notice "$unit does not stay up; see why on that host: journalctl -u $unit"
+    fi
+  done
 }
 
 # own_folder PATH: a new one is ours.
@@ -115,3 +159,4 @@ if [ -n "$directory" ]; then
   remove_old_name
 fi
 for program in $programs; do runs "$program"; done
+stay

@@ -256,7 +256,8 @@ class Monitoring(Table):
 
     install: bool = False
     """Whether `fab setup` installs, from the packages of the system, Prometheus and Alertmanager
-    on hosts with the role "monitor", and with exporters = ["node"] its exporter on all hosts."""
+    on hosts with the role "monitor", with exporters = ["blackbox"] its exporter there, and with
+    ["node"] its exporter on all hosts."""
 
     exporters: tuple[Exporter, ...] = default(("node",))
     """What else tells of the hosts: "node", "nvidia", "haproxy", "blackbox"."""

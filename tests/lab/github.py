@@ -57,7 +57,8 @@ class Pull:
     head: str
     landed: str | None
     reviews: tuple[Given, ...] = ()
-    writers: tuple[Person, ...] = ()
+    # None: GitHub knows nobody with the address in the commit.
+    writers: tuple[Person | None, ...] = ()
     base: str = "main"
     state: Literal["open", "closed"] = "closed"
     # Commits besides its head that it holds.
@@ -83,6 +84,7 @@ class Repository:
         history: the commits of the branch, newest first.
         elsewhere: commits that are on no branch of interest.
         required, ruled: names of the checks that the branch requires, by protection and by ruleset.
+        other_rules: how many rules that require no checks stand before those that do.
         runs: the check runs of each commit: name, and conclusion or, while it runs, status.
         statuses: the commit statuses likewise: context and state.
     """
@@ -94,6 +96,7 @@ class Repository:
     pulls: tuple[Pull, ...] = ()
     required: tuple[str, ...] = ()
     ruled: tuple[str, ...] = ()
+    other_rules: int = 1
     runs: Mapping[str, tuple[tuple[str, str], ...]] = field(default_factory=dict)
     statuses: Mapping[str, tuple[tuple[str, str], ...]] = field(default_factory=dict)
     troubles: list[Trouble] = field(default_factory=list)
@@ -304,7 +307,9 @@ class _Answers:
         if not self._repository.ruled:
             return []
         checks = [{"context": name} for name in self._repository.ruled]
+        others = [conforming(models.RepositoryRuleDeletion, type="deletion")]
         return [
+            *others * self._repository.other_rules,
             conforming(
                 models.RepositoryRuleRequiredStatusChecks,
                 type="required_status_checks",
@@ -313,7 +318,6 @@ class _Answers:
                     "strict_required_status_checks_policy": False,
                 },
             ),
-            conforming(models.RepositoryRuleDeletion, type="deletion"),
         ]
 
     def _comparison(self, base: str, head: str) -> Any:

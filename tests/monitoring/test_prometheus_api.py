@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import math
 import socket
 from collections.abc import Iterator
@@ -121,6 +122,24 @@ def test_whoever_answers_otherwise_is_named(status: int, body: bytes, said: str)
         pytest.raises(MonitoringUnavailable, match=said),
     ):
         server.query("up")
+
+
+@pytest.mark.parametrize("key", ["histogram", "histograms"])
+def test_a_native_histogram_is_no_number(key: str) -> None:
+    held = {"count": "3", "sum": "0.5", "buckets": [[0, "0.1", "0.2", "3"]]}
+    value = [1.5, held] if key == "histogram" else [[1.5, held]]
+    data = {"resultType": "vector", "result": [{"metric": {}, key: value}]}
+    body = json.dumps({"status": "success", "data": data}).encode()
+    now = datetime.now(UTC)
+    with (
+        no_prometheus(200, body, []) as url,
+        asking(url) as server,
+        pytest.raises(BadQuery, match="gives histograms, not numbers"),
+    ):
+        if key == "histogram":
+            server.query("seconds")
+        else:
+            server.query_range("seconds", now, now, timedelta(seconds=30))
 
 
 def test_a_server_that_never_answers_is_left() -> None:

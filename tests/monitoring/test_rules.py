@@ -67,6 +67,39 @@ def check(folder: Path, rules: str) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("rollout", "skewed", "stuck"),
+    [
+        ("", "1h", "2h"),
+        # Four batches of two hours and a half each.
+        ('bake = "2h"\npause = "30m"\nbatch = 1\n', "630m", "11h"),
+    ],
+)
+def test_a_rollout_that_is_meant_to_take_long_alerts_nobody(
+    tmp_path: Path, rollout: str, skewed: str, stuck: str
+) -> None:
+    hosts = "".join(
+        f'[environments.production.hosts.h{n}]\naddress = "h{n}"\nroles = ["serve"]\n'
+        for n in range(3)
+    )
+    told = settings(tmp_path, f"{EVERYTHING}[rollout]\n{rollout}{hosts}")
+    assert alert(told, "ReleaseSkew")["for"] == skewed
+    assert alert(told, "DeployStuck")["for"] == stuck
+    check(tmp_path, text(told))
+
+
+@pytest.mark.parametrize(("schedule", "seconds"), [("15m", 86_400), ("7d", 14 * 86_400)])
+def test_looking_for_drift_once_a_week_is_no_alert(
+    tmp_path: Path, schedule: str, seconds: int
+) -> None:
+    log = '[serve]\nlinked = ["data/"]\n'
+    drift = f'[drift]\nlog = "data/a.jsonl"\nschedule = "{schedule}"\n'
+    served = HOSTS.replace("[serve]\n", log)
+    told = loaded(tmp_path, served + EVERYTHING + drift, "production")
+    assert alert(told, "DriftUnknown")["expr"].endswith(f" > {seconds}")
+    check(tmp_path, text(told))
+
+
 def test_nobody_is_alerted_about_what_nobody_measures(tmp_path: Path) -> None:
     few = settings(tmp_path, "[monitoring]\nexporters = []\n")
     assert groups(few) == [

@@ -271,3 +271,26 @@ def test_what_cannot_be_is_refused_with_what_to_type(
     assert ran.status == 2, ran.text
     assert says in ran.text
     assert ran.shows_no_traceback
+
+
+def test_a_line_that_is_damaged_is_not_passed_over_in_silence(story: Story) -> None:
+    journal = story.project.root("host1") / "journal.jsonl"
+    whole = journal.read_bytes()
+    second = story.releases[1]
+    lines = whole.splitlines(keepends=True)
+    (place,) = (
+        number
+        for number, line in enumerate(lines)
+        if b'"verdict": "live"' in line and second.encode() in line
+        if b"rolled back" not in line
+    )
+    journal.write_bytes(b"".join([*lines[:place], lines[place][:40] + b"\n", *lines[place + 1 :]]))
+    at = story.moments[1].isoformat()
+    try:
+        for asked in (("--at", at), ("--since", "2020-01-01"), ("--release", second)):
+            said = story.project.fab("history", *asked)
+            assert "host1: 1 line of its journal cannot be read" in said.text
+            assert len(story.asked("history", *asked)["unreadable"]) == 1
+    finally:
+        journal.write_bytes(whole)
+    assert story.asked("history", "--at", at)["unreadable"] == []

@@ -300,6 +300,16 @@ def test_rows_outside_of_the_window_do_not_count_and_too_few_give_no_score(
     assert "2 lines are no rows" in logging.said
 
 
+def test_a_log_that_begins_in_the_middle_of_a_row_is_read_all_the_same(logging: Drifting) -> None:
+    cut = '2, "device": "mobile", "prediction": 0.04}\n'
+    log = logging.data / "features.jsonl"
+    log.write_text(cut + lines(*rows(1000, age=60, at=time.time())))
+    told = logging.look()
+    assert told["aideploy_drift_window_rows"] == 1000
+    assert told['aideploy_drift_score{feature="age",method="psi"}'] > 1
+    assert "1 lines are no rows" in logging.said
+
+
 def test_a_service_that_logs_nothing_has_no_rows(logging: Drifting) -> None:
     assert logging.look()["aideploy_drift_window_rows"] == 0
 

@@ -18,10 +18,12 @@ import pytest
 from aideploy.phases import model as phase
 from aideploy.phases.facts import HostFacts
 from aideploy.phases.model import Origin
+from aideploy.registry import Registered
 from aideploy.remote.script import Script
 from aideploy.settings.source import Model
 from tests.lab.file_server import FileServer
 from tests.scripts.running import Ran, run
+from tests.web_server import Handler, WebServer
 
 RELEASE = "20260101T000000Z-aaaaaaa"
 WEIGHTS = os.urandom(3_000_000)
@@ -293,6 +295,31 @@ def test_a_shared_folder_is_a_source_and_its_id_is_its_checksum(
     assert kept(facts, fetch(facts, source, model)) == {"deep/weights": WEIGHTS}
     (shared / "deep/weights").write_bytes(b"changed")
     assert fetch(facts, source, "2" * 64).code == "model-refused"
+
+
+class Proxied(Handler):
+    """An MLflow whose proxy does not say how long an answer is, and breaks the first of a file."""
+
+    whole = False
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+        if "?" in self.path:
+            file = {"path": "weights.bin", "is_dir": False, "file_size": len(WEIGHTS)}
+            self.wfile.write(json.dumps({"files": [file]}).encode())
+        else:
+            self.wfile.write(WEIGHTS if Proxied.whole else WEIGHTS[:1_000_000])
+            Proxied.whole = True
+
+
+def test_a_file_that_ends_before_its_listed_size_is_not_taken_for_whole(facts: HostFacts) -> None:
+    with WebServer(Proxied) as proxy:
+        settings = Model(source="models:/ranker/1", tracking_uri=proxy.origin)
+        found = Registered("ranker", "1", "run", "mlflow-artifacts:/1/run/artifacts/model", {})
+        origin = phase.registered(settings, found)
+        done = run(quick(phase.fetch(facts, RELEASE, origin, settings, {})))
+    assert kept(facts, done) == {"weights.bin": WEIGHTS}
 
 
 def test_a_trained_model_goes_through_a_store(facts: HostFacts, tmp_path: Path) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import math
+import re
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -13,7 +16,7 @@ from aideploy.analysis.findings import Finding, Verdict
 from aideploy.analysis.judging import judge
 from aideploy.analysis.jury import Case, Jury
 from aideploy.analysis.queries import Templates, templates
-from aideploy.analysis.samples import Sample
+from aideploy.analysis.sample import Sample
 from aideploy.analysis.source import NoAnswer, Series
 from aideploy.monitoring.presets import preset
 from aideploy.settings.analysis import Analysis
@@ -325,6 +328,144 @@ def test_a_prometheus_that_is_down_is_an_error_and_ends_no_row_of_failures() -> 
     assert "refuses connections" in lost.why
     found = jury.look(one, errors(0.05, 0.005), SINCE + 3 * STEP)
     assert found.verdict is Verdict.FAIL
+
+
+def ending(values: Series, place: int) -> Series:
+    return Series(values.labels, {at: one for at, one in values.values.items() if at < place})
+
+
+@pytest.mark.parametrize(
+    ("ends", "keys"),
+    [
+        ("canary", {"kind": "ratio"}),
+        ("canary", {"kind": "ratio", "signal": "latency"}),
+        ("canary", {"kind": "drift"}),
+        ("canary", {"kind": "slo", "limits": {"max": 0.1}}),
+        ("canary", {"kind": "slo", "signal": "latency", "limits": {"max": 1}}),
+        ("baseline", {"kind": "ratio"}),
+        ("baseline", {"kind": "drift"}),
+    ],
+)
+def test_a_release_whose_numbers_end_is_not_judged_by_how_it_began(
+    ends: str, keys: dict[str, Any]
+) -> None:
+    def told(until: int) -> Told:
+        # Of the baseline ten windows more are asked for, those from before.
+        until += 10 * (ends == "baseline")
+        answers = {
+            "histogram_quantile": [constant(0.02)],
+            'code=~"5': [constant(2)],
+            "requests_total": [constant(500)],
+            "_bucket": histogram(FAST),
+            "_sum": [constant(8.0)],
+        }
+        return Told(
+            {
+                (side, part): [ending(one, until if side == ends else 40) for one in series]
+                for side in ("canary", "baseline")
+                for part, series in answers.items()
+            }
+        )
+
+    assert looked(case(**keys), told(40), looks=6).verdict is Verdict.PASS
+    # A scrape that is late is no end.
+    assert looked(case(**keys), told(5), looks=6).verdict is Verdict.PASS
+    found = looked(case(**keys), told(4), looks=6)
+    assert found.verdict is Verdict.ERROR
+    assert re.fullmatch("nothing any more( from the old release)?, for 60 s", found.why)
+
+
+def test_two_looks_at_the_same_windows_are_no_two_in_a_row() -> None:
+    one, source = case(**RATIO), errors(0.05, 0.005)
+    jury = Jury([one], sides(), "batch 1")
+    # Prometheus was slow: the next look is due, but no window is over since the last one.
+    for late in (1.0, 1.4, 1.9):
+        found = jury.look(one, source, SINCE + STEP * late)
+        assert found.verdict is Verdict.INCONCLUSIVE
+    assert jury.next()[1] == SINCE + STEP * 2
+    assert jury.look(one, source, SINCE + STEP * 2).verdict is Verdict.FAIL
+
+
+def test_looks_that_a_slow_prometheus_delayed_are_left_out() -> None:
+    one, source = case(**RATIO), errors(0.005, 0.005)
+    jury = Jury([one], sides(), "batch 1")
+    jury.look(one, Silent(), SINCE + STEP * 3.5)
+    assert jury.next()[1] == SINCE + STEP * 4
+    jury.look(one, source, SINCE + STEP * 4)
+    assert jury.passes(timedelta(seconds=4 * STEP))
+    assert not jury.passes(timedelta(seconds=5 * STEP))
+
+
+class Groups:
+    """A source whose hosts in the blue slot and in the green one have another value."""
+
+    def windows(self, query: str, end: float, step: float, count: int) -> Sequence[Series]:
+        value = 500.0
+        if "value" in query:
+            value = 0.95 if "blue" in query else 0.2
+        return [Series({}, dict.fromkeys(range(count), value))]
+
+
+@pytest.mark.parametrize(
+    ("limits", "words"),
+    [({"min": 0.9}, "0.2 is below 0.9"), ({"max": 0.9}, "0.95 is above 0.9")],
+)
+def test_of_two_slots_the_worse_one_is_judged(limits: dict[str, float], words: str) -> None:
+    queries = {"value": "value{$SELECTOR}", "requests": "requests{$SELECTOR}"}
+    check = case(kind="slo", limits=limits, queries=queries)
+    both = shared_arms("ranker", "production", {"h1": "blue", "h2": "green"}, since=SINCE)
+    found = looked(check, Groups(), both=both)
+    assert (found.verdict, found.why) == (Verdict.FAIL, words)
+
+
+@pytest.mark.parametrize(
+    ("value", "most", "verdict"),
+    [
+        (0.04, 0.05, Verdict.PASS),
+        (0.05, 0.05, Verdict.FAIL),
+        (0.05, 0.04, Verdict.FAIL),
+        (0.05, 2, Verdict.ERROR),
+    ],
+)
+def test_a_latency_beyond_the_largest_bucket_is_not_taken_for_its_bound(
+    value: float, most: float, verdict: Verdict
+) -> None:
+    source = Told(
+        {
+            ("canary", "histogram_quantile"): [constant(value)],
+            ("canary", "_bucket"): histogram(FAST),
+            ("canary", "requests_total"): [constant(500)],
+        }
+    )
+    check = case(kind="slo", signal="latency", limits={"max": most})
+    assert looked(check, source).verdict is verdict
+
+
+def test_without_requests_there_is_no_latency_and_no_error() -> None:
+    source = Told(
+        {
+            ("canary", "histogram_quantile"): [constant(math.nan)],
+            ("canary", "_bucket"): histogram(dict.fromkeys(FAST, 0.0)),
+            ("canary", "requests_total"): [constant(0)],
+        }
+    )
+    found = looked(case(kind="slo", signal="latency", limits={"max": 1}), source)
+    assert found.verdict is Verdict.INCONCLUSIVE
+    assert found.why == "0 requests so far, 300 are needed"
+    assert found.canary is None
+
+
+def test_what_is_recorded_is_json_whatever_the_numbers_are() -> None:
+    # Nothing waited before: no share of that can be taken.
+    source = Told(
+        {
+            ("canary", "batch_size"): [constant(5.0)],
+            ("baseline", "batch_size"): [constant(0.0)],
+        }
+    )
+    found = looked(case(kind="distribution", queries=OWN), source, looks=31)
+    assert found.verdict is Verdict.FAIL
+    assert json.loads(json.dumps(found.record(), allow_nan=False))["numbers"]["alpha"] == 1e-4
 
 
 def test_names_of_hosts_cannot_leave_their_quotes() -> None:

@@ -12,7 +12,8 @@ import pytest
 
 from aideploy.analysis.findings import Verdict
 from aideploy.analysis.source import Series, Source
-from aideploy.errors import AnalysisFailed
+from aideploy.commands.analysis import analyse
+from aideploy.errors import AnalysisFailed, UsageError
 from aideploy.events import Analysed, Event, Events
 from aideploy.transaction.analysing import Analyses, Undecided, cases_of
 from tests.hosts_toml import SERVED, loaded
@@ -143,3 +144,10 @@ def test_without_checks_nothing_is_waited_for_or_told(tmp_path: Path) -> None:
         watch.decide()
     assert not told
     assert nothing.kept(PurePosixPath("/srv/ranker")) == ()
+
+
+def test_more_than_is_looked_at_is_not_asked_for(tmp_path: Path) -> None:
+    settings = loaded(tmp_path, HOSTS_TOML.format(wait="1s", on="hold"))
+    with pytest.raises(UsageError, match="more than 500 intervals") as refused:
+        analyse(settings, 'host="h1"', "", timedelta(hours=1))
+    assert "look at 100s at most" in refused.value.next_step

@@ -64,6 +64,22 @@ def test_the_same_words_hours_later_are_another_event() -> None:
     assert [event.hosts for event in folded({"a": early, "b": late})] == [("a",), ("b",)]
 
 
+def test_what_a_host_with_a_slow_clock_went_back_to_stands_last() -> None:
+    # Going back, a host writes its own time.
+    slow = Journal(
+        (
+            entry(Verdict.LIVE, NEW, 20),
+            entry(Verdict.REVERTED, NEW, 11),
+            entry(Verdict.LIVE, OLD, 11, "it is not healthy"),
+        )
+    )
+
+    assert [event.verdict for event in folded({"a": slow})] == [
+        Verdict.LIVE, Verdict.REVERTED, Verdict.LIVE,
+    ]  # fmt: skip
+    assert folded({"a": slow})[-1].release == OLD
+
+
 def test_after_a_rollback_the_good_release_is_the_older_one() -> None:
     rolled_back = (
         entry(Verdict.GOOD, OLD, 0),

@@ -179,6 +179,21 @@ def test_a_stranger_who_asks_for_changes_blocks_nothing(forge: GitHub) -> None:
     assert lacking(forge) == ""
 
 
+def test_who_wrote_under_an_address_of_no_account_may_be_who_approved(forge: GitHub) -> None:
+    forge.repository.pulls = (pull(approved(GRACE), writers=(ADA, None)),)
+    said = lacking(forge)
+    assert "wrote a part of #12" in said
+    assert "it may be grace, who approved" in said
+
+    # One of two wrote nothing, whoever it was.
+    forge.repository.pulls = (pull(approved(GRACE), approved(LINUS), writers=(ADA, None, None)),)
+    assert lacking(forge) == ""
+    assert "it may be grace or linus" in lacking(forge, approvals=2)
+
+    forge.repository.pulls = (pull(writers=(None,)),)
+    assert lacking(forge, approvals=0) == ""
+
+
 def test_authors_that_github_does_not_list_are_not_taken_for_nobody(forge: GitHub) -> None:
     forge.repository.pulls = (pull(approved(GRACE), writers=(ADA,) * 250),)
     assert "too many commits to tell who wrote them" in lacking(forge)
@@ -278,6 +293,12 @@ def test_a_branch_that_requires_nothing_is_not_green_by_that(forge: GitHub) -> N
     forge.repository.required = forge.repository.ruled = ()
     assert "requires no checks" in lacking(forge)
     assert lacking(forge, required=False) == ""
+
+
+def test_the_last_of_very_many_rules_is_seen(forge: GitHub) -> None:
+    forge.repository.other_rules = 150
+    forge.repository.statuses = {}
+    assert lacking(forge) == "the check lint did not run"
 
 
 def test_the_last_of_very_many_checks_is_seen(forge: GitHub) -> None:

@@ -25,7 +25,10 @@ def test_an_entry_survives_being_written_and_read() -> None:
 def test_lines_that_are_torn_or_foreign_are_passed_over() -> None:
     good = Entry(Verdict.GOOD, "r1", AT).line()
     data = f'{{"verdict": "go\n{good}\nhello\n[1]\n{{"verdict": "odd", "release": "x"}}\n\xff'
-    assert [entry.release for entry in Journal.parse(data.encode("latin-1")).entries] == ["r1"]
+    read = Journal.parse(data.encode("latin-1"))
+    assert [entry.release for entry in read.entries] == ["r1"]
+    assert read.unreadable == 5
+    assert Journal.parse(f"{good}\n\n{good}\n".encode()).unreadable == 0
 
 
 def test_going_back_passes_over_what_failed_and_what_was_never_good() -> None:
@@ -45,6 +48,13 @@ def test_a_release_that_was_bad_and_then_good_is_good() -> None:
 
 def test_without_anything_live_the_newest_good_release_is_the_first_choice() -> None:
     assert journal("r1:good", "r2:good").good_before(None) == ("r2", "r1")
+
+
+def test_what_was_judged_last_is_what_the_file_says_last() -> None:
+    # A laptop whose clock was a year ahead judged the first of them.
+    ahead = Entry(Verdict.GOOD, "r1", AT.replace(year=AT.year + 1))
+    known = Journal((ahead, Entry(Verdict.GOOD, "r2", AT), Entry(Verdict.GOOD, "r3", AT)))
+    assert [one.release for one in known.judged_good()] == ["r3", "r2", "r1"]
 
 
 def test_the_commit_of_a_release_is_known_whoever_judged_it_last() -> None:

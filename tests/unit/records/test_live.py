@@ -66,6 +66,37 @@ def test_what_is_no_release_was_not_live() -> None:
     assert live_at(3, entry(Verdict.LIVE, OLD, 1), odd) == [OLD]
 
 
+def test_a_host_whose_clock_is_behind_does_not_serve_what_it_went_back_from() -> None:
+    # Going back, a host writes its own time: here it is ten minutes behind the controller's.
+    story = Journal(
+        (
+            entry(Verdict.LIVE, OLD, 1),
+            entry(Verdict.LIVE, NEW, 20),
+            entry(Verdict.REVERTED, NEW, 11, "it is not healthy"),
+            entry(Verdict.LIVE, OLD, 11, "it is not healthy"),
+        )
+    )
+    day = spans(story, Period(NOON, NOON + timedelta(hours=1)))
+
+    assert live_at(25, *story.entries) == [OLD]
+    assert [(one.release, one.verdict) for one in day] == [
+        (OLD, Verdict.LIVE), (NEW, Verdict.REVERTED), (OLD, Verdict.LIVE),
+    ]  # fmt: skip
+    assert all(one.until is None or one.until >= one.since for one in day)
+
+
+def test_a_host_whose_clock_is_ahead_serves_what_came_after() -> None:
+    story = (
+        entry(Verdict.LIVE, OLD, 1),
+        entry(Verdict.LIVE, NEW, 20),
+        entry(Verdict.REVERTED, NEW, 40),
+        entry(Verdict.LIVE, OLD, 40),
+        entry(Verdict.LIVE, NEW, 30, "deployed again"),
+    )
+
+    assert live_at(50, *story) == [NEW]
+
+
 def test_the_verdict_is_that_of_then() -> None:
     story = Journal(
         (
