@@ -44,7 +44,7 @@ _HOST_CODES = frozenset(
     ]
 )
 _USAGE_CODES = frozenset(
-    ["no-revision", "no-source", "no-subdirectory", "no-inputs", "no-job", "bad-golden"]
+    ["no-revision", "no-source", "no-subdirectory", "no-inputs", "no-job", "bad-golden", "own-name"]
 )
 _LOCKED_CODES = frozenset(["job-busy"])
 # Where the release was judged, no traffic has come near it.

@@ -5,6 +5,7 @@ The first host names the attempt and says where all meet; the others join in (`j
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,10 @@ from aideploy.settings.train import Engine
 
 if TYPE_CHECKING:
     from aideploy.settings import Settings
+
+_JOB = re.compile(r"[0-9a-f]{16}")
+_INPUTS = re.compile(r"[0-9a-f]{64}")
+_MEETING = re.compile(r"[0-9a-f]{16} \d{1,9} [^\s]+ \d{1,9}", re.ASCII)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,9 +47,9 @@ def read(submitted: Result) -> Gang | None:
     if not submitted.text("gang"):
         return None
     return Gang(
-        job=submitted.text("job"),
-        meeting=submitted.text("gang"),
-        inputs=submitted.text("inputs"),
+        job=submitted.exact("job", _JOB),
+        meeting=submitted.exact("gang", _MEETING),
+        inputs=submitted.exact("inputs", _INPUTS),
         data_version=submitted.text("data"),
     )
 

@@ -98,7 +98,7 @@ class _Line:
     def _write(self, text: str) -> None:
         channel = self._session.start(Phase.FINISH, self._script)
         try:
-            channel.sendall(text.encode())
+            channel.sendall(framed(text))
             channel.shutdown_write()
             if not channel.status_event.wait(_WRITE_SECONDS):
                 raise PhaseFailed("it takes too long")
@@ -107,6 +107,12 @@ class _Line:
                 raise PhaseFailed(said.rpartition("\n")[2] or "the file cannot be written")
         finally:
             channel.close()
+
+
+def framed(text: str) -> bytes:
+    """Return the text as `targets.sh` takes it: it could not tell a line that was cut."""
+    data = text.encode()
+    return f"{len(data)}\n".encode() + data
 
 
 def script(settings: Settings) -> Script:

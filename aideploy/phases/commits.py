@@ -15,7 +15,7 @@ from aideploy.remote.script import Script
 
 MOST = 200
 # What a journal or a record calls a commit may be anything.
-_COMMIT = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?", re.ASCII)
+COMMIT = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Between:
 
 def script(root: PurePosixPath, before: str, after: str) -> Script | None:
     """Return the script that asks; None where one of them is no commit."""
-    if not (_COMMIT.fullmatch(before) and _COMMIT.fullmatch(after)):
+    if not (COMMIT.fullmatch(before) and COMMIT.fullmatch(after)):
         return None
     return Script("commits_between", (str(root), before, after, str(MOST)), libraries=("commits",))
 

@@ -105,7 +105,7 @@ def send_stream(facts: HostFacts, model: str, offset: int) -> Script:
     """Return the script that writes the bytes of a model, from this offset on, to its output."""
     folder = facts.root / "models" / model
     return Script(
-        "stream", (facts.python, "-c", program("models"), "send", str(folder), str(offset))
+        "stream", (facts.python, "-I", "-c", program("models"), "send", str(folder), str(offset))
     )
 
 
@@ -113,5 +113,5 @@ def take_stream(facts: HostFacts, model: str, offset: int) -> Script:
     """Return the script that takes the bytes of a model, from this offset on, from its input."""
     folder = facts.root / "models" / f".incoming-{model}"
     return Script(
-        "stream", (facts.python, "-c", program("models"), "receive", str(folder), str(offset))
+        "stream", (facts.python, "-I", "-c", program("models"), "receive", str(folder), str(offset))
     )

@@ -179,10 +179,9 @@ def asked_files(settings: Settings, host: Host) -> list[str]:
 
 def last_good(serving: Mapping[str, HostFacts]) -> str | None:
     """Return the release that was judged good last, on any host: after a rollback an older one."""
-    entries = [
-        entry
+    # On one host the order of the lines tells, for the clock that wrote one may have been wrong.
+    last = [
+        next((one for one in reversed(known.journal.entries) if one.verdict is Verdict.GOOD), None)
         for known in serving.values()
-        for entry in known.journal.entries
-        if entry.verdict is Verdict.GOOD
     ]
-    return max(entries, key=lambda entry: entry.at).release if entries else None
+    return max(filter(None, last), key=lambda entry: entry.at).release if any(last) else None

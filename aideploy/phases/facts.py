@@ -27,7 +27,7 @@ JOURNAL_LINES = 200
 # More than any journal has.
 ALL_LINES = 10_000_000
 RELEASE_STAMP = "%Y%m%dT%H%M%SZ"
-_RELEASE = re.compile(r"[12]\d{7}T\d{6}Z-[0-9a-f]{7}", re.ASCII)
+RELEASE = re.compile(r"[12]\d{7}T\d{6}Z-[0-9a-f]{7}", re.ASCII)
 # Of all scripts that only look: more only takes what hangs.
 LIMIT = timedelta(minutes=2)
 # What scripts/probe.py needs.
@@ -147,7 +147,7 @@ def read(host: str, result: Result) -> HostFacts:
 
 def release_time(name: str) -> datetime | None:
     """Return the time in the name of a release; None for the name of something else."""
-    if not _RELEASE.fullmatch(name):
+    if not RELEASE.fullmatch(name):
         return None
     try:
         return datetime.strptime(name.partition("-")[0], RELEASE_STAMP).replace(tzinfo=UTC)

@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from aideploy.errors import UsageError
+from aideploy.phases.commits import COMMIT
+from aideploy.phases.facts import RELEASE
 from aideploy.remote.result import Result
-from aideploy.remote.script import Script
+from aideploy.remote.script import Script, Secret
 from aideploy.settings.values import git_ref
 
 if TYPE_CHECKING:
@@ -99,7 +101,8 @@ def _script(
     subdirectory = str(app.subdirectory or "")
     return Script(
         "fetch",
-        (str(app.deploy_to), source, repository, revision, subdirectory, stamp, live),
+        # A URL may hold a password, and a pack is nothing to read.
+        (str(app.deploy_to), source, Secret(repository), revision, subdirectory, stamp, live),
         libraries=("commits",),
     )
 
@@ -111,9 +114,9 @@ def read(result: Result) -> Fetched:
         return result.number(key) if result.text(key) else None
 
     return Fetched(
-        commit=result.text("commit"),
-        release=result.text("release"),
-        tree=result.text("tree"),
+        commit=result.exact("commit", COMMIT),
+        release=result.exact("release", RELEASE),
+        tree=result.exact("tree", COMMIT),
         subject=result.text("subject"),
         author=result.text("author"),
         ahead=count("ahead"),

@@ -5,6 +5,7 @@ Pure: which scripts to run and what their answers mean. `images` calls it on the
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -19,6 +20,8 @@ from aideploy.remote.script import Script
 if TYPE_CHECKING:
     from aideploy.settings import Settings
     from aideploy.settings.serve import Serve
+
+_ID = re.compile(r"sha256:[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
@@ -91,7 +94,16 @@ def obstacles(result: Result) -> tuple[tuple[str, str], ...]:
 
 def read(result: Result, source: str) -> Image:
     """Make a typed answer of what a script emitted that pulls or builds."""
-    return Image(result.text("image"), result.text("pin", source))
+    pin = result.exact("pin", _pinned(source)) if result.text("pin") else source
+    return Image(result.exact("image", _ID), pin)
+
+
+def _pinned(image: str) -> re.Pattern[str]:
+    """Return what an image of hosts.toml is called by its digest: the same name, without a tag."""
+    name = image.partition("@")[0]
+    folder, slash, last = name.rpartition("/")
+    plain = re.escape(folder + slash + last.partition(":")[0])
+    return re.compile(rf"{re.escape(image)}|{plain}@sha256:[0-9a-f]{{64}}")
 
 
 def has_it(result: Result) -> bool:

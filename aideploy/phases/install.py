@@ -65,7 +65,7 @@ def script(settings: Settings, release: str, tree: str) -> Script:
             install.tool,
             install.python,
             str(install.find_links or ""),
-            str(install.index_url or ""),
+            Secret(install.index_url or ""),
             str(len(files)),
             *files,
             *variables,

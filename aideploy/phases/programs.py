@@ -9,6 +9,8 @@ from functools import cache
 from importlib import resources
 
 _FUTURE = "from __future__ import annotations\n"
+# It may stand in a release, whose own modules may be called like those of the library.
+_NOT_FROM_HERE = "import sys\nsys.path[:] = [place for place in sys.path if place]\n"
 
 
 @cache
@@ -19,7 +21,7 @@ def program(name: str, *libraries: str) -> str:
         folder.joinpath(f"{each}.py").read_text(encoding="utf-8") for each in (*libraries, name)
     ]
     # Python wants it once, before everything else.
-    return _FUTURE + "\n".join(text.replace(_FUTURE, "", 1) for text in texts)
+    return _FUTURE + _NOT_FROM_HERE + "\n".join(text.replace(_FUTURE, "", 1) for text in texts)
 
 
 @cache

@@ -5,6 +5,7 @@ Pure: which scripts to run and what their answers mean.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,8 @@ from aideploy.remote.script import Script
 if TYPE_CHECKING:
     from aideploy.settings import Settings
     from aideploy.settings.train import Train
+
+MODEL = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
@@ -101,7 +104,7 @@ def read_kept(result: Result) -> Trained:
     """Make a typed answer of what a script emitted that put a model among the models."""
     text = result.data("metrics") if result.all("metrics") else None
     metrics, notices = _metrics(text)
-    return Trained(result.text("model"), result.number("bytes"), metrics, notices, text)
+    return Trained(result.exact("model", MODEL), result.number("bytes"), metrics, notices, text)
 
 
 def _metrics(text: bytes | None) -> tuple[Mapping[str, Any], tuple[str, ...]]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import base64
+import re
 from dataclasses import dataclass, field
 
-from aideploy.errors import AideployError
+from aideploy.errors import AideployError, HostNotReady
 from aideploy.remote.script import TAIL_LINES
 
 
@@ -17,11 +18,13 @@ class Result:
         script: its name.
         facts: every (key, value) pair it emitted.
         tail: the last lines of its output.
+        host: the name of the host that it ran on.
     """
 
     script: str
     facts: tuple[tuple[str, str], ...] = ()
     tail: tuple[str, ...] = ()
+    host: str = ""
     _last: dict[str, str] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -30,6 +33,25 @@ class Result:
     def text(self, key: str, default: str = "") -> str:
         """Return the last value emitted for the key."""
         return self._last.get(key, default)
+
+    def exact(self, key: str, pattern: re.Pattern[str]) -> str:
+        """Return a value that other hosts are told, who make paths and commands of it.
+
+        Args:
+            key: as for `text`.
+            pattern: what it has to be, from its beginning to its end.
+
+        Raises:
+            HostNotReady: it is something else. One host that lies must not harm another.
+        """
+        value = self.text(key)
+        if not pattern.fullmatch(value):
+            raise HostNotReady(
+                f"{self.host} says something that cannot be: its {key} is {value[:80]!r}",
+                next_step="see who has changed what on that host; take it out until then",
+                host=self.host or None,
+            )
+        return value
 
     def all(self, key: str) -> tuple[str, ...]:
         """Return every value emitted for the key, in order."""
@@ -43,8 +65,11 @@ class Result:
             return default
 
     def data(self, key: str) -> bytes:
-        """Return the bytes that `emit_file` sent."""
-        return base64.b64decode(self._last.get(key, ""))
+        """Return the bytes that `emit_file` sent; nothing where what came is not such a thing."""
+        try:
+            return base64.b64decode(self._last.get(key, ""))
+        except ValueError:
+            return b""
 
 
 # ENOSPC in the words of the C library.

@@ -25,7 +25,7 @@ from aideploy.errors import AideployError, ConnectionLost, HostNotReady, Locked
 from aideploy.events import Events, OutputReceived, Phase, StepStarted
 from aideploy.remote.connecting import SILENCE_SECONDS, connect, disconnect, ssh_command
 from aideploy.remote.result import Result, ScriptFailed
-from aideploy.remote.script import Script
+from aideploy.remote.script import Script, Secret
 from aideploy.remote.stream import Demultiplexer, Line, Mark, unescape
 
 if TYPE_CHECKING:
@@ -40,6 +40,8 @@ _CANCEL_SECONDS = 2
 _LOOK_SECONDS = 0.5
 # How Paramiko says that a line is dead; which of them depends on the moment.
 _LINE_ERRORS = (OSError, EOFError, paramiko.SSHException)
+# The kernel of a host refuses an argument of 128 KiB (MAX_ARG_STRLEN).
+_MOST_COMMAND_BYTES = 100_000
 
 
 class Lock(StrEnum):
@@ -94,25 +96,24 @@ class Session:
     def open(self, lock: Lock, *first: Script) -> list[Result]:
         """Connect, take the lock, run the first scripts in turn, and return what each emitted.
 
+        They cost no round trip of their own: they are a part of the command that starts the
+        session. One with a secret is not: everybody on the host can read commands.
+
         Raises:
             Unreachable, Locked, HostNotReady, ScriptFailed
         """
         if self._connection is None:
             self._connection = connect(self.host, self._config)
             self.traffic.connections += 1
-        start = Script(
-            "session",
-            (
-                *(self._root, lock, self._owner, str(SILENCE_SECONDS)),
-                *(word for script in first for word in (_seconds(script), script.text())),
-            ),
-            libraries=("due",),
-        )
+        command = bootstrap(self._start(lock, first))
+        sent_along = len(command) <= _MOST_COMMAND_BYTES and not any(map(_holds_secret, first))
+        if not sent_along:
+            command = bootstrap(self._start(lock))
         try:
             self._channel = self._connection.transport.open_session(timeout=SILENCE_SECONDS)
             self._channel.settimeout(SILENCE_SECONDS)
             self._channel.in_buffer.set_event(self._arrived)
-            self._channel.exec_command(_bootstrap(start))
+            self._channel.exec_command(command)
         except _LINE_ERRORS as error:
             raise self._lost(Phase.OPEN, str(error)) from error
         self.traffic.channels += 1
@@ -120,7 +121,7 @@ class Session:
         self._stream = Demultiplexer()
         self._pending.clear()
         self._await_ready()
-        return self._results(Phase.OPEN, first)
+        return self._results(Phase.OPEN, first) if sent_along else self.run(Phase.OPEN, *first)
 
     def run(self, phase: Phase, *scripts: Script) -> list[Result]:
         """Run the scripts in turn, in one round trip, and return what each emitted.
@@ -150,7 +151,7 @@ class Session:
         try:
             channel = self._connection.transport.open_session(timeout=SILENCE_SECONDS)
             channel.settimeout(SILENCE_SECONDS)
-            channel.exec_command(_bootstrap(script))
+            channel.exec_command(bootstrap(script))
         except _LINE_ERRORS as error:
             raise self._lost(phase, str(error)) from error
         self.traffic.channels += 1
@@ -195,6 +196,12 @@ class Session:
             self._connection = None
 
     # -- inside ---------------------------------------------------------------------------------
+
+    def _start(self, lock: Lock, first: Iterable[Script] = ()) -> Script:
+        """Return what runs on the host as long as the session, and these scripts at once."""
+        words = (word for script in first for word in (_seconds(script), script.text()))
+        arguments = (self._root, lock, self._owner, str(SILENCE_SECONDS), *words)
+        return Script("session", arguments, libraries=("due",))
 
     def _await_ready(self) -> None:
         while (mark := self._next_mark(Phase.OPEN, ())).kind != "ready":
@@ -266,7 +273,7 @@ class Session:
                     parts.setdefault(key, []).append(value)
                 elif mark.kind == "emit":
                     facts.append((key, unescape("".join([*parts.pop(key, []), value]))))
-            result = Result(script.name, tuple(facts), tuple(tail))
+            result = Result(script.name, tuple(facts), tuple(tail), self.host.name)
             status = mark.rest.partition(" ")[2]
             if status != "0":
                 code = status if status in ("cancelled", "timeout") else ""
@@ -383,10 +390,16 @@ def _seconds(script: Script) -> str:
     return str(round(script.limit.total_seconds()))
 
 
-def _bootstrap(start: Script) -> str:
-    # As base64, so that it means the same to every login shell (sh, csh, fish).
+def _holds_secret(script: Script) -> bool:
+    return any(isinstance(arg, Secret) for arg in script.args)
+
+
+def bootstrap(start: Script) -> str:
+    """Return the command that runs a script on a host, bare, whatever the login shell is."""
+    # As base64, so that it means the same to every login shell (sh, csh, fish). -p: what a user's
+    # start files leave in the environment (functions, BASH_ENV, shell options) changes nothing.
     text = base64.b64encode(start.bare_text().encode()).decode()
-    return "exec " + shlex.join(["bash", "-c", 'eval "$(printf %s "$0" | base64 -d)"', text])
+    return "exec " + shlex.join(["bash", "-p", "-c", 'eval "$(printf %s "$0" | base64 -d)"', text])
 
 
 def heartbeat(sessions: Iterable[Session], stop: threading.Event, every: float = 5.0) -> None:

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 
 _START = re.compile(rb"\x1eaideploy ([0-9a-f]{32})\n")
 _LONGEST_PIECE = 8192
+# Those of our scripts are below 4 KiB.
+_LONGEST_MARK = 1 << 16
 _KEPT_BEFORE_START = 512
 _ESCAPED = re.compile(r"\\([\\n])")
 
@@ -35,8 +37,9 @@ class Line:
 class Demultiplexer:
     """Feed it bytes as they come; it gives back marks and lines, in order.
 
-    Memory is bounded: an endless line comes out in pieces of 8 KiB. Bytes that are not UTF-8 are
-    replaced. A carriage return ends a line too, as progress bars need it.
+    Memory is bounded: an endless line comes out in pieces of 8 KiB, an endless mark as such a line.
+    Bytes that are not UTF-8 are replaced. A carriage return ends a line too, as progress bars need
+    it.
     """
 
     def __init__(self) -> None:
@@ -72,9 +75,14 @@ class Demultiplexer:
                 return
             yield from self._output(self._buffer[:at])
             end = self._buffer.find(b"\n", at)
-            if end < 0:
+            if end < 0 and len(self._buffer) - at <= _LONGEST_MARK:
                 self._buffer = self._buffer[at:]
                 return
+            if end < 0:
+                # None of ours: it is as good as any output.
+                yield from self._output(start)
+                self._buffer = self._buffer[at + len(start) :]
+                continue
             words = self._buffer[at + len(start) : end].decode("utf-8", "replace")
             self._buffer = self._buffer[end + 1 :]
             kind, _, rest = words.partition(" ")

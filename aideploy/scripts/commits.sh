@@ -12,21 +12,23 @@ git_() { git --git-dir="$repo" "$@"; }
 
 # fetch_from REPOSITORY: all branches and tags, as they are there now.
 fetch_from() {
-  local repository=$1 output
+  local repository=$1 output shown
   if ! output=$(git_ fetch --quiet --prune --no-write-fetch-head "$repository" '+refs/heads/*:refs/heads/*' '+refs/tags/*:refs/tags/*' 2>&1); then
-    printf '%s\n' "$output"
+    # A password in its URL is for the server alone.
+    shown=$(sed -E 's#^(https?://)[^/@]*@#\1#' <<<"$repository")
+    printf '%s\n' "${output//"$repository"/"$shown"}"
     case $output in
       *"could not read Username"* | *"Authentication failed"* | *"Permission denied"* | *"terminal prompts disabled"*)
-        fail no-access "the host may not read the repository $repository" \
+        fail no-access "the host may not read the repository $shown" \
           "give the host's user a deploy key or a credential helper, or let the controller send the commits: [app] source = \"push\"" ;;
       *"Host key verification failed"*)
-        fail no-access "the host does not know the host key of the repository $repository" \
+        fail no-access "the host does not know the host key of the repository $shown" \
           "add it to known_hosts of the user $(id -un) on the host, or use [app] source = \"push\"" ;;
       *"Operation too slow"* | *"timed out"* | *"Timeout, server"*)
-        fail no-repository "the server of the repository $repository did not answer in time" \
+        fail no-repository "the server of the repository $shown did not answer in time" \
           "see whether the host reaches it, then run the same command again" ;;
       *"No space left"*) fail no-space "no room for the repository" "make room on the disk of the host" ;;
-      *) fail no-repository "cannot fetch from $repository" "check [app] repository, and that the host reaches it" ;;
+      *) fail no-repository "cannot fetch from $shown" "check [app] repository, and that the host reaches it" ;;
     esac
   fi
 }

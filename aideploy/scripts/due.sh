@@ -54,7 +54,7 @@ due_run() {
     (due_log "$1" <<<"this job was cut and is not run: $root/due/$1")
     return 1
   fi
-  timeout -k 10 "$due_limit" bash --norc --noprofile "$root/due/$1" </dev/null > >(
+  timeout -k 10 "$due_limit" bash --norc --noprofile -p "$root/due/$1" </dev/null > >(
     exec 7>&- 9>&-
     due_log "$1"
   ) 2>&1 7>&- 9>&- || status=$?

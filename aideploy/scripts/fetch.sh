@@ -57,6 +57,12 @@ step "unpack ${commit:0:7}"
 mkdir -p -- "$root/releases/$release"
 git_ archive --format=tar "$tree" | tar -x -C "$root/releases/$release" --no-same-owner ||
   fail no-space "cannot unpack the commit" "make room on the disk of the host"
+# It is what says that a release is whole, and so it is written last.
+if [ -e "$root/releases/$release/release.json" ] || [ -L "$root/releases/$release/release.json" ]; then
+  rm -rf -- "${root:?}/releases/$release"
+  fail own-name "the commit has a file release.json at the top of the application: that name is aideploy's own" \
+    "give the file another name, commit and push"
+fi
 if git_ cat-file -e "$commit:.gitmodules" 2>/dev/null; then
   emit notice "the repository has submodules: they are not part of a release"
 fi

@@ -16,6 +16,17 @@ while (($#)); do
   shift
 done
 
+# pointed_to: prints the environments and models that releases point to, wherever in them.
+pointed_to() {
+  local link target kind
+  find "$root/releases" -mindepth 2 -type l \( -lname '*/venvs/*' -o -lname '*/models/*' \) -print0 |
+    while IFS= read -r -d '' link; do
+      target=$(readlink -m -- "$link") || exit 1
+      target=${target#"$root"/} kind=${target%%/*} target=${target#*/}
+      printf '%s\n' "$root/$kind/${target%%/*}"
+    done
+}
+
 [ -z "$line" ] || journal "$line" ||
   fail no-space "no room on the disk for the journal" "make room on the disk of the host"
 
@@ -44,10 +55,9 @@ for place in "$root"/releases/[12]*T*Z-*; do
   fi
 done
 declare -A used=()
-while IFS= read -r target; do used[$target]=1; done < <(
-  find "$root/releases" -mindepth 2 -maxdepth 6 -type l \( -lname '*/venvs/*' -o -lname '*/models/*' \) |
-    while IFS= read -r link; do readlink -f -- "$link"; done | sed -E "s#^($root/(venvs|models)/[^/]+).*#\1#" | sort -u
-)
+# Who does not know all of it removes nothing.
+pointed=$(pointed_to)
+while IFS= read -r target; do used[${target:-none}]=1; done <<<"$pointed"
 # A training that goes on needs its environment, whatever releases there are.
 for link in "$root"/jobs/*/work/.venv; do
   if [ -L "$link" ]; then used[$(readlink -f -- "$link")]=1; fi

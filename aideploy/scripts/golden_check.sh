@@ -10,7 +10,7 @@ place=$root/releases/$release/$file
 [ -f "$place" ] ||
   fail bad-golden "the commit has no file $file, which [golden] names" "record it with fab golden.record and commit it, or correct [golden] file"
 status=0
-said=$("$python" -c "$program" check "$place" "$file" 2>&1) || status=$?
+said=$("$python" -I -c "$program" check "$place" "$file" 2>&1) || status=$?
 if ((status != 0)); then
   printf '%s\n' "$said"
   fail bad-golden "the golden file is wrong: ${said%%$'\n'*}" "correct it, commit, push, and deploy again"

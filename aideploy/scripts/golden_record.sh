@@ -11,6 +11,6 @@ root=$(expand "$1") python=$2 program=$3 request=$4 lines=$5
 emit release "$(basename -- "$(readlink -f -- "$root/current")")"
 step "ask the live release"
 # By its input: there may be more of them than an argument can hold.
-answers=$(printf '%s' "$lines" | "$python" -c "$program" record "$request") ||
+answers=$(printf '%s' "$lines" | "$python" -I -c "$program" record "$request") ||
   fail no-answers "the live release did not answer all requests in time" "raise timeout in [golden], or record fewer with --count"
 printf '%s\n' "$answers" | emit_file answers

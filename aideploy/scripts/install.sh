@@ -81,7 +81,8 @@ fetch_uv() {
 
 sources=()
 [ -z "$find_links" ] || sources+=(--find-links "$find_links")
-[ -z "$index_url" ] || sources+=(--index-url "$index_url")
+# It may hold a password, as well as the variables: not in an argument list.
+[ -z "$index_url" ] || export PIP_INDEX_URL="$index_url" UV_INDEX_URL="$index_url"
 
 uv=''
 if [ "$tool" = uv ]; then

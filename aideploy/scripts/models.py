@@ -171,7 +171,8 @@ def take_file(place: str, size: int, digest: str, offset: int, stream: BinaryIO)
     """Take one file, the first `offset` bytes of which are there."""
     os.makedirs(os.path.dirname(place), exist_ok=True)
     found = hashlib.sha256()
-    with open(place, "r+b" if offset else "wb", buffering=0) as file:
+    # Not without a buffer: on a disk that is just getting full a bare write may take half of it.
+    with open(place, "r+b" if offset else "wb") as file:
         left = offset
         while left:
             piece = file.read(min(left, PIECE_BYTES))

@@ -13,5 +13,5 @@ if ((size <= most)); then
 else
   step "read the model"
   emit bytes "$size"
-  "$python" -c "$program" contents "$place" | emit_file contents
+  "$python" -I -c "$program" contents "$place" | emit_file contents
 fi

@@ -120,7 +120,7 @@ golden() {
   [ -n "$3" ] || return 0
   step "put the golden requests to it"
   export_slot "$1"
-  answer=$("$2" -c "$3" prove "$4" "$5" "$(service_pid "$1")" 2>&1) || status=$?
+  answer=$("$2" -I -c "$3" prove "$4" "$5" "$(service_pid "$1")" 2>&1) || status=$?
   printf '%s\n' "$answer"
   answer=${answer##*$'\n'}
   ((status == 0)) || fail golden "$6$answer" "${next-}"
@@ -137,7 +137,7 @@ unwell() {
 # probe PYTHON PROGRAM REQUEST [PID]: ask the service whether it is well; see probe.py.
 probe() {
   local answer status=0
-  answer=$("$1" -c "$2" "$3" "${4-}" 2>&1) || status=$?
+  answer=$("$1" -I -c "$2" "$3" "${4-}" 2>&1) || status=$?
   printf '%s\n' "$answer"
   health=${answer##*$'\n'}
   return "$status"

@@ -26,6 +26,15 @@
 root=$1 locking=$2 owner=$3 idle=$4 setup_lock=''
 shift 4
 case $root in [~]/*) root=$HOME/${root#??} ;; esac
+# The options of a login shell, and that we began with -p, are nothing for the programs that we run.
+export -n SHELLOPTS BASHOPTS
+# What git and others say is looked at for the reason of a failure, whatever language the user speaks.
+if [ -n "${LC_ALL-}" ]; then
+  export LANG=$LC_ALL
+  unset LC_ALL
+fi
+unset LANGUAGE
+export LC_MESSAGES=C
 
 mark_token=$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n')
 printf '\x1eaideploy %s\n' "$mark_token"
@@ -36,6 +45,13 @@ mark() {
 
 # Everything that could end this shell from outside also ends its input; the end of the input is what we act on.
 trap : PIPE HUP INT
+
+# refuse_held: end here where the host was locked on purpose.
+refuse_held() {
+  [ -e "$root/held" ] || return 0
+  mark refused held "$(head -n 1 "$root/held")"
+  exit 0
+}
 
 take_lock() {
   if [ "$locking" = lock-if-there ]; then
@@ -50,10 +66,7 @@ take_lock() {
     mark refused missing "$root"
     exit 0
   fi
-  if [ -e "$root/held" ]; then
-    mark refused held "$(head -n 1 "$root/held")"
-    exit 0
-  fi
+  refuse_held
   { exec 9>>"$root/lock"; } 2>/dev/null || {
     mark refused unwritable "$root/lock"
     exit 0
@@ -65,7 +78,13 @@ take_lock() {
     case $(head -n 1 "$root/lock") in "the host itself"*) mark pong ;; *) break ;; esac
   done
   case $status in
-    0) say_who "$root/lock" ;;
+    0)
+      # Who had it just now may have left that word.
+      refuse_held
+      # Whoever may read it may hold it: nobody but us.
+      chmod 600 -- "$root/lock" 2>/dev/null
+      say_who "$root/lock"
+      ;;
     1) refuse_locked "$root/lock" ;;
     *) mark refused unlockable "$root/lock"; exit 0 ;;
   esac
@@ -152,7 +171,7 @@ supervise() {
   for index in "${!scripts[@]}"; do
     [ -z "$verdict" ] || { mark end "$index" "$verdict"; break; }
     set -m
-    bash --norc --noprofile /dev/fd/3 3< <(exec 7>&- 9>&-; printf 'mark_token=%s\n%s\n' "$mark_token" "${scripts[index]}") </dev/null 2>&1 7>&- 9>&- &
+    bash --norc --noprofile -p /dev/fd/3 3< <(exec 7>&- 9>&-; printf 'mark_token=%s\n%s\n' "$mark_token" "${scripts[index]}") </dev/null 2>&1 7>&- 9>&- &
     child=$!
     # The word to end may have come before there was anything to end.
     [ -z "$verdict" ] || end_group "$child"

@@ -1,5 +1,6 @@
 # shellcheck shell=bash
-# Tell Prometheus which hosts there are and what runs on them: what comes on standard input.
+# Tell Prometheus which hosts there are and what runs on them: what comes on standard input, behind a line with the
+# number of its bytes. Of a line that was cut nothing is taken.
 #
 #   targets.sh PATH OLD APP ENVIRONMENT
 #
@@ -11,6 +12,11 @@ umask 022
 path=$1
 trap 'rm -f -- "$path.new.$$"' EXIT
 mkdir -p -- "${path%/*}"
-cat >"$path.new.$$"
+read -r bytes
+head -c "$bytes" >"$path.new.$$"
+[ "$(stat -c %s -- "$path.new.$$")" = "$bytes" ] || {
+  printf 'it did not arrive whole\n' >&2
+  exit 1
+}
 mv -fT -- "$path.new.$$" "$path"
 is_of_another "$2" "$3" "$4" || rm -f -- "$2"

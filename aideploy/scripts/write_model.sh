@@ -44,7 +44,7 @@ fi
 # What an earlier deploy received of it is still good.
 rm -f -- "$incoming/.arrived"
 printf '%s' "$contents" | replace_file "$incoming/.contents" 644
-counts=$("$python" -c "$program" resume "$incoming" "$model") ||
+counts=$("$python" -I -c "$program" resume "$incoming" "$model") ||
   fail damaged "what the train host says of the model makes no sense" "the lines above say why; run the same command again"
 read -r have all <<<"$counts"
 require_room "$root/models" "$((all - have))"

@@ -14,6 +14,7 @@ effect without a reload. A weight outlives a reload and a restart of HAProxy, an
 `settle`; a host that starts again gives the live slot everything.
 """
 
+import contextlib
 import csv
 import os
 import socket
@@ -117,9 +118,13 @@ def listens(root, slot):
 
 def replace_file(file, text):
     new = file.with_name(f"{file.name}.{os.getpid()}")
-    new.write_text(text)
-    new.chmod(0o644)
-    new.replace(file)
+    try:
+        new.write_text(text)
+        new.chmod(0o644)
+        new.replace(file)
+    except OSError:
+        new.unlink(missing_ok=True)
+        raise
 
 
 def tell(root, commands):
@@ -142,8 +147,18 @@ def obey(root):
 
 
 def keep_state(root):
-    """Let the next reload begin as it is now."""
-    replace_file(root / "haproxy" / "state", ask(root, "show servers state"))
+    """Let the next reload begin as it is now.
+
+    HAProxy does by now what it was told. A full disk is no reason to say that it does not: then
+    the file is written over, in the room that it has, and where that is too little it stays.
+    """
+    file, text = root / "haproxy" / "state", ask(root, "show servers state")
+    try:
+        replace_file(file, text)
+    except OSError:
+        with contextlib.suppress(OSError), file.open("r+") as there:
+            there.write(text)
+            there.truncate()
 
 
 def under_way(root, slot):

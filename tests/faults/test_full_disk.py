@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from aideploy.errors import ExitStatus
-from tests.fleet.project import Project
+from tests.fleet.project import Project, eventually
 from tests.git import git
 from tests.lab.hosts import Host, Lab
 
@@ -114,3 +114,71 @@ def test_a_full_disk_is_named_and_nothing_changes_until_there_is_room_again(
         project.commit()
     project.fab("deploy")
     assert len(project.all_serve() - before) == 1
+
+
+# Whatever is freed is taken at once, as by a release that logs without end.
+FILL_ON = """
+cd /srv/brimful
+while [ -e fills ]; do cat /dev/zero >>filler; sleep 0.005; done
+"""
+
+
+STOP_WHAT_STANDS_BY = """
+cd /srv/brimful/slots
+for slot in blue green; do [ $slot/release -ef ../current ] || systemctl stop brimful@$slot; done
+"""
+
+
+@pytest.fixture
+def behind_haproxy_on_a_small_disk(
+    lab: Lab, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Project]:
+    host = lab.hosts[1]
+    host.exec("install -d -o deploy -g deploy /srv/brimful")
+    host.fill_disk("/srv/brimful", DISK_MEGABYTES * MEGABYTE)
+    project = Project(
+        lab,
+        tmp_path_factory.mktemp("brimful"),
+        hosts=[host],
+        app="brimful",
+        port=8830,
+        strategy="blue_green",
+    )
+    project.set_up()
+    project.deploy()
+    yield project
+    host.exec("systemctl stop brimful-due.path; systemctl stop 'brimful*'")
+    # What was stopped may take a moment to be gone.
+    assert eventually(lambda: host.exec("umount /srv/brimful", check=False).returncode == 0)
+
+
+@pytest.mark.parametrize("old_one", ["stands by", "is down"])
+def test_a_release_that_fills_the_disk_and_falls_ill_is_taken_back(
+    behind_haproxy_on_a_small_disk: Project, old_one: str
+) -> None:
+    project = behind_haproxy_on_a_small_disk
+    [host] = project.hosts
+    before = project.all_serve()
+    project.configure(bake="20s")
+    project.commit(ill_when_told=True)
+
+    command = project.start("deploy")
+    command.wait_for(r"watch +\w+")
+    host.exec("touch /srv/brimful/filler /srv/brimful/fills")
+    host.exec(f"nohup bash -c '{FILL_ON}' >/dev/null 2>&1 &")
+    time.sleep(0.5)
+    if old_one == "is down":
+        host.exec(STOP_WHAT_STANDS_BY)
+    host.exec("touch /srv/brimful/shared/be-ill")
+    finished = command.finish()
+
+    assert finished.status == ExitStatus.ROLLED_BACK, finished.output
+    assert project.all_serve() == before
+    left = host.exec("ls -A /srv/brimful/due /srv/brimful/due.failed").stdout
+    assert "revert" not in left
+    # HAProxy begins anew with what it knew last.
+    host.exec("systemctl reload brimful-haproxy")
+    time.sleep(1)
+    assert project.all_serve() == before
+    host.exec("cd /srv/brimful; rm fills shared/be-ill; sleep 0.5; rm filler")
+    project.deploy()

@@ -126,9 +126,8 @@ def tell(settings: Settings, *, old: str | None) -> None:
         Path(old_file_of(settings)).parent.mkdir(exist_ok=True)
         Path(old_file_of(settings)).write_text(old)
     text = targets(settings)
-    subprocess.run(
-        ["bash", "-c", telling.script(settings).bare_text()], input=text, text=True, check=True
-    )
+    bare = telling.script(settings).bare_text()
+    subprocess.run(["bash", "-c", bare], input=telling.framed(text), check=True)
     assert Path(file_of(settings)).read_text() == text
 
 

@@ -346,3 +346,14 @@ def test_a_trained_model_goes_through_a_store(facts: HostFacts, tmp_path: Path) 
     place.rename(place.with_name("gone too"))
     refused = run(phase.fetch(facts, RELEASE, origin, settings, {}))
     assert refused.code == "model-refused"
+
+
+def test_a_project_may_have_modules_that_are_called_like_those_of_python(
+    facts: HostFacts, web: FileServer
+) -> None:
+    place = Path(facts.root / "releases" / RELEASE)
+    for name in ("json", "hashlib", "tarfile", "stat"):
+        (place / f"{name}.py").write_text("raise SystemExit('this is the project')\n")
+    web.behaviour.files["/m.bin"] = WEIGHTS
+    done = fetch(facts, web.url("/m.bin"), sha256(WEIGHTS))
+    assert kept(facts, done)["m.bin"] == WEIGHTS

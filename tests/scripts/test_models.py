@@ -132,6 +132,26 @@ def test_a_byte_that_flips_on_the_way_or_in_what_was_there_is_found(train: On, s
     assert b"arrived damaged" in took.stderr
 
 
+def test_a_disk_that_gets_full_in_the_last_bytes_of_a_model_is_noticed(
+    train: On, serve: On
+) -> None:
+    model = train.has({"weights.bin": LARGE})
+    serve.write(model, train.describe(model))
+    # As where the disk is just getting full: of the last write the kernel takes what fits.
+    room = len(LARGE) - 500_000
+    words = distribute.take_stream(serve.facts, model, 0).args
+    taken = subprocess.run(
+        ["bash", "-c", f'ulimit -f {room // 1024}; exec "$@"', "-", *map(str, words)],
+        input=train.sends(model, 0),
+        capture_output=True,
+        timeout=60,
+    )
+
+    assert taken.returncode == 1
+    assert serve.publish(model).code == "damaged"
+    assert not (serve.root / "models" / model).exists()
+
+
 @pytest.mark.parametrize("files", [{"weights": b"small"}, {"weights": LARGE}])
 def test_a_damaged_copy_is_reported_and_replaced(
     train: On, serve: On, files: Mapping[str, bytes]

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
+import http.server
 import json
 import os
 import socket
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path, PurePosixPath
 
@@ -22,7 +26,7 @@ from aideploy.phases.journal import Entry, Journal, Verdict
 from aideploy.remote.script import Script
 from aideploy.settings.golden import Golden
 from tests.git import git
-from tests.scripts.running import Calls, Ran, run
+from tests.scripts.running import TOKEN, Calls, Ran, run
 
 STAMP = "20260101T000000Z"
 
@@ -98,6 +102,15 @@ def test_fetch_names_what_there_is_when_the_revision_is_not(root: Path, reposito
 
 def test_fetch_says_when_there_is_no_repository(root: Path, tmp_path: Path) -> None:
     assert fetch(root, tmp_path / "nothing", "main").code == "no-repository"
+
+
+def test_the_password_of_a_repository_is_not_told(root: Path) -> None:
+    url = "http://ann:of-nobody-else@127.0.0.1:1/repo.git"
+    words = (str(root), "pull", url, "main", "", STAMP, "")
+    done = run(Script("fetch", words, libraries=("commits",)))
+    assert done.code == "no-repository"
+    assert "http://127.0.0.1:1/repo.git" in done.message
+    assert "of-nobody-else" not in done.output + done.message + done.result.text("fail.next")
 
 
 def test_fetch_counts_the_commits_since_what_is_live(root: Path, repository: Path) -> None:
@@ -234,6 +247,46 @@ def test_what_cannot_be_installed_leaves_no_environment_that_counts(root: Path) 
     assert done.code == "not-installable"
     assert not list((root / "venvs").glob("*/.complete"))
     assert any("there-is-no-such-package" in line for line in done.lines)
+
+
+def commands() -> Iterator[str]:
+    """The argument lists of all processes, as everybody on this machine can read them."""
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            yield path.read_text(errors="replace")
+
+
+@pytest.mark.parametrize("tool", ["pip", "uv"])
+def test_the_password_of_a_package_index_is_in_no_argument_list(root: Path, tool: str) -> None:
+    place = release(root, requirements__txt="ours==1.0\n")
+    asked: list[str] = []
+
+    class Index(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.headers.get("Authorization", ""))
+            asked.extend(commands())
+            self.send_error(404 if asked[0] else 401)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Index) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://ann:of-nobody-else@127.0.0.1:{server.server_port}/simple"
+        words = (str(root), place.name, "tree", tool, sys.executable, "", url, "1")
+        script = Script("install", (*words, "requirements.txt"), libraries=("dependencies",))
+        path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+        refused = run(script, environment={"PATH": path})
+        server.shutdown()
+
+    assert refused.code == "not-installable"
+    assert not refused.result.all("notice"), "uv is here"
+
+    basic = base64.b64encode(b"ann:of-nobody-else").decode()
+    assert f"Basic {basic}" in asked, "it was used"
+    # The test itself gives the script to bash in its arguments, which a session does not.
+    seen = [command for command in asked if "of-nobody-else" in command and TOKEN not in command]
+    assert not seen
 
 
 def test_a_missing_requirements_file_is_named(root: Path) -> None:
@@ -537,3 +590,64 @@ def test_making_room_works_where_the_root_is_reached_through_a_link(
     (tmp_path / "elsewhere").symlink_to(root)
     finish(tmp_path / "elsewhere", place.name)
     assert (root / "venvs/used").exists()
+
+
+def test_making_room_finds_a_model_however_deep_it_lies_and_whatever_the_root_is_called(
+    tmp_path: Path,
+) -> None:
+    root = tmp_path / "c++" / "(srv)"
+    for name in ("releases", "venvs/used", "venvs/unused", "models/used", "models/unused"):
+        (root / name).mkdir(parents=True)
+    (root / "models/used/model.bin").write_bytes(b"weights")
+    place = release(root, release__json="{}")
+    (place / ".venv").symlink_to("../../venvs/used")
+    deep = place / "out/of/the/way/of/everybody"
+    deep.mkdir(parents=True)
+    # A single file, as link_model links it, beside a link of the project's own that leads nowhere.
+    (deep / "model.bin").symlink_to(root / "models/used/model.bin")
+    (deep / "gone").symlink_to("nowhere/models/at/all")
+
+    assert finish(root, place.name).status == 0
+
+    assert [path.name for path in (root / "models").iterdir()] == ["used"]
+    assert [path.name for path in (root / "venvs").iterdir()] == ["used"]
+
+
+def test_who_cannot_find_out_what_is_in_use_removes_nothing(root: Path) -> None:
+    place = release(root, release__json="{}")
+    (root / "venvs/used").mkdir()
+    (place / ".venv").symlink_to("../../venvs/used")
+    words = (str(root), "app", "", "", "", place.name)
+    # As on a host that has no memory, or no process, left for it.
+    out_of_memory = 'readlink() { [ "$1" != -m ] && command readlink "$@"; }'
+    script = Script("finish", words, libraries=("release",))
+    assert run(script, before=out_of_memory).status != 0
+    assert (root / "venvs/used").exists()
+
+
+@pytest.mark.parametrize("name", ["json", "socket", "os", "time"])
+def test_what_lies_in_the_home_of_the_user_is_none_of_our_modules(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    (tmp_path / f"{name}.py").write_text("raise SystemExit('this is mine')\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    place = release(root, release__json="{}")
+    done = switch(root, place.name)
+    assert done.status == 0, done.output
+
+
+def test_a_file_that_would_make_half_a_release_look_whole_is_refused(
+    root: Path, repository: Path
+) -> None:
+    commit(repository, release__json="{}")
+    done = fetch(root, repository, "main")
+    assert done.code == "own-name"
+    assert "release.json" in done.message
+    assert list((root / "releases").iterdir()) == []
+    # Elsewhere it is the project's own affair.
+    (repository / "app").mkdir()
+    git(repository, "mv", "release.json", "app/")
+    commit(repository)
+    assert fetch(root, repository, "main").status == 0
+    assert fetch(root, repository, "main", folder="app").code == "own-name"

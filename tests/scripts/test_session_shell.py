@@ -10,12 +10,13 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
 
 from aideploy.remote.script import Script, source
+from aideploy.remote.session import bootstrap
 from aideploy.remote.stream import Demultiplexer, Line, Mark, unescape
 from tests.scripts.running import Calls, run_bare
 
@@ -33,13 +34,15 @@ class Shell:
         owner: str = "ann@laptop",
         idle: int = 30,
         first: Sequence[tuple[int, str]] = (),
+        environment: Mapping[str, str] | None = None,
     ):
         words = (word for seconds, text in first for word in (str(seconds), text))
         start = Script("session", (str(root), lock, owner, str(idle), *words), libraries=("due",))
         self.process = subprocess.Popen(
-            ["bash", "-c", start.bare_text()],
+            ["bash", "-c", bootstrap(start)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            env={**os.environ, **(environment or {})},
             start_new_session=True,
         )
         self.items: list[Mark | Line] = []
@@ -316,6 +319,63 @@ def test_a_lock_taken_on_purpose_stays_and_says_why(tmp_path: Path) -> None:
         "refused", "held ann since 2026-01-01T00:00:00Z: audit"
     )
     shell.process.wait(SECONDS)
+
+
+def test_who_waited_for_the_lock_is_told_that_it_was_taken_on_purpose_meanwhile(
+    tmp_path: Path,
+) -> None:
+    with (tmp_path / "lock").open("w") as lock:
+        lock.write("the host itself (revert) since 2026-01-01T00:00:00Z\n")
+        lock.flush()
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        shell = Shell(tmp_path)
+        shell.until("pong")
+        (tmp_path / "held").write_text("ann: audit\n")
+    assert shell.until("refused")[-1] == Mark("refused", "held ann: audit")
+    shell.process.wait(SECONDS)
+
+
+def test_nobody_else_on_the_host_can_keep_us_out(tmp_path: Path) -> None:
+    (tmp_path / "lock").touch(mode=0o644)
+    shell = Shell(tmp_path)
+    shell.until("ready")
+    assert (tmp_path / "lock").stat().st_mode & 0o077 == 0, "who may read it may hold it"
+    shell.close()
+
+
+def test_start_files_of_the_user_change_nothing_of_what_our_words_mean(tmp_path: Path) -> None:
+    (tmp_path / "start").write_text("set -o noclobber\necho hello\n")
+    (tmp_path / "lock").write_text("somebody, long ago\n")
+    odd = {
+        "BASH_ENV": str(tmp_path / "start"),
+        "ENV": str(tmp_path / "start"),
+        "SHELLOPTS": "noclobber:xtrace",
+        "CDPATH": f"{tmp_path}:/",
+        "BASH_FUNC_cd%%": '() { builtin cd "$@"; echo moved; }',
+        "BASH_FUNC_head%%": "() { echo nothing; }",
+    }
+    shell = Shell(tmp_path, environment=odd)
+    shell.until("ready")
+    assert (tmp_path / "lock").read_text().startswith("ann@laptop since ")
+    shell.run('cd /; emit here "$(cd tmp && pwd)"; cd /; head -c 3 /proc/version; echo')
+    items = shell.until("end")
+    assert lines(items) == ["Lin"]
+    assert Mark("emit", "here /tmp") in items
+    # What the user asks for finds its surroundings as they are.
+    shell.run("bash -c 'head'")
+    assert lines(shell.until("end")) == ["hello", "nothing"]
+    shell.close()
+
+
+def test_a_host_that_speaks_german_is_understood(tmp_path: Path) -> None:
+    german = {"LC_ALL": "C.UTF-8", "LANGUAGE": "de", "LC_MESSAGES": "de_DE.UTF-8"}
+    shell = Shell(tmp_path, environment=german)
+    shell.until("ready")
+    shell.run("cat /none || true; git -C /none status || true; locale charmap")
+    said = "\n".join(lines(shell.until("end")))
+    assert said.count("No such file or directory") == 2
+    assert said.endswith("UTF-8"), "that alone is changed"
+    shell.close()
 
 
 def leave_revert(root: Path, body: str) -> None:

@@ -1,7 +1,10 @@
 """The journal decides what "the previous good release" means."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from pathlib import PurePosixPath
 
+from aideploy.phases.drift import last_good
+from aideploy.phases.facts import HostFacts
 from aideploy.phases.journal import Entry, Journal, Verdict
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
@@ -66,3 +69,10 @@ def test_the_commit_of_a_release_is_known_whoever_judged_it_last() -> None:
     )
     assert (known.revision("r1"), known.model("r1")) == ("abc", "def")
     assert known.revision("r2") == ""
+
+
+def test_a_controller_whose_clock_was_a_year_ahead_says_not_for_ever_what_is_good() -> None:
+    wrong = Entry(Verdict.GOOD, "r1", AT + timedelta(days=365))
+    known = Journal((wrong, Entry(Verdict.GOOD, "r2", AT), Entry(Verdict.GOOD, "r3", AT)))
+    host = HostFacts("h1", PurePosixPath("/srv/app"), journal=known)
+    assert last_good({"h1": host}) == "r3"

@@ -6,6 +6,7 @@ import random
 
 import pytest
 
+from aideploy.remote.result import Result
 from aideploy.remote.script import Script, Secret
 from aideploy.remote.stream import Demultiplexer, Line, Mark, unescape
 
@@ -82,3 +83,19 @@ def test_arguments_are_quoted_and_secrets_not_shown() -> None:
     assert "set -- '$(reboot)' 'pass'\"'\"'word' 'a b'" in script.text()
     assert "pass" not in script.shown().partition("\n")[0]
     assert "pass" not in repr(script)
+
+
+def test_a_mark_without_an_end_is_not_kept_for_ever() -> None:
+    stream = Demultiplexer()
+    endless = START + mark("emit key " + "x" * 5_000_000).removesuffix(b"\n")
+    seen = 0
+    for at in range(0, len(endless), 65536):
+        for item in stream.feed(endless[at : at + 65536]):
+            assert isinstance(item, Line)
+            seen += len(item.text)
+    assert seen > 4_900_000
+
+
+@pytest.mark.parametrize("sent", ["a", "====", "YQ", "ü"])
+def test_what_is_no_base64_is_nothing(sent: str) -> None:
+    assert Result("script", (("record", sent),)).data("record") == b""
