@@ -7,7 +7,6 @@ them. Used by `__main__` and by the test of the contenders; measures nothing.
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import sys
@@ -20,6 +19,7 @@ from pathlib import Path, PurePosixPath
 
 import uv
 
+from tests.git import git
 from tests.lab.hosts import Bind, Host, Lab, Sudo
 from tests.lab.wheels import wheelhouse
 
@@ -85,7 +85,7 @@ class Scene:
         shutil.copytree(
             APPLICATION, self._clone, ignore=shutil.ignore_patterns("__pycache__", "model", ".*")
         )
-        _git(self._clone, "init", "--quiet", "--initial-branch=main")
+        git(self._clone, "init", "--quiet", "--initial-branch=main")
         for host in lab.hosts:
             # As on a host whose owner has installed it.
             shutil.copy(uv.find_uv_bin(), host.path("/usr/local/bin/uv"))
@@ -101,11 +101,11 @@ class Scene:
         if new_dependencies:
             with (self._clone / "requirements.txt").open("a") as file:
                 file.write(f"# {self._commits}\n")
-        _git(self._clone, "add", "--all")
-        _git(self._clone, "commit", "--quiet", f"--message=Version {self._commits}")
+        git(self._clone, "add", "--all")
+        git(self._clone, "commit", "--quiet", f"--message=Version {self._commits}")
         origin = self.folder / "repositories" / REPOSITORY.name
-        _git(self._clone, "push", "--quiet", str(origin), "main")
-        return _git(self._clone, "rev-parse", "HEAD")
+        git(self._clone, "push", "--quiet", str(origin), "main")
+        return git(self._clone, "rev-parse", "HEAD")
 
     def order(self, tool: Tool, hosts: int, *, new_dependencies: bool) -> Order:
         """Make a commit and the order to deploy it to the first so many hosts."""
@@ -173,7 +173,7 @@ def scene(hosts: int, folder: Path) -> Iterator[Scene]:
     """A scene with so many hosts, for the length of a `with` block. Needs root; see tests/lab."""
     repositories = folder / "repositories"
     repositories.mkdir()
-    _git(repositories, "init", "--quiet", "--bare", REPOSITORY.name)
+    git(repositories, "init", "--quiet", "--bare", REPOSITORY.name)
     binds = [
         Bind(wheelhouse(APPLICATION / "requirements.txt"), WHEELS),
         Bind(repositories, REPOSITORIES),
@@ -204,24 +204,3 @@ def run(command: Sequence[str], folder: Path) -> str:
         tail = "\n".join(ran.stdout.splitlines()[-40:])
         raise RuntimeError(f"{' '.join(command)[:200]} ended with {ran.returncode}:\n{tail}")
     return ran.stdout
-
-
-def _git(folder: Path, *arguments: str) -> str:
-    nobody = {
-        "GIT_CONFIG_GLOBAL": os.devnull,
-        "GIT_CONFIG_NOSYSTEM": "1",
-        **{
-            f"GIT_{role}_{part}": value
-            for role in ("AUTHOR", "COMMITTER")
-            for part, value in (("NAME", "Ada"), ("EMAIL", "ada@ranker.example"))
-        },
-    }
-    done = subprocess.run(
-        ["git", *arguments],
-        cwd=folder,
-        env=os.environ | nobody,
-        check=True,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    return done.stdout.strip()

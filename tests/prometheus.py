@@ -6,9 +6,6 @@ Its series come from what it scrapes, or were written before it starts (`blocks`
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import socket
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
@@ -17,29 +14,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.web_server import Answer, WebServer, answering
+from tests.needed import need
+from tests.web_server import Answer, WebServer, answering, free_port
 
 START_SECONDS = 30.0
-REQUIRED = "AIDEPLOY_REQUIRE_FLEET"
-
-
-def need(program: str) -> str:
-    """Return the path of a program; without it the test is skipped, or fails where all must run."""
-    found = shutil.which(program)
-    if found:
-        return found
-    reason = f"no {program} here"
-    if os.environ.get(REQUIRED) == "1":
-        pytest.fail(reason)
-    pytest.skip(reason)
-
-
-def free_port() -> int:
-    """Return a port of loopback on which nobody listens."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 class PrometheusServer:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import sys
 import threading
 from collections.abc import Callable
@@ -86,6 +87,14 @@ def answering(answer: Callable[[Asked], Answer]) -> type[Handler]:
         do_POST = do_PATCH = do_GET
 
     return Answering
+
+
+def free_port() -> int:
+    """Return a port of loopback on which nobody listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
 
 
 class _Server(ThreadingHTTPServer):

@@ -10,7 +10,7 @@ from typing import Any
 from aideploy.commands.asking import Absent, ask_for_facts, named, unreadable
 from aideploy.commands.recorded import ask_for_analyses
 from aideploy.phases.facts import ALL_LINES, JOURNAL_LINES, HostFacts, release_time
-from aideploy.phases.journal import Entry, Journal, Verdict
+from aideploy.phases.journal import Entry, Journal
 from aideploy.records.analyses import Watched, last_verdicts
 from aideploy.records.live import period
 from aideploy.report.facts import Table, Text
@@ -24,17 +24,10 @@ TOGETHER = timedelta(hours=1)
 
 
 @dataclass(frozen=True)
-class Event:
+class Event(Entry):
     """The same entry in the journals of one or more hosts; `at` is the earliest."""
 
-    at: datetime
-    verdict: Verdict
-    release: str
-    who: str
-    why: str
-    revision: str
-    model: str
-    hosts: tuple[str, ...]
+    hosts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -164,13 +157,4 @@ def _without_time(entry: Entry) -> Entry:
 
 def _events(groups: Iterable[tuple[Entry, list[str]]], order: tuple[str, ...]) -> Iterable[Event]:
     for entry, hosts in groups:
-        yield Event(
-            at=entry.at,
-            verdict=entry.verdict,
-            release=entry.release,
-            who=entry.who,
-            why=entry.why,
-            revision=entry.revision,
-            model=entry.model,
-            hosts=tuple(name for name in order if name in hosts),
-        )
+        yield Event(**vars(entry), hosts=tuple(name for name in order if name in hosts))

@@ -7,6 +7,7 @@ once, in front of them.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -95,51 +96,51 @@ def _titled(title: str, text: str) -> list[str]:
     return [f"##### {title}", *text.rstrip("\n").split("\n"), ""]
 
 
+@dataclass(frozen=True)
 class _Planned:
     """The deploy to one host, as far as it is known now."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        host: Host,
-        facts: HostFacts,
-        coming: Coming,
-        earlier: evaluate.Earlier | None,
-        wanted: str,
-        who: str,
-    ) -> None:
-        self._settings = settings
-        self._host = host
-        self._facts = facts
-        self._coming = coming
-        self._earlier = earlier
-        self._wanted = wanted
-        self._who = who
-        self._revision = coming.fetched.commit
-        self._release = f"{_STAMP}-{self._revision[:7]}"
-        self._model = _MODEL if settings.model_path else ""
+    settings: Settings
+    host: Host
+    facts: HostFacts
+    coming: Coming
+    earlier: evaluate.Earlier | None
+    wanted: str
+    who: str
+
+    @property
+    def revision(self) -> str:
+        return self.coming.fetched.commit
+
+    @property
+    def release(self) -> str:
+        return f"{_STAMP}-{self.revision[:7]}"
+
+    @property
+    def model(self) -> str:
+        return _MODEL if self.settings.model_path else ""
 
     def scripts(self) -> Iterator[tuple[Phase, Script]]:
-        settings, facts = self._settings, self._facts
+        settings, facts = self.settings, self.facts
         trainers = [*settings.with_role(Role.TRAIN), *settings.hosts]
-        leads = trainers[0].name == self._host.name
+        leads = trainers[0].name == self.host.name
         yield Phase.FETCH, self._fetch()
-        if settings.serve and Role.SERVE in self._host.roles:
+        if settings.serve and Role.SERVE in self.host.roles:
             yield from self._image(settings.serve)
         if install.is_needed(settings):
-            yield Phase.INSTALL, install.script(settings, self._release, self._coming.fetched.tree)
+            yield Phase.INSTALL, install.script(settings, self.release, self.coming.fetched.tree)
         if settings.test and leads:
-            yield Phase.TEST, test.script(settings, settings.test, self._release)
+            yield Phase.TEST, test.script(settings, settings.test, self.release)
         if settings.train and leads:
             how = settings.train
-            for script in train.scripts(settings, how, self._release, self._revision, self._who):
+            for script in train.scripts(settings, how, self.release, self.revision, self.who):
                 yield Phase.TRAIN, script
-        if self._earlier and self._earlier.host == self._host.name:
-            yield Phase.EVALUATE, evaluate.script(self._earlier)
+        if self.earlier and self.earlier.host == self.host.name:
+            yield Phase.EVALUATE, evaluate.script(self.earlier)
         yield from self._distributing(leads=leads)
-        if settings.serve and Role.SERVE in self._host.roles:
+        if settings.serve and Role.SERVE in self.host.roles:
             yield from self._serving(settings.serve)
-        keep = service.kept(facts, self._release, settings.app.keep_releases)
+        keep = service.kept(facts, self.release, settings.app.keep_releases)
         yield (
             Phase.FINISH,
             service.finish(
@@ -147,51 +148,51 @@ class _Planned:
                 facts,
                 (self._entry(Verdict.GOOD),),
                 keep,
-                stand_by=service.stand_by(settings, self._host),
+                stand_by=service.stand_by(settings, self.host),
             ),
         )
         yield Phase.FINISH, jobs.prune(settings)
 
     def _distributing(self, *, leads: bool) -> Iterator[tuple[Phase, Script]]:
         """Yield how the model gets to this host, as far as that is known before it is made."""
-        settings, facts = self._settings, self._facts
+        settings, facts = self.settings, self.facts
         table = settings.model
         # Values are masked, so that none is needed here.
         secrets = dict.fromkeys(table.variables, "")
-        serves = Role.SERVE in self._host.roles
+        serves = Role.SERVE in self.host.roles
         if table.source and serves:
             origin = model.Origin(table.source, table.source.endswith("/"), "<of the source>")
-            first = settings.with_role(Role.SERVE)[0].name == self._host.name
+            first = settings.with_role(Role.SERVE)[0].name == self.host.name
             metrics = (table.metrics or "") if first else ""
-            script = model.fetch(facts, self._release, origin, table, secrets, metrics=metrics)
+            script = model.fetch(facts, self.release, origin, table, secrets, metrics=metrics)
             yield Phase.MODEL if first else Phase.DISTRIBUTE, script
         elif settings.train and table.store and leads:
-            script = model.store(facts, self._release, self._model, table, secrets)
+            script = model.store(facts, self.release, self.model, table, secrets)
             yield Phase.DISTRIBUTE, script
         elif settings.train and table.store and serves:
-            origin = model.in_store(table.store, self._model)
-            yield Phase.DISTRIBUTE, model.fetch(facts, self._release, origin, table, secrets)
+            origin = model.in_store(table.store, self.model)
+            yield Phase.DISTRIBUTE, model.fetch(facts, self.release, origin, table, secrets)
         elif settings.train and serves and not leads:
             artifact = Artifact(archive="<the model>")
-            yield Phase.DISTRIBUTE, distribute.write_model(facts, self._model, artifact)
+            yield Phase.DISTRIBUTE, distribute.write_model(facts, self.model, artifact)
 
     def _fetch(self) -> Script:
-        live = self._facts.current_revision
-        if self._settings.app.source is Source.PULL:
-            return fetch.pull(self._settings, self._wanted, _STAMP, live)
-        return fetch.push(self._settings, b"", self._revision, _STAMP, live)
+        live = self.facts.current_revision
+        if self.settings.app.source is Source.PULL:
+            return fetch.pull(self.settings, self.wanted, _STAMP, live)
+        return fetch.push(self.settings, b"", self.revision, _STAMP, live)
 
     def _image(self, serve: Serve) -> Iterator[tuple[Phase, Script]]:
         if serve.image:
-            yield Phase.INSTALL, image.pull(self._settings, serve, self._release, serve.image)
-        elif serve.dockerfile and self._settings.with_role(Role.SERVE)[0].name == self._host.name:
-            yield Phase.INSTALL, image.build(self._settings, serve, self._release)
+            yield Phase.INSTALL, image.pull(self.settings, serve, self.release, serve.image)
+        elif serve.dockerfile and self.settings.with_role(Role.SERVE)[0].name == self.host.name:
+            yield Phase.INSTALL, image.build(self.settings, serve, self.release)
 
     def _serving(self, serve: Serve) -> Iterator[tuple[Phase, Script]]:
-        settings, host, facts = self._settings, self._host, self._facts
-        target = Target(self._release, self._revision, self._model)
-        if self._model:
-            yield Phase.STAGE, card.script(facts, self._release, "<the model card>")
+        settings, host, facts = self.settings, self.host, self.facts
+        target = Target(self.release, self.revision, self.model)
+        if self.model:
+            yield Phase.STAGE, card.script(facts, self.release, "<the model card>")
         yield Phase.STAGE, service.stage(settings, host, facts, self._staging(serve))
         entries = (self._entry(Verdict.LIVE),)
         spread = batches.course(settings, [one.name for one in settings.with_role(Role.SERVE)])
@@ -200,31 +201,31 @@ class _Planned:
         yield Phase.SWITCH, service.switch(settings, host, facts, target, Direction.ON, entries)
         yield Phase.REVERT, self._left_on_the_host()
         bake = settings.rollout.bake
-        yield Phase.WATCH, service.watch(settings, host, facts, self._revision, bake)
+        yield Phase.WATCH, service.watch(settings, host, facts, self.revision, bake)
         yield Phase.CONFIRM, due.confirm(facts)
 
     def _left_on_the_host(self) -> Script:
         """Return what the host runs by itself unless it hears the confirmation."""
-        settings, host, facts = self._settings, self._host, self._facts
+        settings, host, facts = self.settings, self.host, self.facts
         previous = service.known_target(facts, facts.previous)
         entries = (self._entry(Verdict.REVERTED),)
         return service.switch(settings, host, facts, previous, Direction.BACK, entries)
 
     def _staging(self, serve: Serve) -> Staging:
         files = release_files(
-            self._settings,
-            root=self._facts.root,
-            release=self._release,
-            revision=self._revision,
-            model=self._model,
+            self.settings,
+            root=self.facts.root,
+            release=self.release,
+            revision=self.revision,
+            model=self.model,
             # The whole file is masked, so that no value is needed here.
             secrets=dict.fromkeys(serve.secrets, ""),
             image="<id of the image>" if serve.contained else "",
         )
         return Staging(
-            release=self._release,
-            revision=self._revision,
-            model=self._model,
+            release=self.release,
+            revision=self.revision,
+            model=self.model,
             environment=files.environment,
             serve=files.serve,
             record={"<what release.json says>": "<of this host>"},
@@ -234,9 +235,9 @@ class _Planned:
     def _entry(self, verdict: Verdict) -> Entry:
         return Entry(
             verdict=verdict,
-            release=self._release,
+            release=self.release,
             at=datetime.now(UTC),
-            who=self._who,
-            revision=self._revision,
-            model=self._model,
+            who=self.who,
+            revision=self.revision,
+            model=self.model,
         )

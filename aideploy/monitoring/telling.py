@@ -39,7 +39,7 @@ class Telling:
         self._events = events
         wanted = settings.monitoring.file_sd is not None and settings.serve is not None
         monitors = settings.with_role(Role.MONITOR) if wanted else ()
-        self._lines = [_Line(sessions[host.name], _script(settings), events) for host in monitors]
+        self._lines = [_Line(sessions[host.name], script(settings), events) for host in monitors]
 
     def tell(self, canaries: Collection[str] = ()) -> None:
         """Let Prometheus know that these hosts run what is being tried, and the others do not."""
@@ -115,7 +115,8 @@ def framed(text: str) -> bytes:
     return f"{len(data)}\n".encode() + data
 
 
-def _script(settings: Settings) -> Script:
+def script(settings: Settings) -> Script:
+    """Return the script that puts the targets in place, which it reads from its input."""
     return Script(
         "targets",
         (

@@ -42,7 +42,6 @@ class HostFacts:
         host: its name in hosts.toml.
         root: the absolute folder of the app.
         home, user, uid: of the user we are there.
-        machine: the processor architecture.
         system: the name and version of the operating system.
         free: bytes free where the app lives; 0 when the folder is not there.
         writable: whether we may write there.
@@ -66,7 +65,6 @@ class HostFacts:
     home: PurePosixPath = field(default_factory=PurePosixPath)
     user: str = ""
     uid: int = -1
-    machine: str = ""
     system: str = ""
     free: int = 0
     writable: bool = False
@@ -128,7 +126,6 @@ def read(host: str, result: Result) -> HostFacts:
         home=PurePosixPath(result.text("home", "/")),
         user=result.text("user"),
         uid=result.number("uid", -1),
-        machine=result.text("machine"),
         system=result.text("system"),
         free=result.number("free"),
         writable=result.text("writable") == "yes",

@@ -13,7 +13,6 @@ emit home "$HOME"
 emit root "$root"
 emit user "$(id -un)"
 emit uid "$(id -u)"
-emit machine "$(uname -m)"
 # In a shell of its own: the file sets variables.
 # shellcheck source=/dev/null
 emit system "$( (. /etc/os-release && printf '%s' "${PRETTY_NAME-}") 2>/dev/null || uname -s)"

@@ -58,7 +58,7 @@ class Bench:
     def load(self, rate: float = 100.0) -> Iterator[Users]:
         """Users of all hosts, so many requests a second in all."""
         hosts = self.project.serving
-        with Users({h.name: (h.address, self.project.port) for h in hosts}, rate) as users:
+        with Users(self.project.addresses(*hosts), rate) as users:
             yield users
 
     def be_clean(self) -> None:

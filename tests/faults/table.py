@@ -7,7 +7,7 @@ of pytest-xdist too. `AIDEPLOY_FAULT_TABLES` names a Markdown file for them (`ma
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import pytest
@@ -36,7 +36,7 @@ def tables(reports: Iterable[pytest.TestReport]) -> dict[str, list[Row]]:
     found: dict[str, list[Row]] = {}
     for report in reports:
         for name, value in report.user_properties:
-            if name == _PROPERTY and report.when == "call":
+            if name == _PROPERTY and report.when == "call" and isinstance(value, Sequence):
                 title, row = value
                 found.setdefault(title, []).append(row)
     return found

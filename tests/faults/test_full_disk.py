@@ -9,7 +9,8 @@ from collections.abc import Iterator
 import pytest
 
 from aideploy.errors import ExitStatus
-from tests.fleet.project import Project, eventually, git
+from tests.fleet.project import Project, eventually
+from tests.git import git
 from tests.lab.hosts import Host, Lab
 
 pytestmark = pytest.mark.fleet
@@ -109,7 +110,7 @@ def test_a_full_disk_is_named_and_nothing_changes_until_there_is_room_again(
     full.exec("rm -f /srv/cramped/filler")
     project.slow_git(first, seconds=0)
     if phase == "fetch":
-        git("-C", str(project.source), "reset", "--quiet", "--hard", "HEAD~1")
+        git(project.source, "reset", "--quiet", "--hard", "HEAD~1")
         project.commit()
     project.fab("deploy")
     assert len(project.all_serve() - before) == 1

@@ -66,9 +66,8 @@ def test_a_deploy_that_was_killed_is_finished_by_the_same_command(
     with watched(project):
         begin_slow_deploy(project, phase).kill()
 
-        for host in project.hosts:
-            assert eventually(lambda host=host: not project.is_locked(host), within=20)
-            assert eventually(lambda host=host: project.processes(host) == [], within=10)
+        assert eventually(lambda: not any(map(project.is_locked, project.hosts)), within=20)
+        assert eventually(lambda: not any(map(project.processes, project.hosts)), within=10)
         # Hosts that had switched are back without anybody's help.
         assert eventually(lambda: project.all_serve() == before, within=15)
 
@@ -97,9 +96,9 @@ def test_ctrl_c_leaves_nothing_behind_and_says_how_each_host_is(
     if phase == "train":
         assert " goes on on h1" in finished.last_words
         project.end_trainings()
+    # What is left to the host itself, as to stop what does not serve, takes a moment.
+    assert eventually(lambda: not any(map(project.processes, project.hosts)))
     for host in project.hosts:
-        # What is left to the host itself, as to stop what does not serve, takes a moment.
-        assert eventually(lambda host=host: project.processes(host) == [])
         assert not project.is_locked(host)
         assert host.exec("systemctl is-active small@staged", check=False).stdout == "inactive\n"
 

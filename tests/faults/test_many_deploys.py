@@ -53,7 +53,8 @@ def deploy_again_and_again(
             switching += windows(bench.project, Phase.SWITCH)
         time.sleep(1)
     assert len(switching) == count
-    inside, outside = [], []
+    inside: list[Answer] = []
+    outside: list[Answer] = []
     for one in users.answers:
         during = any(one.at >= began and one.began <= end for began, end in switching)
         (inside if during else outside).append(one)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.faults.bench import Bench, Seen
-from tests.faults.matrix import ALWAYS, Cell, cells, known
+from tests.faults.matrix import ALWAYS, Cell, Check, cells, known
 from tests.faults.table import WriteRow
 
 pytestmark = [pytest.mark.fleet, pytest.mark.bench]
@@ -32,7 +32,7 @@ def test_whatever_breaks_users_notice_nothing_and_one_deploy_makes_it_clean(
     assert not unexpected, "\n".join(unexpected)
 
 
-def row(cell: Cell, seen: Seen, reasons: dict[object, str]) -> dict[str, str]:
+def row(cell: Cell, seen: Seen, reasons: dict[Check, str]) -> dict[str, str]:
     result = "; ".join(f"{check}: {why or 'FAILED'}" for check, why in reasons.items())
     return {
         "fault": cell.fault,

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from aideploy.errors import ExitStatus
+from tests.git import git, without_settings
 from tests.lab.hosts import Bind, Host, Lab, Sudo
 from tests.waiting import eventually as eventually
 
@@ -162,6 +163,9 @@ class Project:
         repository: how the hosts reach it, when not as a folder that the lab has bound in.
         bake: how long the watch is.
         app, port, keep_releases: its name, the port that it listens on, how many releases stay.
+
+    Attributes:
+        values: what hosts.toml is written with.
     """
 
     def __init__(
@@ -193,12 +197,12 @@ class Project:
         folder.mkdir(parents=True, exist_ok=True)
         self.bare = bound_repositories(lab) / f"{folder.name}.git"
         self._roles = roles or {}
-        self._values = {
+        self.values = {
             "app": app,
             "repository": repository or f"{REPOSITORIES}/{self.bare.name}",
             "app_table": app_table,
-            "key": lab.key,
-            "known_hosts": lab.known_hosts,
+            "key": str(lab.key),
+            "known_hosts": str(lab.known_hosts),
             "strategy": strategy,
             "serve": serve,
             "tables": tables,
@@ -215,16 +219,16 @@ class Project:
         }
         self.configure()
         (folder / "fabfile.py").write_text("from aideploy import namespace\n\nns = namespace()\n")
-        git("init", "--quiet", "--bare", "--initial-branch=main", str(self.bare))
-        git("init", "--quiet", "--initial-branch=main", str(self.source))
-        git("-C", str(self.source), "remote", "add", "origin", str(self.bare))
+        git(folder, "init", "--quiet", "--bare", "--initial-branch=main", str(self.bare))
+        git(folder, "init", "--quiet", "--initial-branch=main", str(self.source))
+        git(self.source, "remote", "add", "origin", str(self.bare))
         shutil.copytree(SMALL_APP, self.source, dirs_exist_ok=True)
 
     def configure(self, **values: str) -> None:
         """Write hosts.toml, with these values in place of the ones from before."""
-        self._values |= values
+        self.values |= values
         (self.folder / "hosts.toml").write_text(
-            SETTINGS.format(**self._values, hosts="".join(map(self._host_table, self.hosts)))
+            SETTINGS.format(**self.values, hosts="".join(map(self._host_table, self.hosts)))
         )
 
     def _host_table(self, host: Host) -> str:
@@ -237,7 +241,7 @@ class Project:
     def push(self, repository: Path, revision: str) -> None:
         """Let the branch be at this revision of another repository."""
         refs = f"{revision}:refs/heads/main"
-        git("-C", str(repository), "push", "--quiet", "--force", str(self.bare), refs)
+        git(repository, "push", "--quiet", "--force", str(self.bare), refs)
 
     def commit(self, **behaviour: object) -> str:
         """Push a commit whose service behaves like this; its full hash."""
@@ -247,10 +251,10 @@ class Project:
             requirements = self.source / "requirements.txt"
             requirements.write_text(requirements.read_text() + "# another\n")
         (self.source / "behaviour.json").write_text(json.dumps(behaviour))
-        git("-C", str(self.source), "add", "--all")
-        git("-C", str(self.source), "commit", "--quiet", "--message=A change")
-        git("-C", str(self.source), "push", "--quiet", "--force", "origin", "HEAD:main")
-        return git("-C", str(self.source), "rev-parse", "HEAD").strip()
+        git(self.source, "add", "--all")
+        git(self.source, "commit", "--quiet", "--message=A change")
+        git(self.source, "push", "--quiet", "--force", "origin", "HEAD:main")
+        return git(self.source, "rev-parse", "HEAD")
 
     def start(self, *arguments: str) -> Command:
         """Begin `fab …`."""
@@ -296,15 +300,21 @@ class Project:
 
     def served(self, host: Host) -> str:
         """The revision that the live service of a host answers with; empty when none answers."""
-        said = host.exec(f"curl -sS --max-time 5 http://127.0.0.1:{self.port}/healthz", check=False)
-        try:
-            return str(json.loads(said.stdout)["revision"])
-        except ValueError:
-            return ""
+        return _revision_at(host, self.port)
 
     def all_serve(self) -> set[str]:
         """The revisions that the hosts which serve answer with: one, when all is well."""
         return {self.served(host) for host in self.serving}
+
+    def slots(self, host: Host) -> dict[str, str]:
+        """The slots behind HAProxy that answer, and the revision of each."""
+        ports = {"blue": self.port + 10000, "green": self.port + 10001}
+        found = {slot: _revision_at(host, port) for slot, port in ports.items()}
+        return {slot: revision for slot, revision in found.items() if revision}
+
+    def addresses(self, *hosts: Host) -> dict[str, tuple[str, int]]:
+        """Where users reach these hosts, by name; all of them by default."""
+        return {host.name: (host.address, self.port) for host in hosts or self.hosts}
 
     @property
     def serving(self) -> tuple[Host, ...]:
@@ -344,6 +354,14 @@ class Project:
             newest.read_text(),
         )
         return {host: Cost(*map(int, numbers)) for host, *numbers in found}
+
+
+def _revision_at(host: Host, port: int) -> str:
+    said = host.exec(f"curl -sS --max-time 5 http://127.0.0.1:{port}/healthz", check=False)
+    try:
+        return str(json.loads(said.stdout)["revision"])
+    except ValueError:
+        return ""
 
 
 def bound_repositories(lab: Lab) -> Path:
@@ -389,21 +407,7 @@ def watched(project: Project, hosts: Sequence[Host] = ()) -> Iterator[None]:
         assert host.exec("cat /run/seen").stdout == "", host.name
 
 
-def git(*arguments: str) -> str:
-    """Run git as nobody in particular, and return what it prints."""
-    return subprocess.run(
-        ["git", *arguments], env=_surroundings(), check=True, capture_output=True, text=True
-    ).stdout
-
-
 def _surroundings() -> dict[str, str]:
     """Our environment, with no settings of this user's git and nobody's CI in it."""
-    unwanted = ("GIT_", "GITHUB_", "GITLAB_", "CI")
-    surroundings = {k: v for k, v in os.environ.items() if not k.startswith(unwanted)}
-    identity = {
-        f"GIT_{who}_{what}": value
-        for who in ("AUTHOR", "COMMITTER")
-        for what, value in (("NAME", "Ada"), ("EMAIL", "ada@example.com"))
-    }
-    nobody = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
-    return {**surroundings, **identity, **nobody}
+    theirs = ("GITHUB_", "GITLAB_", "CI")
+    return {k: v for k, v in without_settings().items() if not k.startswith(theirs)}

@@ -76,8 +76,7 @@ def test_a_host_that_cannot_go_back_is_named_and_the_others_do(project: Project)
     assert finished.status == ExitStatus.NEEDS_PERSON
     assert "h2 could not be brought back" in finished.last_words
     assert "✗ revert on h2: " in finished.last_words
-    for host in project.hosts:
-        assert eventually(lambda host=host: project.served(host) == before)
+    assert eventually(lambda: project.all_serve() == {before})
 
 
 def lose_power(host: Host) -> None:
@@ -127,7 +126,7 @@ def test_a_host_that_is_lost_is_noticed_within_half_a_minute_and_the_others_keep
         command.wait_for(rf"{phase} +h3 +failed", within=32)
         finished = command.finish()
         # Nothing went live on the others, or it is gone again.
-        assert all(eventually(lambda host=host: project.served(host) == before) for host in others)
+        assert eventually(lambda: {project.served(host) for host in others} == {before})
     finally:
         restore(lost, loss)
         project.slow_git(lost, seconds=0)

@@ -33,7 +33,15 @@ def host(lab: Lab) -> Iterator[Host]:
     host.exec("systemctl daemon-reload; systemctl reset-failed")
 
 
-def project_of(lab: Lab, host: Host, folder: Path, **values: str) -> Project:
+def project_of(
+    lab: Lab,
+    host: Host,
+    folder: Path,
+    *,
+    strategy: str = "blue_green",
+    serve: str = "",
+    bake: str = "1s",
+) -> Project:
     """The small app behind HAProxy, reached from outside."""
     return Project(
         lab,
@@ -41,20 +49,10 @@ def project_of(lab: Lab, host: Host, folder: Path, **values: str) -> Project:
         hosts=[host],
         app=APP,
         port=8500,
-        strategy=values.pop("strategy", "blue_green"),
-        serve="bind = '0.0.0.0'\n" + values.pop("serve", ""),
-        **values,
+        strategy=strategy,
+        serve=f"bind = '0.0.0.0'\n{serve}",
+        bake=bake,
     )
-
-
-def running(project: Project, host: Host) -> dict[str, str]:
-    """The slots that run, and the revision that each answers with."""
-    found = {}
-    for slot, port in (("blue", 18500), ("green", 18501)):
-        said = host.exec(f"curl -sS --max-time 5 http://127.0.0.1:{port}/healthz", check=False)
-        if match := re.search(r'"revision": "(\w+)"', said.stdout):
-            found[slot] = match[1]
-    return found
 
 
 def test_users_notice_nothing_of_deploys_and_rollbacks_and_crashes(
@@ -63,20 +61,16 @@ def test_users_notice_nothing_of_deploys_and_rollbacks_and_crashes(
     project = project_of(lab, host, tmp_path)
     project.set_up()
     first = project.deploy()
-    assert running(project, host) == {"blue": first}
-    with Users({host.name: (host.address, project.port)}) as users:
+    assert project.slots(host) == {"blue": first}
+    with Users(project.addresses()) as users:
         second = project.deploy()
-        assert running(project, host) == {"blue": first, "green": second}, "one stands by"
-        since = time.time()
-        time.sleep(0.5)
-        assert set(users.by_revision(since)) == {second}
+        assert project.slots(host) == {"blue": first, "green": second}, "one stands by"
+        assert set(users.from_now(0.5)) == {second}
         project.fab("rollback")
-        assert eventually(lambda: running(project, host) == {"blue": first})
+        assert eventually(lambda: project.slots(host) == {"blue": first})
         third = project.deploy()
         host.exec(f"systemctl kill --signal=KILL {APP}@green")
-        since = time.time()
-        time.sleep(3)
-        assert users.by_revision(since)[first] > 0, "who stands by took over"
+        assert users.from_now(3)[first] > 0, "who stands by took over"
         project.configure(serve="bind = '0.0.0.0'\nstop_timeout = '40s'")
         project.set_up()
         assert "Reloading HAProxy" in host.exec(f"journalctl -u {APP}-haproxy").stdout
@@ -98,27 +92,25 @@ def test_a_release_that_fails_leaves_no_slot_behind_and_users_where_they_were(
     project = project_of(lab, host, tmp_path, bake="4s")
     project.set_up()
     first = project.deploy()
-    with Users({host.name: (host.address, project.port)}) as users:
+    with Users(project.addresses()) as users:
         project.commit(green_starts_after={host.name: 60})
         project.fab("deploy", expected=ExitStatus.REFUSED)
-        assert eventually(lambda: running(project, host) == {"blue": first})
+        assert eventually(lambda: project.slots(host) == {"blue": first})
         assert users.failed == []
         ill = project.commit(ill_when_live_on=["all"], ill_after=2)
         finished = project.fab("deploy", expected=ExitStatus.ROLLED_BACK)
         back = re.search(r"revert +h1  done ([\d.]+)s", finished.output)
         assert back and float(back[1]) < 3, finished.output
         assert {one.error[:3] for one in users.failed} == {"500"}, "what the ill one answered"
-        assert eventually(lambda: running(project, host) == {"blue": first})
-        since = time.time()
-        time.sleep(0.5)
-        assert set(users.by_revision(since)) == {first}
+        assert eventually(lambda: project.slots(host) == {"blue": first})
+        assert set(users.from_now(0.5)) == {first}
 
         project.configure(bake="30s")
         command = project.start("deploy")
         command.wait_for_phase("watch")
         command.kill()
-        assert eventually(lambda: running(project, host) == {"blue": first}, within=60)
-    assert ill not in set(running(project, host).values())
+        assert eventually(lambda: project.slots(host) == {"blue": first}, within=60)
+    assert ill not in set(project.slots(host).values())
     slots = host.exec(f"ls {project.root}/slots/*; ls {project.root}/due").stdout.split()
     assert (slots.count("on"), slots.count("release")) == (1, 1)
 
@@ -132,14 +124,12 @@ def test_a_release_gets_a_growing_share_of_the_requests_before_it_gets_all(
     project.commit()
     assert "of the requests:" not in project.fab("deploy").output, "nothing was live to share with"
     before = project.current(host)
-    with Users({host.name: (host.address, project.port)}) as users:
+    with Users(project.addresses()) as users:
         second = project.commit()
         command = project.start("deploy")
         command.wait_for(r"watch +.*25% of the requests")
         project.fab("rollout.pause")
-        since = time.time()
-        time.sleep(2)
-        answers = users.by_revision(since)
+        answers = users.from_now(2)
         assert 0.1 < answers[second] / answers.total() < 0.45, answers
         assert project.current(host) == before
         status = project.fab("rollout.status").output
@@ -147,29 +137,23 @@ def test_a_release_gets_a_growing_share_of_the_requests_before_it_gets_all(
         assert re.search(r"h1 +1 +gives 25%", status)
         project.fab("rollout.promote")
         assert command.finish().status == ExitStatus.DONE
-        since = time.time()
-        time.sleep(0.5)
-        assert set(users.by_revision(since)) == {second}
+        assert set(users.from_now(0.5)) == {second}
         assert users.failed == []
 
         ill = project.commit(ill_when_live_on=["all"], ill_at="/ready", ill_after=4)
         finished = project.fab("deploy", expected=ExitStatus.ROLLED_BACK)
         assert "5% of the requests" in finished.output
-        assert eventually(lambda: running(project, host) == {"green": second})
+        assert eventually(lambda: project.slots(host) == {"green": second})
         assert users.by_revision()[ill] > 0
-        since = time.time()
-        time.sleep(0.5)
-        assert set(users.by_revision(since)) == {second}
+        assert set(users.from_now(0.5)) == {second}
 
         project.commit()
         command = project.start("deploy")
         command.wait_for(r"watch +.*5% of the requests")
         command.kill()
-        assert eventually(lambda: running(project, host) == {"green": second}, within=60)
+        assert eventually(lambda: project.slots(host) == {"green": second}, within=60)
         assert eventually(lambda: host.exec(f"ls {project.root}/due").stdout == "")
-        since = time.time()
-        time.sleep(0.5)
-        assert set(users.by_revision(since)) == {second}
+        assert set(users.from_now(0.5)) == {second}
         assert users.failed == []
     assert "revert" in host.exec(f"cat {project.root}/journal.jsonl").stdout
 
@@ -192,7 +176,7 @@ def test_an_answer_that_is_under_way_is_not_cut_when_the_old_release_stops(
         assert project.served(host) == second
         answer, _ = slow.communicate()
     assert json.loads(answer)["revision"] == first
-    assert eventually(lambda: running(project, host) == {"green": second})
+    assert eventually(lambda: project.slots(host) == {"green": second})
 
 
 @pytest.mark.slow
@@ -255,7 +239,7 @@ def test_a_change_of_strategy_keeps_the_release_and_leaves_nothing_of_the_old_on
     assert project.served(host) == first
     assert "nothing to change" in project.fab("setup").last_words
     second = project.deploy()
-    assert running(project, host) == {"blue": first, "green": second}
+    assert project.slots(host) == {"blue": first, "green": second}
 
     project.configure(strategy="socket")
     project.set_up()

@@ -94,9 +94,18 @@ def kept_images(project: Project, host: Host) -> list[str]:
     return sorted(as_deploy(host, f"podman images --format '{{{{.Tag}}}}' {names}").split())
 
 
-def project_of(lab: Lab, folder: Path, *, app: str, serve: str, **values: str) -> Project:
-    port = 8720 if app == "boxed" else 8730
-    return Project(lab, folder / app, app=app, port=port, serve=serve, keep_releases=2, **values)
+def project_of(
+    lab: Lab, folder: Path, *, app: str, serve: str, strategy: str = "recreate"
+) -> Project:
+    return Project(
+        lab,
+        folder / app,
+        app=app,
+        port=8720 if app == "boxed" else 8730,
+        strategy=strategy,
+        serve=serve,
+        keep_releases=2,
+    )
 
 
 def test_a_container_is_deployed_refused_and_rolled_back_by_its_digest(

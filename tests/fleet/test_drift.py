@@ -15,7 +15,7 @@ from tests.fleet.fixtures import RANKER, WHEELS
 from tests.fleet.project import Project, eventually, repositories
 from tests.lab.hosts import Bind, Host, Lab
 from tests.lab.wheels import wheelhouse
-from tests.prometheus import need
+from tests.needed import need
 
 pytestmark = pytest.mark.fleet
 

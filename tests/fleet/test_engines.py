@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +10,15 @@ import pytest
 from aideploy.errors import ExitStatus
 from aideploy.jobs.job import State
 from tests.fleet.project import Project, eventually, repositories
-from tests.fleet.test_jobs import begin, finish_without_a_gap, let_it_end, newest, refused, started
+from tests.fleet.test_jobs import (
+    begin,
+    finish_without_a_gap,
+    let_it_end,
+    newest,
+    refused,
+    spec,
+    started,
+)
 from tests.lab.hosts import Host, Lab
 
 pytestmark = pytest.mark.fleet
@@ -126,8 +133,5 @@ def test_what_is_shown_of_a_job_is_the_same_for_every_engine(project: Project) -
     command = begin(project)
     let_it_end(project)
     assert command.finish().status == ExitStatus.DONE
-    spec = json.loads(
-        project.hosts[0].exec(f"cat {project.root}/jobs/{newest(project)['id']}/spec.json").stdout
-    )
-    assert spec["engine"] == "slurm"
+    assert spec(project)["engine"] == "slurm"
     assert newest(project)["state"] == State.SUCCEEDED

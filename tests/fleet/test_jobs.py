@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -78,6 +78,24 @@ def begin(project: Project, **behaviour: object) -> Command:
 
 def let_it_end(project: Project) -> None:
     project.hosts[0].exec(f"touch {project.root}/enough")
+
+
+def spec(project: Project) -> dict[str, object]:
+    """What was to be trained, and how."""
+    file = f"{project.root}/jobs/{newest(project)['id']}/spec.json"
+    found: dict[str, object] = json.loads(project.hosts[0].exec(f"cat {file}").stdout)
+    return found
+
+
+@contextmanager
+def without(host: Host, program: str) -> Iterator[None]:
+    """A program of /usr/local/bin is not there for a while."""
+    place = host.path(f"/usr/local/bin/{program}")
+    hidden = place.rename(place.with_name(f"{program}-hidden"))
+    try:
+        yield
+    finally:
+        hidden.rename(place)
 
 
 def log_of(project: Project) -> list[str]:
@@ -164,7 +182,7 @@ def test_ctrl_c_leaves_the_training_alone_and_says_how_to_follow_and_to_end_it(
     assert "python3 train.py" not in project.processes(project.hosts[0])
     twice = project.fab("train.cancel", "--job", job)
     assert "had ended before (CANCELLED); nothing was cancelled" in twice.last_words
-    assert newest(project)["message"].startswith("the training was cancelled by ")
+    assert str(newest(project)["message"]).startswith("the training was cancelled by ")
 
 
 def test_a_submitted_job_is_deployed_later_without_training_again(project: Project) -> None:
@@ -278,8 +296,8 @@ def cramped(project: Project, job: str, megabytes: int) -> Iterator[None]:
                 continue
         yield
     finally:
-        for process in (group / "cgroup.procs").read_text().split():
-            (MEMORY_GROUPS / "cgroup.procs").write_text(process)
+        for number in (group / "cgroup.procs").read_text().split():
+            (MEMORY_GROUPS / "cgroup.procs").write_text(number)
         group.rmdir()
 
 
@@ -302,19 +320,22 @@ def trains_again(project: Project) -> None:
     assert (newest(project)["state"], newest(project)["attempt"]) == (State.SUCCEEDED, 2)
 
 
+def lost(project: Project, goes: Callable[[], None]) -> str:
+    """The host goes while it trains and comes back; what is said of the job then."""
+    command = begin(project)
+    goes()
+    assert command.finish(within=90).status == ExitStatus.NOT_READY
+    project.hosts[0].boot()
+    let_it_end(project)
+    assert newest(project)["state"] == State.LOST
+    return project.fab("train.attach", expected=ExitStatus.NOT_READY).last_words
+
+
 @pytest.mark.slow
 def test_a_host_that_loses_its_power_loses_the_job_and_the_next_deploy_trains_again(
     project: Project,
 ) -> None:
-    trainer, *_ = project.hosts
-    command = begin(project)
-    trainer.power_off()
-    assert command.finish(within=60).status == ExitStatus.NOT_READY
-    trainer.boot()
-    let_it_end(project)
-    assert newest(project)["state"] == State.LOST
-    lost = project.fab("train.attach", expected=ExitStatus.NOT_READY)
-    assert "the training is gone without a word" in lost.last_words
+    assert "the training is gone without a word" in lost(project, project.hosts[0].power_off)
     trains_again(project)
     earlier = project.fab("train.logs", "--attempt", "1")
     assert ticks(earlier.output)[:3] == [0, 1, 2]
@@ -324,15 +345,8 @@ def test_a_host_that_loses_its_power_loses_the_job_and_the_next_deploy_trains_ag
 def test_a_host_that_is_restarted_tells_so_and_the_next_deploy_trains_again(
     project: Project,
 ) -> None:
-    trainer, *_ = project.hosts
-    command = begin(project)
-    trainer.stop()
-    assert command.finish(within=90).status == ExitStatus.NOT_READY
-    trainer.boot()
-    let_it_end(project)
-    assert newest(project)["state"] == State.LOST
+    said = lost(project, project.hosts[0].stop)
     # Whether it had the time for a last word or not.
-    said = project.fab("train.attach", expected=ExitStatus.NOT_READY).last_words
     assert "the host shut down" in said or "the host was restarted" in said
     trains_again(project)
 

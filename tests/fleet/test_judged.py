@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import time
+from typing import Any
 
 import pytest
 
@@ -39,16 +40,16 @@ min_requests = 100
 
 
 def judge(project: Project, rollout: str, bake: str) -> None:
-    more = project._values["more"]
+    more = project.values["more"]
     if CHECKS not in more:
         more += CHECKS
     project.configure(rollout=f"canary = 1\nmax_wait = '30s'\n{rollout}", bake=bake, more=more)
 
 
-def kept(host: Host) -> list[dict[str, object]]:
+def kept(host: Host) -> list[dict[str, Any]]:
     """The watches of the newest analysis that a host keeps."""
     newest = "ls -d /srv/metered/analyses/*.json | tail -n 1 | xargs cat"
-    watches: list[dict[str, object]] = json.loads(host.exec(newest).stdout)["watches"]
+    watches: list[dict[str, Any]] = json.loads(host.exec(newest).stdout)["watches"]
     return watches
 
 
@@ -83,7 +84,7 @@ def test_it_is_found_out_by_a_share_of_the_requests_of_one_host(project: Project
     assert "the analysis failed: errors: " in finished.output
     assert project.all_serve() == before
     (watch,) = kept(first)
-    [errors] = [one for one in watch["checks"] if one["name"] == "errors"]  # type: ignore[attr-defined]
+    [errors] = [one for one in watch["checks"] if one["name"] == "errors"]
     sides = {query["side"]: query["query"] for query in errors["queries"]}
     assert "slot=" in sides["canary"]
     assert "slot=" in sides["baseline"]

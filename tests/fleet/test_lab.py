@@ -15,6 +15,7 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
+from tests.git import git
 from tests.lab import network, registry
 from tests.lab.base import base_tree
 from tests.lab.git_server import Credentials, GitServer
@@ -249,13 +250,9 @@ def repositories(tmp_path: Path) -> Path:
     """A folder with one bare repository, `app.git`, of one commit."""
     source, folder = tmp_path / "source", tmp_path / "repositories"
     folder.mkdir()
-    author = ["-c", "user.name=Test", "-c", "user.email=test@example.com"]
-    for command in (
-        ["git", "init", "-q", "-b", "main", str(source)],
-        ["git", "-C", str(source), *author, "commit", "-q", "--allow-empty", "-m", "First"],
-        ["git", "clone", "-q", "--bare", str(source), str(folder / "app.git")],
-    ):
-        subprocess.run(command, check=True)
+    git(tmp_path, "init", "-q", "-b", "main", "source")
+    git(source, "commit", "-q", "--allow-empty", "-m", "First")
+    git(source, "clone", "-q", "--bare", ".", str(folder / "app.git"))
     return folder
 
 

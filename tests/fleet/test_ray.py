@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 
 import pytest
@@ -16,8 +15,10 @@ from tests.fleet.test_jobs import (
     let_it_end,
     newest,
     refused,
+    spec,
     started,
     trains_again,
+    without,
 )
 from tests.lab.hosts import Host, Lab
 from tests.lab.training_tools import RAY, packages, put_on
@@ -99,10 +100,7 @@ def test_a_deploy_that_died_finds_its_job_in_the_cluster_again(project: Project)
     assert started(project) == before
     finish_without_a_gap(project, again)
     assert newest(project)["attempt"] == 1
-    spec = json.loads(
-        host.exec(f"cat {project.root}/jobs/{newest(project)['id']}/spec.json").stdout
-    )
-    assert spec["engine"] == "ray"
+    assert spec(project)["engine"] == "ray"
     assert eventually(lambda: "succeeded" in ray(host, f"job status {name}"))
     # The inputs are the same: the cluster hears nothing of it.
     assert "trained before" in project.fab("deploy").output
@@ -198,10 +196,5 @@ def test_a_job_that_was_submitted_before_it_was_noted_is_not_submitted_twice(
 
 @pytest.mark.slow
 def test_a_host_without_ray_is_refused_before_anything_begins(project: Project) -> None:
-    host = project.hosts[0]
-    program = host.path("/usr/local/bin/ray")
-    hidden = program.rename(program.with_name("ray-hidden"))
-    try:
+    with without(project.hosts[0], "ray"):
         refused(project, ExitStatus.NOT_READY, "there is no ray in the release's environment")
-    finally:
-        hidden.rename(program)

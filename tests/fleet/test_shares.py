@@ -8,7 +8,6 @@ sent a second time (`retry = false`): what a release leaves unanswered has faile
 from __future__ import annotations
 
 import math
-import re
 import time
 from collections.abc import Iterator
 
@@ -50,8 +49,7 @@ def users(three: Project) -> Iterator[Users]:
 
 
 def users_of(project: Project, rate: float = 150) -> Users:
-    addresses = {host.name: (host.address, project.port) for host in project.hosts}
-    return Users(addresses, rate)
+    return Users(project.addresses(), rate)
 
 
 def course(project: Project, *weights: int, bake: str = "3s", more: str = "") -> None:
@@ -82,20 +80,17 @@ def is_share(got: tuple[int, int], percent: int) -> bool:
     return abs(count - total * share) <= 4 * math.sqrt(total * share * (1 - share))
 
 
-def slots(project: Project, host: Host) -> dict[str, str]:
-    """The slots that answer, and with which revision."""
-    found = {}
-    for slot, port in (("blue", project.port + 10000), ("green", project.port + 10001)):
-        said = host.exec(f"curl -sS --max-time 5 http://127.0.0.1:{port}/healthz", check=False)
-        if match := re.search(r'"revision": "(\w+)"', said.stdout):
-            found[slot] = match[1]
-    return found
-
-
 def is_back(project: Project, host: Host, revision: str) -> bool:
     """Whether the host serves that revision alone, and nothing waits to take it back."""
     waits = host.exec(f"ls {project.root}/due").stdout
-    return waits == "" and list(slots(project, host).values()) == [revision]
+    return waits == "" and list(project.slots(host).values()) == [revision]
+
+
+def all_back(project: Project, revision: str, within: float = 15) -> bool:
+    """Whether all hosts are so within so many seconds."""
+    return eventually(
+        lambda: all(is_back(project, host, revision) for host in project.hosts), within
+    )
 
 
 @pytest.mark.slow
@@ -116,9 +111,7 @@ def test_two_canary_hosts_give_the_shares_that_were_asked_for_and_no_request_is_
             got = mine.count(revision), len(mine)
             assert is_share(got, percent if host is not three.hosts[2] else 0), (host.name, got)
     assert command.finish().status == ExitStatus.DONE
-    since = time.time()
-    time.sleep(1)
-    assert set(users.by_revision(since)) == {revision}
+    assert set(users.from_now(1)) == {revision}
     assert users.failed == []
     assert set(users.by_revision()) == {before, revision}
 
@@ -149,7 +142,7 @@ def test_a_share_outlives_the_reload_and_the_death_of_haproxy(three: Project) ->
         lost = len(users.failed)
         three.fab("rollout.abort")
         assert command.finish().status == ExitStatus.ROLLED_BACK
-        assert eventually(lambda: all(is_back(three, host, before) for host in three.hosts))
+        assert all_back(three, before)
         since = time.time()
         first.exec("systemctl reload shares-haproxy")
         second.exec("systemctl restart shares-haproxy")
@@ -168,7 +161,7 @@ def test_a_controller_that_is_killed_at_a_share_leaves_two_hosts_that_go_back_by
     command = at_share(three, 25)
     time.sleep(2)
     command.kill()
-    assert eventually(lambda: all(is_back(three, host, before) for host in three.hosts), within=30)
+    assert all_back(three, before, 30)
     got = [answered(users, host, revision, 0.5)[0] for host in three.hosts]
     assert got == [0, 0, 0]
     assert users.failed == []
@@ -187,9 +180,8 @@ def test_a_host_that_restarts_at_a_share_comes_back_with_the_old_release_and_so_
     course(three, 25, bake="60s")
     before = three.served(three.hosts[0])
     first, second, third = three.hosts
-    addresses = {host.name: (host.address, three.port) for host in (first, third)}
     revision = three.commit()
-    with Users(addresses) as users:
+    with Users(three.addresses(first, third)) as users:
         command = at_share(three, 25)
         assert sum(answered(users, first, revision, 1)) > 0
         second.power_off()
@@ -199,7 +191,7 @@ def test_a_host_that_restarts_at_a_share_comes_back_with_the_old_release_and_so_
         assert eventually(lambda: is_back(three, first, before))
         assert answered(users, first, revision, 1)[0] == 0
         assert users.failed == []
-    with Users({second.name: (second.address, three.port)}) as users:
+    with Users(three.addresses(second)) as users:
         time.sleep(1)
     assert users.failed == []
     assert set(users.by_revision()) == {before}
@@ -234,7 +226,7 @@ def test_what_another_terminal_asks_at_a_share_is_done_and_a_rollback_is_told_wh
     finished = command.finish()
     assert finished.status == ExitStatus.ROLLED_BACK
     assert "aborted the rollout" in finished.last_words
-    assert eventually(lambda: all(is_back(three, host, before) for host in three.hosts))
+    assert all_back(three, before)
     assert [answered(users, host, revision, 0.5)[0] for host in three.hosts] == [0, 0, 0]
 
     command = at_share(three, 5)
@@ -263,7 +255,7 @@ def test_an_answer_that_the_new_release_is_giving_is_not_cut_when_its_share_is_t
             command.finish()
         else:
             command.kill()
-        assert eventually(lambda: all(is_back(three, host, before) for host in three.hosts), 30)
+        assert all_back(three, before, 30)
         time.sleep(2)
         assert users.by_revision()[revision] > 5
         assert users.failed == []
@@ -287,9 +279,8 @@ def test_haproxy_and_the_host_start_again_and_the_same_slot_is_live_while_the_ol
     host = three.hosts[0]
     live = lives_in(three, host)
     kept = "green" if live == "blue" else "blue"
-    assert slots(three, host) == {live: new, kept: old}
-    addresses = {host.name: (host.address, three.port)}
-    with Users(addresses, rate=50) as users:
+    assert three.slots(host) == {live: new, kept: old}
+    with Users(three.addresses(host), rate=50) as users:
         for verb in ("reload", "restart"):
             host.exec(f"systemctl {verb} shares-haproxy")
             time.sleep(1.5)
@@ -302,9 +293,7 @@ def test_haproxy_and_the_host_start_again_and_the_same_slot_is_live_while_the_ol
             host.exec(f"systemctl kill --signal=KILL shares@{live}")
             time.sleep(0.5)
         host.exec(f"systemctl stop shares@{live}")
-        since = time.time()
-        time.sleep(2)
-        assert set(users.by_revision(since)) == {old}, "who is kept answers"
+        assert set(users.from_now(2)) == {old}, "who is kept answers"
         inside = len(users.failed) - lost
         # Without `retry` those that were inside the process when it was killed: one of each user.
         assert inside <= 2 * USERS_OF_A_HOST, users.failed
@@ -336,7 +325,7 @@ def test_power_and_controller_are_lost_at_a_share_and_the_host_starts_with_the_o
     command.kill()
     host.boot()
     assert eventually(lambda: three.served(host) == before)
-    with Users({host.name: (host.address, three.port)}) as users:
+    with Users(three.addresses(host)) as users:
         assert eventually(lambda: is_back(three, host, before), within=30)
         time.sleep(1)
     assert users.failed == []
@@ -356,7 +345,7 @@ def test_one_of_the_two_slots_dies_at_a_share_and_the_other_one_answers(three: P
         revision = three.commit()
         command = at_share(three, 25)
         first.exec(f"systemctl kill --signal=KILL shares@{old}")
-        assert eventually(lambda: slots(three, first).get(old) == before)
+        assert eventually(lambda: three.slots(first).get(old) == before)
         time.sleep(1)
         got = answered(users, first, revision, 2)
         assert is_share(got, 25), "it came back, and to its share"
@@ -366,7 +355,7 @@ def test_one_of_the_two_slots_dies_at_a_share_and_the_other_one_answers(three: P
         finished = command.finish()
         assert finished.status == ExitStatus.ROLLED_BACK
         assert "watch on h2" in finished.last_words
-        assert eventually(lambda: all(is_back(three, host, before) for host in three.hosts))
+        assert all_back(three, before)
         assert len(users.failed) - inside <= USERS_OF_A_HOST, users.failed
         assert answered(users, second, revision, 0.5)[0] == 0
 
@@ -378,8 +367,7 @@ def test_a_host_that_waits_for_its_turn_is_lost_at_a_share_and_the_canary_goes_b
     course(three, 25, bake="4s")
     before = three.served(three.hosts[0])
     first, second, third = three.hosts
-    addresses = {host.name: (host.address, three.port) for host in (first, second)}
-    with Users(addresses) as users:
+    with Users(three.addresses(first, second)) as users:
         revision = three.commit()
         command = at_share(three, 25)
         third.power_off()
@@ -388,8 +376,8 @@ def test_a_host_that_waits_for_its_turn_is_lost_at_a_share_and_the_canary_goes_b
         finished = command.finish()
         assert finished.status == ExitStatus.ROLLED_BACK, finished.output
         assert "h3" in finished.last_words
-        assert eventually(lambda: all(is_back(three, host, before) for host in three.hosts), 30)
-        assert {one.host for one in users.answers} == set(addresses)
+        assert all_back(three, before, 30)
+        assert {one.host for one in users.answers} == {"h1", "h2"}
         assert users.failed == []
         third.power_off()
         said = three.fab("deploy", expected=ExitStatus.NOT_READY)

@@ -11,7 +11,7 @@ import pytest
 from aideploy.errors import ExitStatus
 from aideploy.jobs.job import State
 from tests.fleet.project import Command, Finished, Project, eventually, repositories
-from tests.fleet.test_jobs import jobs, let_it_end, ticks
+from tests.fleet.test_jobs import jobs, let_it_end, ticks, without
 from tests.lab.hosts import Lab
 from tests.lab.training_tools import TORCH, packages, put_on
 
@@ -190,13 +190,9 @@ def test_a_part_that_failed_while_nobody_looked_ends_the_others_as_soon_as_someb
 
 @pytest.mark.slow
 def test_a_host_that_cannot_take_part_ends_what_had_begun_on_the_others(project: Project) -> None:
-    program = project.hosts[1].path("/usr/local/bin/torchrun")
-    hidden = program.rename(program.with_name("torchrun-hidden"))
-    try:
+    with without(project.hosts[1], "torchrun"):
         project.commit()
         refused = project.fab("deploy", expected=ExitStatus.NOT_READY)
-    finally:
-        hidden.rename(program)
     assert "there is no torchrun" in refused.last_words and "h2" in refused.last_words
     assert nothing_runs(project)
     assert states(project) == {"h1": State.CANCELLED}

@@ -89,6 +89,12 @@ class Users:
         """How many requests each revision answered, since a moment in seconds since the epoch."""
         return Counter(one.revision for one in self.answers if one.at >= since)
 
+    def from_now(self, seconds: float) -> Counter[str]:
+        """How many requests each revision answers in the seconds that follow."""
+        since = time.time()
+        time.sleep(seconds)
+        return self.by_revision(since)
+
     def _ask(self, name: str, address: tuple[str, int], first: float, keeps: bool) -> None:
         due = time.monotonic() + first
         connection: http.client.HTTPConnection | None = None

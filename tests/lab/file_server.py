@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 from tests.web_server import Handler, WebServer
 
@@ -59,9 +60,9 @@ class FileServer(WebServer):
 
 
 class _Handler(Handler):
-    def __init__(self, *of_the_server: object, server_of: FileServer) -> None:
+    def __init__(self, *of_the_server: Any, server_of: FileServer) -> None:
         self._of = server_of
-        super().__init__(*of_the_server)  # type: ignore[arg-type]
+        super().__init__(*of_the_server)
 
     def do_GET(self) -> None:
         path = self.path.partition("?")[0]

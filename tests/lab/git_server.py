@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from tests.web_server import Handler, WebServer
@@ -54,12 +55,10 @@ class GitServer(WebServer):
 class _Handler(Handler):
     """One request: handed to `git http-backend` as a CGI program (RFC 3875), streamed back."""
 
-    def __init__(
-        self, *of_the_server: object, folder: Path, credentials: Credentials | None
-    ) -> None:
+    def __init__(self, *of_the_server: Any, folder: Path, credentials: Credentials | None) -> None:
         self._folder = folder
         self._credentials = credentials
-        super().__init__(*of_the_server)  # type: ignore[arg-type]
+        super().__init__(*of_the_server)
 
     def do_GET(self) -> None:
         self._answer()

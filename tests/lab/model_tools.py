@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -24,6 +23,7 @@ import uv
 
 from tests.lab.cache import built_once, cache_folder, key_of
 from tests.lab.programs import run
+from tests.web_server import free_port
 
 REQUIREMENTS = ("mlflow>=3,<4", "moto[server]>=5,<6", "s3fs>=2026.1")
 START_SECONDS = 240.0
@@ -111,9 +111,7 @@ def s3(folder: Path) -> Iterator[str]:
 def _running(
     module: Sequence[str], health: str, variables: Mapping[str, str], folder: Path
 ) -> Iterator[str]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     url = f"http://127.0.0.1:{port}"
     log = folder / f"{module[0]}.log"
     with (

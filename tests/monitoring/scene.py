@@ -26,7 +26,9 @@ from aideploy.monitoring.rules import rule_files
 from aideploy.settings import Settings
 from aideploy.settings.monitoring import PrometheusServer as Access
 from tests.hosts_toml import TRAINED_AND_SERVED, loaded
-from tests.prometheus import PrometheusServer, exposed, free_port, need
+from tests.needed import need
+from tests.prometheus import PrometheusServer, exposed
+from tests.web_server import free_port
 
 HOSTS = f"""\
 {TRAINED_AND_SERVED}

@@ -17,7 +17,7 @@ import yaml
 
 from aideploy.monitoring.rules import rule_files
 from tests.hosts_toml import TRAINED_AND_SERVED, loaded
-from tests.prometheus import need
+from tests.needed import need
 
 CASES = sorted((Path(__file__).parent / "rules").glob("*.yml"))
 RUNBOOK = Path(__file__).parents[2] / "docs" / "runbook.md"
@@ -70,7 +70,8 @@ def test_the_rules_do_what_the_cases_say(case: Path, rules: Any, tmp_path: Path)
 
 
 def test_no_alert_lacks_a_case_that_fires_and_one_that_does_not(rules: Any) -> None:
-    fired, silent = set(), set()
+    fired: set[str] = set()
+    silent: set[str] = set()
     for case in cases():
         for asked in case.get("alert_rule_test", ()):
             (fired if asked["exp_alerts"] else silent).add(asked["alertname"])

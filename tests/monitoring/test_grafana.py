@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import pytest
 import yaml
@@ -23,7 +24,7 @@ def settings(folder: Path, prometheus: str = PLAIN, hosts: str = HOSTS) -> Setti
     return loaded(folder, hosts.replace(PLAIN, prometheus), "production")
 
 
-def data_source(folder: Path, prometheus: str) -> dict[str, object]:
+def data_source(folder: Path, prometheus: str) -> dict[str, Any]:
     text = grafana_files(settings(folder, prometheus))[FOLDER / "datasources" / "aideploy.yaml"]
     [source] = yaml.safe_load(text)["datasources"]
     return dict(source)
@@ -73,14 +74,14 @@ def test_secrets_are_named_and_never_written(
 
     by_token = data_source(tmp_path, PLAIN + 'token = "PROMETHEUS_TOKEN"\n')
     assert by_token["secureJsonData"] == {"httpHeaderValue1": "Bearer ${PROMETHEUS_TOKEN}"}
-    assert by_token["jsonData"]["httpHeaderName1"] == "Authorization"  # type: ignore[index]
+    assert by_token["jsonData"]["httpHeaderName1"] == "Authorization"
 
 
 def test_a_certificate_authority_of_ones_own_goes_along_as_text(tmp_path: Path) -> None:
     pem = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
     (tmp_path / "ca.pem").write_text(pem)
     source = data_source(tmp_path, 'url = "https://mon1:9090"\nca = "ca.pem"\n')
-    assert source["jsonData"]["tlsAuthWithCACert"] is True  # type: ignore[index]
+    assert source["jsonData"]["tlsAuthWithCACert"] is True
     assert source["secureJsonData"] == {"tlsCACert": pem}
 
 

@@ -15,16 +15,17 @@ from typing import Any
 import httpx
 import pytest
 
+from aideploy.monitoring import telling
 from aideploy.monitoring.configuration import Kind, MonitorFile, files, old_files
 from aideploy.monitoring.targets import file_of, old_file_of, targets
-from aideploy.monitoring.telling import framed
 from aideploy.phases.monitor import push
 from aideploy.phases.setup import monitoring
 from aideploy.remote.script import Script
 from aideploy.services.files import RenderedFile, Validator, rendered_files
 from aideploy.services.telling_metrics import metric_files
 from aideploy.settings import Settings, load
-from tests.prometheus import PrometheusServer, need
+from tests.needed import need
+from tests.prometheus import PrometheusServer
 from tests.scripts.running import Ran, run
 
 
@@ -124,18 +125,9 @@ def tell(settings: Settings, *, old: str | None) -> None:
     if old is not None:
         Path(old_file_of(settings)).parent.mkdir(exist_ok=True)
         Path(old_file_of(settings)).write_text(old)
-    script = Script(
-        "targets",
-        (
-            str(file_of(settings)),
-            str(old_file_of(settings)),
-            settings.app.name,
-            settings.environment,
-        ),
-        libraries=("old_name",),
-    )
     text = targets(settings)
-    subprocess.run(["bash", "-c", script.bare_text()], input=framed(text), check=True)
+    bare = telling.script(settings).bare_text()
+    subprocess.run(["bash", "-c", bare], input=telling.framed(text), check=True)
     assert Path(file_of(settings)).read_text() == text
 
 

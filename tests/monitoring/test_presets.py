@@ -6,6 +6,7 @@ import subprocess
 from dataclasses import fields
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -16,7 +17,7 @@ from aideploy.monitoring.rules import rule_files
 from aideploy.settings import Settings
 from aideploy.settings.monitoring import Preset
 from tests.hosts_toml import TRAINED_AND_SERVED, loaded
-from tests.prometheus import need
+from tests.needed import need
 
 CASES = Path(__file__).parent / "presets"
 HOSTS = f"""\
@@ -35,16 +36,16 @@ def promtool(folder: Path, *arguments: str) -> None:
     assert ran.returncode == 0, ran.stdout + ran.stderr
 
 
-def rendered(told: Settings) -> dict[str, object]:
+def rendered(told: Settings) -> dict[str, Any]:
     (text,) = rule_files(told).values()
-    rules: dict[str, object] = yaml.safe_load(text)
+    rules: dict[str, Any] = yaml.safe_load(text)
     return rules
 
 
 @pytest.mark.parametrize("name", list(Preset))
 def test_what_the_server_counts_is_what_is_recorded(name: Preset, tmp_path: Path) -> None:
     rules = rendered(settings(tmp_path, f'[monitoring]\npreset = "{name}"\n'))
-    for group in rules["groups"]:  # type: ignore[attr-defined]
+    for group in rules["groups"]:
         for rule in group["rules"]:
             rule.pop("annotations", None)
     (tmp_path / "rules.yml").write_text(yaml.safe_dump(rules))

@@ -17,9 +17,9 @@ from aideploy.errors import SettingsError
 from aideploy.monitoring.prometheus_api import BadQuery, Prometheus
 from aideploy.monitoring.server import MonitoringUnavailable
 from aideploy.settings.monitoring import PrometheusServer as Access
-from tests.prometheus import PrometheusServer, free_port
+from tests.prometheus import PrometheusServer
 from tests.waiting import eventually
-from tests.web_server import Answer, Asked, WebServer, answering
+from tests.web_server import Answer, Asked, WebServer, answering, free_port
 
 
 def asking(url: str, secrets: dict[str, str] | None = None, **access: str) -> Prometheus:

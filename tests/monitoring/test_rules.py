@@ -17,7 +17,8 @@ from aideploy.errors import SettingsError
 from aideploy.monitoring.rules import burns, promql_duration, rule_files
 from aideploy.settings import Settings
 from tests.hosts_toml import TRAINED_AND_SERVED, loaded
-from tests.prometheus import PrometheusServer, need
+from tests.needed import need
+from tests.prometheus import PrometheusServer
 
 HOSTS = f"""\
 {TRAINED_AND_SERVED}

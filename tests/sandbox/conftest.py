@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ import pytest
 
 from aideploy.sandbox.layout import Host
 from aideploy.sandbox.lifecycle import Sandbox, Status
+from tests.needed import need
 
 from .small_project import SmallProject, small_project
 
@@ -84,8 +84,7 @@ def connection(up: Status, host: Host) -> Iterator[fabric.Connection]:
 
 
 def open_ssh_for(status: Status) -> OpenSsh:
-    if shutil.which("ssh") is None:
-        pytest.skip("there is no OpenSSH client (ssh) on this machine")
+    need("ssh")
     return OpenSsh(status.layout.ssh_config)
 
 

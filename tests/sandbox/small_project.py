@@ -10,7 +10,6 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,6 +21,7 @@ from typing import Any
 from aideploy.errors import ExitStatus
 from aideploy.sandbox.layout import Host
 from aideploy.sandbox.lifecycle import Sandbox, Status
+from tests.git import git
 from tests.typed import Ran as Ran
 from tests.typed import typed
 
@@ -140,13 +140,7 @@ class SmallProject:
         self.git("checkout", "--quiet", "-B", name, first)
 
     def git(self, *arguments: str) -> str:
-        identity = ("-c", "user.name=Ada", "-c", "user.email=ada@small.example")
-        done = subprocess.run(
-            ["git", *identity, "-C", str(self.repository), *arguments],
-            check=True,
-            stdout=subprocess.PIPE,
-        )
-        return done.stdout.decode(errors="surrogateescape").strip()
+        return git(self.repository, *arguments)
 
     def settle(
         self,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
 import socket
 import subprocess
 import threading
@@ -15,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from aideploy.errors import ExitStatus
+from tests.needed import need
 
 from .small_project import Ran, SmallProject
 
@@ -80,8 +80,7 @@ def test_what_is_wrong_with_an_address_or_a_key_is_named(
 
 
 def test_keys_that_cannot_be_used_are_named(project: SmallProject, tmp_path: Path) -> None:
-    if shutil.which("ssh-keygen") is None:
-        pytest.skip("there is no ssh-keygen on this machine")
+    need("ssh-keygen")
     locked, other = tmp_path / "locked key", tmp_path / "other"
     for path, passphrase in ((locked, "secret"), (other, "")):
         command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", passphrase, "-f", str(path)]

@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import shutil
 import socket
-import subprocess
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -149,7 +149,8 @@ def test_tests_that_fail_refuse_the_release_and_show_what_they_said(project: Sma
 def test_a_command_that_hangs_is_ended_with_its_children(
     project: SmallProject, table: str, status: ExitStatus
 ) -> None:
-    project.settle(**{table: {"command": "sleep 4711 & sleep 4711", "timeout": "1s"}})
+    tables: dict[str, Any] = {table: {"command": "sleep 4711 & sleep 4711", "timeout": "1s"}}
+    project.settle(**tables)
 
     ran = project.refuses(*UNJUDGED, status=status, says="took longer than its time limit")
 
@@ -241,7 +242,7 @@ def test_a_repository_that_is_not_there_is_named(project: SmallProject, tmp_path
 
 
 def test_an_empty_repository_is_told(project: SmallProject, tmp_path: Path) -> None:
-    subprocess.run(["git", "init", "--quiet", "--bare", str(tmp_path / "empty.git")], check=True)
+    project.git("init", "--quiet", "--bare", str(tmp_path / "empty.git"))
     project.settle(app={"repository": str(tmp_path / "empty.git")})
 
     project.refuses(*ONLY, status=ExitStatus.USAGE, says="there is no branch, tag or commit main")

@@ -44,7 +44,7 @@ def test_a_repository_with_a_hostile_path_is_read_from_there(
 ) -> None:
     path = tmp_path / 'it\'s "mine" $(touch pwned) é' / "app.git"
     path.parent.mkdir()
-    subprocess.run(["git", "clone", "--quiet", "--bare", project.repository, path], check=True)
+    project.git("clone", "--quiet", "--bare", ".", str(path))
     project.settle(app={"repository": str(path)})
 
     ran = project.fab(*ONLY)

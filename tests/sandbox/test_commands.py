@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
-import shutil
 import socket
 import subprocess
 import time
@@ -22,6 +21,8 @@ import pytest
 from aideploy.sandbox import processes
 from aideploy.sandbox.layout import Host
 from aideploy.sandbox.lifecycle import Status
+from tests.git import git
+from tests.needed import need
 from tests.waiting import eventually
 
 from .conftest import SECRET_OF_THE_USER, OpenSsh, connection_to
@@ -276,8 +277,7 @@ def test_a_command_on_a_terminal_ends_with_its_connection(up: Status, host: Host
 def test_files_go_both_ways_with_openssh_sftp(
     open_ssh: OpenSsh, up: Status, host: Host, tmp_path: Path
 ) -> None:
-    if shutil.which("sftp") is None:
-        pytest.skip("there is no OpenSSH client (sftp) on this machine")
+    need("sftp")
     sent, back, batch = tmp_path / "sent", tmp_path / "back", tmp_path / "batch"
     sent.write_bytes(os.urandom(3_000_000))
     batch.write_text(f"mkdir in\nput {sent} in/file\nget in/file {back}\nrename in/file in/other\n")
@@ -305,7 +305,7 @@ def test_files_go_both_ways_with_fabric(
 
 def test_git_clones_from_a_host(open_ssh: OpenSsh, up: Status, host: Host, tmp_path: Path) -> None:
     repository = up.layout.home(host) / "repo.git"
-    subprocess.run(["git", "init", "--quiet", "--bare", str(repository)], check=True)
+    git(tmp_path, "init", "--quiet", "--bare", str(repository))
 
     result = subprocess.run(
         ["git", "clone", "host1:repo.git", str(tmp_path / "clone")],

@@ -138,6 +138,7 @@ def test_a_rollback_says_what_is_lost_and_works_while_a_host_is_down(twice: Smal
 @pytest.mark.slow
 def test_a_rollback_looks_at_a_release_that_is_far_from_what_is_live(twice: SmallProject) -> None:
     common = twice.on_host("host3").current
+    assert common
     for _ in range(3):
         _deploy(twice, "--only=host1,host2")
     changed = twice.root("host1") / "releases" / common / "service.py"

@@ -9,6 +9,7 @@ import sys
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -133,7 +134,7 @@ def test_recording_writes_what_the_live_release_answers_and_keeps_what_people_de
     project: SmallProject,
 ) -> None:
     golden = project.repository / GOLDEN
-    old = [
+    old: list[dict[str, Any]] = [
         {"request": 1, "expected": {"double": 5}, "tolerance": 0.5},
         {"request": 2},
         {"request": 3, "expected": {"double": 6}},

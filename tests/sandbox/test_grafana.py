@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -18,7 +19,10 @@ ONLY = "--only=host1"
 def grafana(project: SmallProject) -> Iterator[Grafana]:
     """Is named in the project's settings, and lets us write."""
     with Grafana() as server:
-        project.settle(**{"monitoring.grafana": {"url": server.url, "token": "GRAFANA_TOKEN"}})
+        tables: dict[str, Any] = {
+            "monitoring.grafana": {"url": server.url, "token": "GRAFANA_TOKEN"}
+        }
+        project.settle(**tables)
         yield server
 
 

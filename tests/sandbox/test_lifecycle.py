@@ -20,6 +20,7 @@ from aideploy.errors import HostNotReady, UsageError
 from aideploy.sandbox import processes
 from aideploy.sandbox.layout import Host, Layout
 from aideploy.sandbox.lifecycle import Condition, Sandbox, Status
+from tests.git import git
 from tests.waiting import eventually
 
 from .conftest import connection_to
@@ -250,15 +251,10 @@ def test_without_its_extra_the_sandbox_says_what_to_install() -> None:
 
 
 def test_git_does_not_see_a_sandbox_in_a_repository(tmp_path: Path) -> None:
-    subprocess.run(["git", "init", "--quiet", tmp_path], check=True)
+    git(tmp_path, "init", "--quiet")
     with Sandbox(tmp_path / ".aideploy/sandbox") as sandbox:
         sandbox.up(1)
-
-        seen = subprocess.run(
-            ["git", "-C", tmp_path, "status", "--porcelain"], capture_output=True, check=True
-        )
-
-    assert seen.stdout == b""
+        assert git(tmp_path, "status", "--porcelain") == ""
 
 
 def test_the_tables_for_hosts_toml_name_every_host(sandbox: Sandbox) -> None:

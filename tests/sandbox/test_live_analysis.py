@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -85,7 +86,8 @@ def settle(
     checks: Sequence[Mapping[str, Any]],
     **rollout: object,
 ) -> None:
-    project.settle(**{"rollout": {**ONE_FIRST, **rollout}, "monitoring.prometheus": {"url": url}})
+    changed: dict[str, Any] = {"monitoring.prometheus": {"url": url}}
+    project.settle(rollout={**ONE_FIRST, **rollout}, **changed)
     file = project.folder / "hosts.toml"
     tables = []
     for check in checks:
@@ -249,15 +251,22 @@ def test_a_query_that_does_not_parse_is_met_before_the_first_connection(
     served.refuses("deploy", status=ExitStatus.USAGE, says="analysis[0] (errors): ")
 
 
+@contextmanager
+def waiting(project: SmallProject, url: str) -> Iterator[Terminal]:
+    """A deploy that waits for requests: its canary got too few to be judged."""
+    project.commit(service(rate=2))
+    settle(project, url, [ERRORS], max_wait="5m", confirm="10m")
+    with Terminal(project) as terminal:
+        terminal.wait_for("watch       host1  batch 1 of 2 (canary)")
+        time.sleep(6)
+        yield terminal
+
+
 @pytest.mark.slow
 def test_who_promotes_a_rollout_that_waits_is_not_asked_again(
     served: SmallProject, watching: PrometheusServer
 ) -> None:
-    served.commit(service(rate=2))
-    settle(served, watching.url, [ERRORS], max_wait="5m", confirm="10m")
-    with Terminal(served) as terminal:
-        terminal.wait_for("watch       host1  batch 1 of 2 (canary)")
-        time.sleep(6)
+    with waiting(served, watching.url) as terminal:
         assert served.fab("rollout.promote").status == ExitStatus.DONE
         assert terminal.finish().status == ExitStatus.DONE, terminal.text
     assert len(set(live(served))) == 1
@@ -268,11 +277,7 @@ def test_ctrl_c_while_it_is_waited_for_takes_all_back_at_once(
     served: SmallProject, watching: PrometheusServer
 ) -> None:
     before = live(served)
-    served.commit(service(rate=2))
-    settle(served, watching.url, [ERRORS], max_wait="5m", confirm="10m")
-    with Terminal(served) as terminal:
-        terminal.wait_for("watch       host1  batch 1 of 2 (canary)")
-        time.sleep(6)
+    with waiting(served, watching.url) as terminal:
         terminal.process.terminate()
         began = time.monotonic()
         assert terminal.finish().status == ExitStatus.INTERRUPTED, terminal.text

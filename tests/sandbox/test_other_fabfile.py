@@ -19,10 +19,9 @@ from typing import Any
 import pytest
 
 from aideploy.sandbox.lifecycle import DEFAULT_FOLDER, Sandbox
+from tests.git import git
 from tests.typed import Ran, begun, typed
 from tests.waiting import eventually
-
-GIT = ("git", "-c", "user.name=Ann", "-c", "user.email=ann@example.org")
 
 
 @dataclass(frozen=True)
@@ -40,16 +39,9 @@ class Shop:
     def commit(self, *, quality: float) -> str:
         """A new commit whose model is that good."""
         (self.folder / "quality.txt").write_text(f"{quality}\n")
-        for words in (["add", "-A"], ["commit", "-q", "--allow-empty", "-m", f"to {quality}"]):
-            subprocess.run([*GIT, *words], cwd=self.folder, check=True)
-        head = subprocess.run(
-            ["git", "rev-parse", "HEAD"],
-            cwd=self.folder,
-            check=True,
-            capture_output=True,
-            text=True,
-        )
-        return head.stdout.strip()
+        git(self.folder, "add", "-A")
+        git(self.folder, "commit", "-q", "--allow-empty", "-m", f"to {quality}")
+        return git(self.folder, "rev-parse", "HEAD")
 
     def answers(self) -> list[Any]:
         """What the service of each host says."""
@@ -76,7 +68,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     folder = tmp_path_factory.mktemp("other") / "shop"
     shutil.copytree(Path(__file__).parent / "other_project", folder)
     shop = Shop(folder)
-    subprocess.run(["git", "init", "-q", "-b", "main"], cwd=folder, check=True)
+    git(folder, "init", "-q", "-b", "main")
     shop.write(".gitignore", ".aideploy/\nhosts.toml\n__pycache__/\n")
     shop.commit(quality=0.8)
     try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import pytest
 
 from aideploy.sandbox.lifecycle import DEFAULT_FOLDER, Sandbox
 from aideploy.settings import load
+from tests.git import git
 from tests.typed import Ran, typed
 
 PRODUCTION = """\
@@ -40,7 +40,7 @@ def folder(tmp_path: Path) -> Iterator[Path]:
 
 def test_the_first_try_goes_from_an_empty_repository_to_hosts_that_are_set_up(folder: Path) -> None:
     (folder / "app.py").write_text("if __name__ == '__main__':\n    pass\n")
-    subprocess.run(["git", "init", "-q", "-b", "main"], cwd=folder, check=True)
+    git(folder, "init", "-q", "-b", "main")
     before_init = fab(folder, "sandbox.up", "--count", "1")
     assert "Next: fab init, then fab sandbox.up --write" in before_init.text
     assert fab(folder, "init").status == 0

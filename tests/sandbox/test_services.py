@@ -34,8 +34,7 @@ def test_services_of_one_port_live_side_by_side(sandbox: Sandbox) -> None:
     for host in hosts:
         _supervisorctl(status, host, "update")
 
-    for host in hosts:
-        assert eventually(lambda host=host: _answer(host, port) == host.name)
+    assert eventually(lambda: all(_answer(host, port) == host.name for host in hosts))
 
 
 def one_with_a_service(sandbox: Sandbox) -> tuple[Status, Host, int]:

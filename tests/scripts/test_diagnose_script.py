@@ -69,7 +69,7 @@ def looked(root: Path, port: int = 8000, before: str = "") -> tuple[HostLook, Ra
 def test_of_variables_only_the_names_are_told(root: Path) -> None:
     found, ran = looked(root)
 
-    assert found.variables == {"TOKEN", "PEM", "EMPTY", "REVISION", "MODEL_DIR"}
+    assert found.variables == frozenset({"TOKEN", "PEM", "EMPTY", "REVISION", "MODEL_DIR"})
     assert found.empty == {"EMPTY"}
     everything = repr(ran.result.facts) + "".join(ran.lines)
     assert not [secret for secret in SECRETS if secret in everything]

@@ -9,21 +9,26 @@ import os
 import re
 import subprocess
 import time
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from scipy import stats
 from scipy.spatial.distance import jensenshannon
 
+from aideploy.errors import SettingsError
 from aideploy.scripts import drift_scores as own
 from aideploy.services.files import rendered_files
 from aideploy.settings import load
 from tests.scripts.test_host_metrics import check_by_promtool
 
+Numbers = NDArray[np.float64]
 
-def reference_of(values: np.ndarray) -> dict[str, object]:
+
+def reference_of(values: Numbers) -> dict[str, object]:
     """A reference as docs/drift.md describes one."""
     inner = np.quantile(values, np.arange(1, 10) / 10)
     edges = np.unique([values.min(), *inner, np.nextafter(values.max(), np.inf)])
@@ -37,11 +42,11 @@ def reference_of(values: np.ndarray) -> dict[str, object]:
     }
 
 
-def column_of(values: np.ndarray) -> own.Column:
+def column_of(values: Numbers) -> own.Column:
     return own.columns({"format": 1, "columns": {"x": reference_of(values)}})[0]
 
 
-DISTRIBUTIONS = {
+DISTRIBUTIONS: dict[str, Callable[[np.random.Generator], Numbers]] = {
     "the same": lambda random: random.normal(0, 1, 3000),
     "moved": lambda random: random.normal(0.7, 1, 3000),
     "wider": lambda random: random.normal(0, 2, 1999),
@@ -59,6 +64,7 @@ def test_every_score_is_that_of_scipy_and_numpy(name: str, trained_on: str) -> N
     column = column_of(trained)
     counts, numbers = own.counted(column, seen.tolist())
 
+    assert column.edges is not None
     bins = [-np.inf, *column.edges, np.inf]
     assert counts == [*np.histogram(seen, bins)[0], 0]
     p = np.array(column.counts) / sum(column.counts)
@@ -76,6 +82,12 @@ def test_every_score_is_that_of_scipy_and_numpy(name: str, trained_on: str) -> N
     assert found == pytest.approx(distance / spread, rel=1e-9, abs=1e-12)
 
 
+def score(kind: str, column: own.Column, counted: tuple[list[float], list[float]]) -> float:
+    found = own.score(kind, column, *counted)
+    assert found is not None
+    return found
+
+
 def test_psi_is_the_sum_of_both_relative_entropies() -> None:
     p, q = [0.2, 0.5, 0.3], [0.4, 0.4, 0.2]
     assert own.psi(p, q) == pytest.approx(stats.entropy(p, q) + stats.entropy(q, p))
@@ -90,10 +102,10 @@ def test_what_has_not_moved_scores_low_and_what_has_scores_high_whatever_the_num
     for rows in (500, 5_000, 50_000):
         same = own.counted(column, random.normal(10, 2, rows).tolist())
         moved = own.counted(column, random.normal(12, 2, rows).tolist())
-        assert own.score("psi", column, *same) < 0.1 < 0.6 < own.score("psi", column, *moved)
-        assert own.score("js", column, *same) < 0.12 < 0.3 < own.score("js", column, *moved)
-        assert own.score("wasserstein", column, *same) < 0.15
-        assert own.score("wasserstein", column, *moved) == pytest.approx(1, abs=0.15)
+        assert score("psi", column, same) < 0.1 < 0.6 < score("psi", column, moved)
+        assert score("js", column, same) < 0.12 < 0.3 < score("js", column, moved)
+        assert score("wasserstein", column, same) < 0.15
+        assert score("wasserstein", column, moved) == pytest.approx(1, abs=0.15)
 
 
 def test_categories_that_are_new_or_missing_are_seen() -> None:
@@ -101,10 +113,8 @@ def test_categories_that_are_new_or_missing_are_seen() -> None:
     [column] = own.columns({"format": 1, "columns": {"c": described}})
     assert own.counted(column, ["a", "b", "new", None, "", math.nan, ["x"], "a"])[0] == [2, 1, 1, 4]
 
-    def psi(values: list[object]) -> float:
-        found = own.score("psi", column, *own.counted(column, values))
-        assert found is not None
-        return found
+    def psi(values: Sequence[object]) -> float:
+        return score("psi", column, own.counted(column, values))
 
     assert psi(["a", "b"] * 50) == 0
     assert psi(["a", "b"] * 50 + ["new"] * 30) > 1
@@ -119,7 +129,7 @@ def test_numbers_truths_and_words_name_the_same_category_however_they_are_writte
 
 def test_what_is_no_number_is_missing() -> None:
     column = column_of(np.arange(100.0))
-    odd = [None, "", "word", math.nan, math.inf, [1], {}, 10**400, "7", True]
+    odd: list[object] = [None, "", "word", math.nan, math.inf, [1], {}, 10**400, "7", True]
     counts, numbers = own.counted(column, odd)
     assert counts[-1] == 8
     assert numbers == [1.0, 7.0]
@@ -381,8 +391,6 @@ def test_before_the_first_deploy_nothing_is_looked_at(logging: Drifting) -> None
     ],
 )
 def test_settings_that_cannot_work_are_refused(tmp_path: Path, table: str, text: str) -> None:
-    from aideploy.errors import SettingsError
-
     file = tmp_path / "hosts.toml"
     textfile = "" if "[monitoring]" in table else "[monitoring]\ntextfile = '/t/t'\n"
     file.write_text(

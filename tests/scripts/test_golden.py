@@ -122,7 +122,7 @@ def test_the_first_answers_may_be_slow_and_the_last_may_not(
 
         return serve(behave)
 
-    limits = {"max_latency": "500ms", "last": 1, "timeout": "3s"}
+    limits: dict[str, Any] = {"max_latency": "500ms", "last": 1, "timeout": "3s"}
     assert prove(tmp_path, slow_for(2), *DOUBLES[:3], **limits)[0] == 0
     status, said = prove(tmp_path, slow_for(1000), *DOUBLES[:3], **limits)
     assert status == 1

@@ -21,8 +21,9 @@ from aideploy.phases.service import finish
 from aideploy.phases.setup import set_up, setup
 from aideploy.services.files import rendered_files
 from aideploy.settings import Settings, load
-from tests.prometheus import free_port, need
+from tests.needed import need
 from tests.scripts.running import Calls, Ran, run_bare
+from tests.web_server import free_port
 
 RELEASE = "20260102T030405Z-abcdef0"
 OLDER = "20260101T030405Z-1234567"

@@ -20,6 +20,7 @@ from aideploy.phases.facts import HostFacts
 from aideploy.phases.programs import program
 from aideploy.settings import Settings, load
 from aideploy.settings.train import Train
+from tests.git import git
 from tests.scripts.running import Ran, run
 from tests.waiting import eventually
 
@@ -33,7 +34,7 @@ class Trainer:
         self.folder, self.root, self.source = folder, folder / "srv", folder / "source"
         for name in ("releases", "venvs/e1/bin", "venvs/e2/bin", "models", "shared"):
             (self.root / name).mkdir(parents=True)
-        subprocess.run(["git", "init", "--quiet", "--initial-branch=main", self.source], check=True)
+        git(folder, "init", "--quiet", "--initial-branch=main", str(self.source))
         self._number = 0
         self.configure(command=WRITES_A_MODEL)
         self.commit(train__py="print(1)\n", readme__md="one\n")
@@ -55,10 +56,8 @@ class Trainer:
     def commit(self, **files: str) -> None:
         for name, text in files.items():
             (self.source / name.replace("__", ".")).write_text(text)
-        who = ["-c", "user.name=Ann", "-c", "user.email=ann@example.org"]
-        git = ["git", "-C", str(self.source), *who]
-        subprocess.run([*git, "add", "-A"], check=True)
-        subprocess.run([*git, "commit", "--quiet", "--allow-empty", "-m", "x"], check=True)
+        git(self.source, "add", "-A")
+        git(self.source, "commit", "--quiet", "--allow-empty", "-m", "x")
 
     def prepare(self, environment: str = "e1") -> Train:
         """What a deploy does before the job: a new release each time. What it says of training."""

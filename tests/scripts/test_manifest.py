@@ -16,6 +16,7 @@ from aideploy.phases import rollback
 from aideploy.phases.rollback import Choice
 from aideploy.remote.result import Result
 from aideploy.remote.script import Script, source
+from tests.git import git
 from tests.scripts.running import run
 
 RELEASE, LATER = "20260101T000000Z-aaaaaaa", "20260101T010000Z-bbbbbbb"
@@ -133,17 +134,12 @@ def test_a_large_release_is_compared_within_a_moment(root: Path) -> None:
 
 def test_what_a_rollback_loses_is_told_with_its_commits(root: Path, tmp_path: Path) -> None:
     work = tmp_path / "work"
-    git = ["git", "-c", "user.name=Ann", "-c", "user.email=a@example.org", "-C", str(work)]
-    subprocess.run(["git", "init", "--quiet", str(work)], check=True)
+    git(tmp_path, "init", "--quiet", "work")
     commits = []
     for number in range(6):
-        words = ["commit", "--quiet", "--allow-empty", "-m", f"Change {number}"]
-        subprocess.run([*git, *words], check=True)
-        head = subprocess.run([*git, "rev-parse", "HEAD"], check=True, capture_output=True)
-        commits.append(head.stdout.decode().strip())
-    subprocess.run(
-        ["git", "clone", "--quiet", "--bare", str(work), str(root / "repo.git")], check=True
-    )
+        git(work, "commit", "--quiet", "--allow-empty", "-m", f"Change {number}")
+        commits.append(git(work, "rev-parse", "HEAD"))
+    git(tmp_path, "clone", "--quiet", "--bare", "work", str(root / "repo.git"))
     for release, commit in ((RELEASE, commits[0]), (LATER, commits[-1])):
         place = root / "releases" / release
         place.mkdir(exist_ok=True)
@@ -156,9 +152,9 @@ def test_what_a_rollback_loses_is_told_with_its_commits(root: Path, tmp_path: Pa
 
     assert looked.count == 5
     assert [line.split(" ", 1)[1] for line in looked.commits] == [
-        "Change 5 (Ann)",
-        "Change 4 (Ann)",
-        "Change 3 (Ann)",
+        "Change 5 (Ada)",
+        "Change 4 (Ada)",
+        "Change 3 (Ada)",
     ]
     assert looked.made.metrics == {"auc": 0.9}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import json
 import os
@@ -217,8 +218,6 @@ def test_too_little_room_is_said_before_anything_is_sent(serve: On) -> None:
 
 
 def test_the_program_for_the_hosts_needs_nothing_but_an_old_python() -> None:
-    import ast
-
     for text in (
         program("models"),
         program("fetch_model", "origins"),

@@ -25,17 +25,10 @@ from aideploy.phases.health import program
 from aideploy.phases.journal import Entry, Journal, Verdict
 from aideploy.remote.script import Script
 from aideploy.settings.golden import Golden
+from tests.git import git
 from tests.scripts.running import TOKEN, Calls, Ran, run
 
 STAMP = "20260101T000000Z"
-WHO = ["-c", "user.name=Ann", "-c", "user.email=ann@example.org"]
-
-
-def git(repository: Path, *words: str) -> str:
-    done = subprocess.run(
-        ["git", "-C", str(repository), *WHO, *words], check=True, capture_output=True, text=True
-    )
-    return done.stdout.strip()
 
 
 def commit(repository: Path, **files: str) -> str:

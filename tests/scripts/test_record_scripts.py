@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
 from pathlib import Path, PurePosixPath
 
 import pytest
@@ -13,16 +12,10 @@ from aideploy.phases import commits, install
 from aideploy.phases.facts import HostFacts
 from aideploy.records import card
 from aideploy.remote.script import Script
+from tests.git import git
 from tests.scripts.running import run
 
-WHO = ["-c", "user.name=Ann\tLee", "-c", "user.email=ann@example.org"]
-
-
-def git(repository: Path, *words: str) -> str:
-    done = subprocess.run(
-        ["git", "-C", str(repository), *WHO, *words], check=True, capture_output=True, text=True
-    )
-    return done.stdout.strip()
+WHO = ("-c", "user.name=Ann\tLee")
 
 
 @pytest.fixture
@@ -31,9 +24,9 @@ def mirror(tmp_path: Path) -> Path:
     repository = tmp_path / "repo.git"
     git(tmp_path, "init", "--quiet", "--initial-branch=main", "work")
     for subject in ("one", "two $(reboot)\t'quoted'", "three"):
-        git(tmp_path / "work", "commit", "--quiet", "--allow-empty", "-m", subject)
+        git(tmp_path / "work", *WHO, "commit", "--quiet", "--allow-empty", "-m", subject)
     git(tmp_path / "work", "checkout", "--quiet", "-b", "side", "HEAD~2")
-    git(tmp_path / "work", "commit", "--quiet", "--allow-empty", "-m", "aside")
+    git(tmp_path / "work", *WHO, "commit", "--quiet", "--allow-empty", "-m", "aside")
     git(tmp_path, "clone", "--quiet", "--mirror", "work", str(repository))
     return tmp_path
 

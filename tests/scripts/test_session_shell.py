@@ -17,7 +17,7 @@ import pytest
 
 from aideploy.remote.script import Script, source
 from aideploy.remote.session import bootstrap
-from aideploy.remote.stream import Demultiplexer, Line, Mark
+from aideploy.remote.stream import Demultiplexer, Line, Mark, unescape
 from tests.scripts.running import Calls, run_bare
 
 SECONDS = 10.0
@@ -120,8 +120,6 @@ def test_scripts_of_one_frame_run_in_turn_until_one_fails(shell: Shell) -> None:
 
 
 def test_a_fact_comes_back_as_it_was_said(shell: Shell) -> None:
-    from aideploy.remote.stream import unescape
-
     value = "back\\slash \\n and\na newline, ü, " + "x" * 9000
     shell.run(f"value=$(cat <<'END'\n{value}\nEND\n)\nemit key \"$value\"")
     marks = [item for item in shell.until("idle") if isinstance(item, Mark)]
@@ -167,8 +165,9 @@ def test_fifty_megabytes_on_one_line_come_through_while_pings_are_answered(shell
 def test_whatever_ends_the_session_ends_what_runs_in_it(shell: Shell, way: str) -> None:
     shell.run("sleep 300 & echo $!; bash -c 'trap \"\" TERM; echo $$; sleep 300'; wait")
     pids: list[int] = []
+    assert shell.process.stdout
     while len(pids) < 2:
-        shell.items += shell._stream.feed(os.read(shell.process.stdout.fileno(), 1 << 16))  # type: ignore[union-attr]
+        shell.items += shell._stream.feed(os.read(shell.process.stdout.fileno(), 1 << 16))
         pids = [int(line) for line in lines(shell.items)]
     match way:
         case "cancel":
@@ -263,6 +262,7 @@ def test_setup_takes_the_lock_where_there_is_a_folder(tmp_path: Path) -> None:
     leave_revert(root, f"touch {root}/back")
     third = Shell(root, lock="lock-if-there")
     assert Mark("reverting", "") in third.until("ready")
+    assert (root / "back").exists()
     third.close()
     # What is wrong there setup itself says better.
     (root / "lock").unlink()

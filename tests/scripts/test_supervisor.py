@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -23,6 +22,7 @@ from aideploy.services.release import release_files
 from aideploy.settings import Settings, load
 from tests.scripts.running import Calls, Ran, run_bare
 from tests.waiting import eventually
+from tests.web_server import free_port
 
 SERVICE = Path(__file__).parents[1] / "fleet" / "little_service.py"
 
@@ -110,13 +110,6 @@ class Home:
                 if time.monotonic() > deadline:
                     raise
                 time.sleep(0.05)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @pytest.fixture

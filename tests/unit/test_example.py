@@ -27,6 +27,8 @@ import pytest
 import ranker_versions
 from aideploy.phases import golden
 from aideploy.settings.golden import Golden
+from tests.git import git
+from tests.waiting import eventually
 
 Version = Callable[[Path], None]
 
@@ -123,7 +125,7 @@ def test_it_listens_where_the_command_line_says(model: Path) -> None:
     process = subprocess.Popen(command, cwd=model.parent, stderr=subprocess.DEVNULL)
     try:
         service = Service(f"http://127.0.0.1:{port}")
-        assert eventually(lambda: service.ask("/predict", QUESTION).status == 200)
+        assert eventually(lambda: predicts(service))
     finally:
         process.terminate()
         assert process.wait(timeout=10) == 0
@@ -310,6 +312,14 @@ class Service:
                 return Answer(error.code, error.read())
 
 
+def predicts(service: Service) -> bool:
+    """Whether it answers, and well; it may not listen yet."""
+    try:
+        return service.ask("/predict", QUESTION).status == 200
+    except OSError:
+        return False
+
+
 @contextmanager
 def served(folder: Path, model: Path, **environment: str) -> Iterator[Service]:
     """Run the version in the folder behind a socket that listens already."""
@@ -355,29 +365,9 @@ def train(folder: Path, rows: int, seed: int = 1, **environment: str) -> None:
     )
 
 
-def eventually(true: Callable[[], bool]) -> bool:
-    """Wait up to ten seconds for it; a refused connection counts as not yet."""
-    end = time.monotonic() + 10
-    while time.monotonic() < end:
-        try:
-            if true():
-                return True
-        except OSError:
-            pass
-        time.sleep(0.02)
-    return False
-
-
 def await_answers(answers: Counter[int | str], more: int) -> None:
     enough = answers[200] + more
     assert eventually(lambda: answers[200] >= enough), answers
-
-
-def git(repo: Path, *arguments: str) -> str:
-    done = subprocess.run(
-        ["git", "-C", str(repo), *arguments], capture_output=True, text=True, check=True
-    )
-    return done.stdout.strip()
 
 
 def contents(folder: Path) -> dict[str, bytes]:

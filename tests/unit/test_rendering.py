@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 from configparser import ConfigParser
 from pathlib import Path
@@ -12,6 +11,7 @@ import pytest
 
 from aideploy.errors import SettingsError
 from aideploy.rendering import render, sudoers_user, supervisor, unit, unit_word
+from tests.needed import need
 
 
 def template(folder: Path, name: str, text: str) -> None:
@@ -35,12 +35,11 @@ def test_no_value_begins_a_line_of_its_own(escape: object, value: str) -> None:
 
 @pytest.mark.parametrize("user", ["deploy", "ALL", "ADMINS", "a.b-c", "user@example", "corp\\ann"])
 def test_sudoers_takes_the_name_of_a_user_for_nothing_else(user: str, tmp_path: Path) -> None:
-    if not shutil.which("cvtsudoers"):
-        pytest.skip("no cvtsudoers here: apt-get install sudo")
+    cvtsudoers = need("cvtsudoers")
     file = tmp_path / "sudoers"
     file.write_text(f"{sudoers_user(user)} ALL=(root) NOPASSWD: /bin/true\n")
     ran = subprocess.run(
-        ["cvtsudoers", "-f", "json", str(file)], capture_output=True, text=True, check=True
+        [cvtsudoers, "-f", "json", str(file)], capture_output=True, text=True, check=True
     )
     assert f'"username": {json.dumps(user)}' in ran.stdout
 

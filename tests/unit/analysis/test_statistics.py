@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 
+import numpy as np
 import pytest
 from scipy.stats import fisher_exact, mannwhitneyu
 
@@ -14,7 +15,7 @@ from aideploy.analysis.statistics import design_effect, fisher_greater, greater,
 @pytest.mark.parametrize("counts", [(3, 300, 1, 900), (0, 10, 0, 10), (30, 1000, 5, 1000)])
 def test_the_tail_is_that_of_fishers_exact_test(counts: tuple[int, int, int, int]) -> None:
     bad, total, before, all_before = counts
-    table = [[bad, total - bad], [before, all_before - before]]
+    table = np.array([[bad, total - bad], [before, all_before - before]])
     expected = fisher_exact(table, alternative="greater").pvalue
     assert fisher_greater(*counts) == pytest.approx(expected)
 

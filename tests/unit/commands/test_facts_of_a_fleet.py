@@ -16,7 +16,7 @@ from aideploy.errors import UsageError
 from aideploy.phases.drift import last_good
 from aideploy.phases.facts import HostFacts
 from aideploy.phases.journal import Entry, Journal, Verdict
-from aideploy.tasks.looking import whole_number
+from aideploy.tasks.common import whole_number
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 OLD, NEW = "20260101T100000Z-aaaaaaa", "20260101T110000Z-bbbbbbb"

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from aideploy.settings import load
+from tests.git import git
 from tests.typed import Ran, typed
 
 
@@ -28,7 +28,7 @@ def project(tmp_path: Path) -> Path:
     (folder / "app.py").write_text(
         "import flask\napp = flask.Flask(__name__)\n@app.get('/healthz')\ndef f(): return 'ok'\n"
     )
-    subprocess.run(["git", "init", "-q", "-b", "main"], cwd=folder, check=True)
+    git(folder, "init", "-q", "-b", "main")
     return folder
 
 

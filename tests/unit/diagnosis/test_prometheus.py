@@ -12,7 +12,8 @@ from aideploy.commands.diagnose import of_monitoring
 from aideploy.diagnosis.cause import Cause, Kind
 from aideploy.settings import load
 from tests.hosts_toml import SERVED, loaded
-from tests.prometheus import PrometheusServer, free_port
+from tests.prometheus import PrometheusServer
+from tests.web_server import free_port
 
 HOSTS = f"""\
 {SERVED}

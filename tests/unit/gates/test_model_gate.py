@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from aideploy.gates.model import Baseline, Evaluation, Judgement, RowVerdict, evaluate
+from aideploy.gates.model import Baseline, Evaluation, Judgement, Limit, RowVerdict, evaluate
 from aideploy.gates.suggestion import suggested, suggested_gate
 from aideploy.settings.gate import Gate
 
@@ -137,8 +137,8 @@ def test_the_first_release_is_judged_by_absolute_limits_alone_and_says_so() -> N
     assert evaluation.blessed
     assert str(evaluation) == "blessed, unopposed: 7 limits"
     verdicts = {row.limit: row.verdict for row in evaluation.rows if row.slice is None}
-    assert verdicts["min"] is RowVerdict.PASS
-    assert verdicts["max_drop"] is RowVerdict.UNOPPOSED
+    assert verdicts[Limit.MIN] is RowVerdict.PASS
+    assert verdicts[Limit.MAX_DROP] is RowVerdict.UNOPPOSED
     assert not judged(changed(auc=0.6), baseline=None).blessed
 
 

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography import x509
@@ -28,10 +29,10 @@ LIVE, HEAD, OLD_HEAD, BEFORE = "a" * 40, "b" * 40, "c" * 40, "d" * 40
 IMPATIENT = Patience(2, longest_pause=timedelta(seconds=1), timeout=timedelta(seconds=2))
 
 
-def pull(*reviews: Given, **values: object) -> Pull:
+def pull(*reviews: Given, **values: Any) -> Pull:
     """Ada's pull request, merged."""
-    known: dict[str, object] = {"number": 12, "by": ADA, "head": HEAD, "landed": LIVE}
-    return Pull(reviews=reviews, **(known | values))  # type: ignore[arg-type]
+    known: dict[str, Any] = {"number": 12, "by": ADA, "head": HEAD, "landed": LIVE}
+    return Pull(reviews=reviews, **(known | values))
 
 
 def approved(by: Person, commit: str = HEAD) -> Given:
@@ -73,8 +74,8 @@ def verdict(
     return judge(facts, approvals)
 
 
-def lacking(forge: GitHub, revision: str = LIVE, **how: object) -> str:
-    return "\n".join(verdict(forge, revision, **how).lacking)  # type: ignore[arg-type]
+def lacking(forge: GitHub, revision: str = LIVE, **how: Any) -> str:
+    return "\n".join(verdict(forge, revision, **how).lacking)
 
 
 # -- what passes -------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from invoke.vendor import yaml
+import yaml
 
 from aideploy.commands.monitor import render
 from aideploy.errors import HostNotReady, SettingsError, UsageError
@@ -16,7 +16,7 @@ from aideploy.monitoring.configuration import Kind, MonitorFile, files, needed_s
 from aideploy.monitoring.joining import lacking
 from aideploy.settings import Settings, load
 from tests.hosts_toml import SERVED, loaded
-from tests.prometheus import need
+from tests.needed import need
 
 HOSTS = f"""\
 {SERVED}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from aideploy.monitoring.targets import exporter_targets, file_of, targets
 from aideploy.settings import Settings, load
 from aideploy.settings.monitoring import Exporter
 from tests.hosts_toml import TRAINED_AND_SERVED, loaded
+from tests.needed import need
 
 HOSTS = f"""\
 {TRAINED_AND_SERVED}
@@ -130,14 +130,13 @@ def test_a_port_of_the_slots_is_none_for_their_metrics(tmp_path: Path) -> None:
 
 
 def test_prometheus_discovers_these_targets(settings: Settings, tmp_path: Path) -> None:
-    if not shutil.which("promtool"):
-        pytest.skip("no promtool here: apt-get install prometheus")
+    promtool = need("promtool")
     (tmp_path / "ranker.json").write_text(targets(settings))
     (tmp_path / "prometheus.yml").write_text(
         "scrape_configs:\n- job_name: aideploy\n  file_sd_configs:\n  - files: ['*.json']\n"
     )
     ran = subprocess.run(
-        ["promtool", "check", "service-discovery", "--timeout=3s", "prometheus.yml", "aideploy"],
+        [promtool, "check", "service-discovery", "--timeout=3s", "prometheus.yml", "aideploy"],
         cwd=tmp_path,
         capture_output=True,
         text=True,

@@ -6,6 +6,7 @@ import base64
 import json
 from datetime import UTC, datetime, timedelta
 from pathlib import PurePosixPath
+from typing import Any
 
 import pytest
 
@@ -31,12 +32,12 @@ from aideploy.settings.health import Health
 
 
 def facts(
-    host: str = "web1", *, live: str | None = None, good: str = "", **values: object
+    host: str = "web1", *, live: str | None = None, good: str = "", **values: Any
 ) -> HostFacts:
     """Facts of a healthy host with these good releases."""
     names = tuple(good.split())
     at = datetime(2026, 1, 1, tzinfo=UTC)
-    known: dict[str, object] = {
+    known: dict[str, Any] = {
         "root": PurePosixPath("/srv/app"),
         "home": PurePosixPath("/home/deploy"),
         "free": 10**10,
@@ -48,7 +49,7 @@ def facts(
         "releases": names,
         "journal": Journal(tuple(Entry(Verdict.GOOD, name, at) for name in names)),
     }
-    return HostFacts(host=host, **(known | values))  # type: ignore[arg-type]
+    return HostFacts(host=host, **(known | values))
 
 
 def host(**values: object) -> Host:
@@ -66,7 +67,7 @@ def host(**values: object) -> Host:
     ],
 )
 def test_a_host_that_lacks_something_is_refused_with_what_to_do(
-    lack: dict[str, object], word: str
+    lack: dict[str, Any], word: str
 ) -> None:
     refusal = looking.refusal(facts(**lack), host())
     assert refusal is not None

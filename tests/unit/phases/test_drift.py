@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import pytest
 
@@ -35,12 +36,12 @@ def settings(folder: Path, manager: str = "systemd", strategy: str = "recreate")
     return loaded(folder, SETTINGS.replace("STRATEGY", strategy).replace("MANAGER", manager))
 
 
-def facts(*said: tuple[Verdict, str], current: str | None, **values: object) -> HostFacts:
+def facts(*said: tuple[Verdict, str], current: str | None, **values: Any) -> HostFacts:
     entries = (
         Entry(verdict, release, NOON + timedelta(minutes=minute), "ann@laptop", "it was ill")
         for minute, (verdict, release) in enumerate(said)
     )
-    known: dict[str, object] = {
+    known: dict[str, Any] = {
         "host": "web1",
         "root": PurePosixPath("/srv/app"),
         "user": "deploy",
@@ -49,7 +50,7 @@ def facts(*said: tuple[Verdict, str], current: str | None, **values: object) -> 
         "journal": Journal(tuple(entries)),
         **values,
     }
-    return HostFacts(**known)  # type: ignore[arg-type]
+    return HostFacts(**known)
 
 
 GOOD_OLD = ((Verdict.LIVE, OLD), (Verdict.GOOD, OLD))

@@ -138,9 +138,11 @@ def test_tests_of_one_name_keep_their_own_reasons(tmp_path: Path) -> None:
 
 def test_a_file_that_cannot_be_imported_is_named(tmp_path: Path) -> None:
     _, lines = run(tmp_path, *PYTEST, test_it="import no_such_module\n")
-    assert summarised(lines) == RanTests(
+    ran = summarised(lines)
+    assert ran
+    assert ran == RanTests(
         failed=1,
-        seconds=summarised(lines).seconds,  # type: ignore[union-attr]
+        seconds=ran.seconds,
         failures=(
             FailedTest("test_it.py", "ModuleNotFoundError: No module named 'no_such_module'"),
         ),

@@ -118,7 +118,7 @@ def test_a_damaged_value_takes_nothing_else_with_it() -> None:
     deep: dict[str, object] = {}
     inside = deep
     for _ in range(300):
-        inside["a"] = inside = {}  # type: ignore[assignment]
+        inside["a"] = inside = {}
     row = {
         "metric": "auc", "slice": None, "limit": "min", "bound": 0.7, "greater_is_better": True,
         "value": 0.76, "baseline": None, "verdict": "pass", "reason": "",

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import stat
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from pretend_run import NASTY, NEW, deploy, names
-from sample_run import run
 
 from aideploy.errors import UsageError
 from aideploy.events import (
@@ -27,6 +26,8 @@ from aideploy.report.event_file import LONGEST_TEXT, EventFile, stream_beside
 from aideploy.report.event_reading import read_beginning, read_stream
 from aideploy.report.log_file import KEPT_LOGS, LogFile
 from aideploy.report.progress import TAIL_LINES
+from tests.unit.report.pretend_run import NASTY, NEW, deploy, names
+from tests.unit.report.sample_run import run
 
 
 def written(path: Path, events: list[Event], **bounds: int) -> Path:
@@ -52,8 +53,9 @@ def test_a_rollout_in_batches_and_its_verdict_come_back_whole(tmp_path: Path) ->
 
 def test_every_log_has_its_stream_and_goes_with_it(tmp_path: Path) -> None:
     log = tmp_path / "20240502T091210.345Z-deploy-x.log"
-    for reader in readers(_Nowhere(), _Nowhere(), {}, json=False, log=log):
-        reader(RunFinished(status=0, headline="done", seconds=1))
+    with Path(os.devnull).open("w") as nowhere:
+        for reader in readers(nowhere, nowhere, {}, json=False, log=log):
+            reader(RunFinished(status=0, headline="done", seconds=1))
     assert stat.S_IMODE(stream_beside(log).stat().st_mode) == 0o600
     for number in range(KEPT_LOGS):
         LogFile(tmp_path / f"20250101T0000{number:02}.000Z-deploy-x.log")
@@ -130,16 +132,3 @@ def test_each_line_is_plain_json(tmp_path: Path) -> None:
     path = written(tmp_path / "s", list(deploy(names(1), fail=True, log=None)))
     lines = path.read_text(encoding="ascii").splitlines()
     assert all(isinstance(json.loads(line)["event"], str) for line in lines)
-
-
-class _Nowhere:
-    encoding = "utf-8"
-
-    def isatty(self) -> bool:
-        return False
-
-    def write(self, text: str) -> int:
-        return len(text)
-
-    def flush(self) -> None:
-        pass

@@ -27,8 +27,8 @@ from aideploy.report.grafana_annotation import show_on_grafana
 from aideploy.settings import Settings
 from tests.grafana import TOKEN, Grafana
 from tests.hosts_toml import TRAINED_AND_SERVED, loaded
-from tests.prometheus import free_port
 from tests.waiting import eventually
+from tests.web_server import free_port
 
 RELEASE = "20260101T000000Z-aaaaaaa"
 BEGAN = datetime(2026, 1, 1, 12, 0, 0, tzinfo=UTC)

@@ -3,11 +3,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from pretend_run import failure, names
 
 from aideploy.errors import ExitStatus
 from aideploy.events import Failure, HostState, RunFinished
 from aideploy.report.last_word import Tone, last_word
+from tests.unit.report.pretend_run import failure, names
 
 
 def said(

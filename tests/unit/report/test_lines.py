@@ -10,8 +10,6 @@ import threading
 from pathlib import Path
 
 import pytest
-from pretend_run import NEW, OLD, deploy, names
-from terminal import PRETEND
 
 from aideploy.events import (
     Event,
@@ -30,6 +28,8 @@ from aideploy.report.output import Output
 from aideploy.report.plain import Plain
 from aideploy.report.screen import Screen
 from aideploy.report.tables import print_table
+from tests.unit.report.pretend_run import NEW, OLD, deploy, names
+from tests.unit.report.terminal import PRETEND
 
 GITHUB = {"GITHUB_ACTIONS": "true", "TERM": "xterm"}
 GITLAB = {"GITLAB_CI": "true", "TERM": "xterm"}

@@ -1,16 +1,16 @@
 from __future__ import annotations
 
 import stat
-import subprocess
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from pretend_run import deploy
 
 from aideploy.errors import UsageError
-from aideploy.events import Event, Events, Failure, OutputReceived, Phase, RunFinished
+from aideploy.events import Event, Events, Failure, Notice, OutputReceived, Phase, RunFinished
 from aideploy.report.log_file import KEPT_LOGS, LogFile, log_path
+from tests.git import git
+from tests.unit.report.pretend_run import deploy
 
 NOW = datetime(2024, 5, 2, 9, 12, 10, 345678, tzinfo=UTC)
 
@@ -104,15 +104,12 @@ def test_a_full_disk_stops_the_log_and_not_the_run() -> None:
     events = Events(LogFile(Path("/dev/full")), seen.append)
     for event in deploy(("gpu1",), fail=False, log=None):
         events.publish(event)
-    warnings = [event.text for event in seen if "LogFile" in getattr(event, "text", "")]
+    warnings = [e.text for e in seen if isinstance(e, Notice) and "LogFile" in e.text]
     assert warnings == ["LogFile stopped: OSError: [Errno 28] No space left on device"]
     assert isinstance(seen[-1], RunFinished)
 
 
 def test_the_logs_are_not_for_the_repository_that_they_lie_in(tmp_path: Path) -> None:
-    subprocess.run(["git", "init", "--quiet", tmp_path], check=True)
+    git(tmp_path, "init", "--quiet")
     LogFile(log_path(tmp_path, "deploy", "production", datetime.now(UTC)))
-    seen = subprocess.run(
-        ["git", "-C", tmp_path, "status", "--porcelain"], capture_output=True, check=True
-    )
-    assert seen.stdout == b""
+    assert git(tmp_path, "status", "--porcelain") == ""

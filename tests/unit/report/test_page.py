@@ -10,10 +10,9 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from sample_run import BEGAN, HOSTILE, NEW, OLD, known, record, run
 
 from aideploy import events
 from aideploy.errors import SettingsError
@@ -33,7 +32,7 @@ from aideploy.events import (
     RunFinished,
     RunStarted,
 )
-from aideploy.gates.model import Limit, Row, RowVerdict
+from aideploy.gates.model import Baseline, Limit, Row, RowVerdict, evaluate
 from aideploy.phases.journal import Verdict
 from aideploy.records.record import Record
 from aideploy.report.event_file import EventFile
@@ -43,6 +42,11 @@ from aideploy.report.page.known import Happened, Known
 from aideploy.report.page.looks import EVENT, Analysis, Look, analyses, kept_analyses
 from aideploy.report.page.page import html
 from aideploy.report.page.told import MOST_LINES, told
+from aideploy.settings.gate import Gate
+from tests.unit.report.sample_run import BEGAN, HOSTILE, NEW, OLD, known, record, run
+
+if TYPE_CHECKING:
+    Findings = dict[str, Any]
 
 _EMPTY = {"meta", "line", "circle"}
 
@@ -197,9 +201,6 @@ def test_odd_numbers_make_no_odd_charts() -> None:
 def test_a_value_that_holds_stands_in_what_is_allowed(
     limit: Limit, greater: bool, baseline: float | None
 ) -> None:
-    from aideploy.gates.model import Baseline, evaluate
-    from aideploy.settings.gate import Gate
-
     gate = Gate.model_validate({"metric": "m", "greater_is_better": greater, limit.value: 0.25})
     before = None if baseline is None else Baseline(OLD, {"m": baseline})
     for value in (-0.9, -0.7, -0.5, 0.0, 0.1, 0.5, 0.7, 0.9, 1.2):
@@ -278,7 +279,7 @@ def test_each_batch_of_a_rollout_is_a_phase_of_its_own() -> None:
 class Analysed(Event):
     """As the live analysis publishes it, with a type that this module cannot resolve."""
 
-    findings: Findings  # noqa: F821
+    findings: Findings
 
 
 def test_looks_of_an_analysis_become_a_chart(

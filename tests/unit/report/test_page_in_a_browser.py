@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sample_run import known
 
 from aideploy.report.page.page import html
 from tests.browser import Browser, browser
+from tests.unit.report.sample_run import known
 
 PHONE, DESK = 375, 1280
 _SEEN = "[...document.querySelectorAll('{}')].filter(e => e.getClientRects().length).length"

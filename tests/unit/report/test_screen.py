@@ -7,8 +7,6 @@ import tracemalloc
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from pretend_run import NEW, OLD, deploy, names
-from terminal import Terminal
 
 from aideploy.events import (
     Events,
@@ -24,6 +22,8 @@ from aideploy.events import (
 from aideploy.report.output import Output
 from aideploy.report.progress import PhaseProgress, Progress
 from aideploy.report.screen import Screen, live_view
+from tests.unit.report.pretend_run import NEW, OLD, deploy, names
+from tests.unit.report.terminal import Terminal
 
 NOW = datetime(2024, 5, 2, 9, 12, tzinfo=UTC)
 COLOUR = re.compile(rb"\x1b\[[0-9;]*3[0-7][;m]")

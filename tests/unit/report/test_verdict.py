@@ -9,13 +9,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from pretend_run import deploy, verdict
 
 from aideploy.errors import UsageError
 from aideploy.report.choose import readers
 from aideploy.report.log_file import LogFile
 from aideploy.report.verdict import markdown
 from aideploy.report.verdict_file import VerdictFile, beside
+from tests.unit.report.pretend_run import deploy, verdict
 
 
 def test_every_log_has_the_table_and_a_ci_log_is_given_no_commands_by_it(tmp_path: Path) -> None:

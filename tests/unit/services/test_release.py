@@ -48,7 +48,10 @@ def made(root: Path, command: str, more: str = "", model: str = "") -> ReleaseFi
 
 def serve_script(root: Path, command: str, more: str = "", model: str = "") -> Path:
     """A root with one release, its serve script as a slot's path names it."""
-    files = made(root, command, more, model)
+    return put(root, made(root, command, more, model), PORT="8000")
+
+
+def put(root: Path, files: ReleaseFiles, **variables: str) -> Path:
     inside = root / "releases" / "r1" / ".aideploy"
     inside.mkdir(parents=True)
     (inside / "env").write_text(files.environment)
@@ -56,7 +59,7 @@ def serve_script(root: Path, command: str, more: str = "", model: str = "") -> P
     (inside / "serve").chmod(0o755)
     slot = root / "slots" / "live"
     slot.mkdir(parents=True)
-    (slot / "env").write_text(environment_file({"PORT": "8000", "SLOT": "live"}))
+    (slot / "env").write_text(environment_file({**variables, "SLOT": "live"}))
     (slot / "release").symlink_to("../../current")
     (root / "current").symlink_to("releases/r1")
     return slot / "release" / ".aideploy" / "serve"
@@ -153,17 +156,7 @@ def contained(folder: Path, more: str = "", **secrets: str) -> ReleaseFiles:
 
 def started(folder: Path, more: str = "", **secrets: str) -> tuple[list[str], str, dict[str, str]]:
     """The arguments, the variables and the slot that the runtime of this release gets."""
-    files = contained(folder, more, **secrets)
-    inside = folder / "releases" / "r1" / ".aideploy"
-    inside.mkdir(parents=True)
-    (inside / "env").write_text(files.environment)
-    (inside / "serve").write_text(files.serve)
-    (inside / "serve").chmod(0o755)
-    slot = folder / "slots" / "live"
-    slot.mkdir(parents=True)
-    address = {"BIND": "127.0.0.1", "PORT": "8000", "SLOT": "live"}
-    (slot / "env").write_text(environment_file(address))
-    (slot / "release").symlink_to("../../releases/r1")
+    serve = put(folder, contained(folder, more, **secrets), BIND="127.0.0.1", PORT="8000")
     for name in ("podman", "docker"):
         program = folder / "bin" / name
         program.parent.mkdir(exist_ok=True)
@@ -171,7 +164,7 @@ def started(folder: Path, more: str = "", **secrets: str) -> tuple[list[str], st
         program.chmod(0o755)
     path = f"{folder / 'bin'}:{os.environ['PATH']}"
     said = subprocess.run(
-        [slot / "release" / ".aideploy" / "serve"],
+        [serve],
         env={"PATH": path},
         check=True,
         capture_output=True,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -12,6 +10,7 @@ from aideploy.errors import SettingsError
 from aideploy.settings import Settings, load
 from aideploy.settings.app import Source
 from aideploy.settings.first_file import first_file, look
+from tests.git import git
 
 FLASK = """\
 import flask
@@ -30,16 +29,6 @@ def project(folder: Path, files: dict[str, str]) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
     return folder
-
-
-def git(folder: Path, *arguments: str) -> None:
-    neutral = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull}
-    subprocess.run(
-        ["git", "-C", folder, *arguments],
-        check=True,
-        capture_output=True,
-        env={**os.environ, **neutral},
-    )
 
 
 def accepted(repo: Path, where: Path) -> Settings:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from types import ModuleType
+from typing import Any
 
 import pytest
 from invoke.collection import Collection
@@ -13,31 +14,35 @@ from invoke.tasks import Task, task
 
 import aideploy
 
+# A module: anything may be written into it.
+Fabfile = Any
 
-def own(name: str, **options: object) -> Task:
+
+def own(name: str, **options: object) -> Task[Any]:
     """A task as a user writes it."""
 
     def body(c: object) -> None:
         """One of the user's own."""
 
     body.__name__ = name
-    return task(**options)(body)
+    made: Task[Any] = task(**options)(body)
+    return made
 
 
 @pytest.fixture
-def fabfile() -> Iterator[ModuleType]:
+def fabfile() -> Iterator[Fabfile]:
     module = ModuleType("fabfile_of_a_test")
     sys.modules[module.__name__] = module
     yield module
     del sys.modules[module.__name__]
 
 
-def loaded(fabfile: ModuleType) -> Collection:
+def loaded(fabfile: Fabfile) -> Collection:
     """What `fab` makes of a fabfile that has run."""
     return Collection.from_module(fabfile)
 
 
-def test_all_tasks_are_there_and_the_phases_one_by_one(fabfile: ModuleType) -> None:
+def test_all_tasks_are_there_and_the_phases_one_by_one(fabfile: Fabfile) -> None:
     fabfile.ns = aideploy.namespace(fabfile.__name__)
     names = set(loaded(fabfile).task_names)
     assert {"deploy", "rollback", "setup", "init", "schema"} <= names
@@ -57,7 +62,7 @@ def test_all_tasks_are_there_and_the_phases_one_by_one(fabfile: ModuleType) -> N
 
 
 @pytest.mark.parametrize("line_stands", ["first", "last"])
-def test_own_tasks_win_wherever_the_line_stands(fabfile: ModuleType, line_stands: str) -> None:
+def test_own_tasks_win_wherever_the_line_stands(fabfile: Fabfile, line_stands: str) -> None:
     if line_stands == "first":
         fabfile.ns = aideploy.namespace(fabfile.__name__)
     fabfile.rollback = own("rollback")
@@ -77,7 +82,7 @@ def test_own_tasks_win_wherever_the_line_stands(fabfile: ModuleType, line_stands
     assert "setup" in found.task_names
 
 
-def test_an_own_collection_wins(fabfile: ModuleType) -> None:
+def test_an_own_collection_wins(fabfile: Fabfile) -> None:
     fabfile.sandbox = Collection("sandbox", own("dig"))
     fabfile.ns = aideploy.namespace(fabfile.__name__)
     found = loaded(fabfile)
@@ -85,7 +90,7 @@ def test_an_own_collection_wins(fabfile: ModuleType) -> None:
     assert "sandbox.up" not in found.task_names
 
 
-def test_what_is_added_to_the_namespace_by_hand_stays(fabfile: ModuleType) -> None:
+def test_what_is_added_to_the_namespace_by_hand_stays(fabfile: Fabfile) -> None:
     fabfile.ns = aideploy.namespace(fabfile.__name__)
     fabfile.ns.add_task(own("other"), name="setup")
     fabfile.ns.add_collection(Collection("db", own("dump")))
@@ -96,8 +101,8 @@ def test_what_is_added_to_the_namespace_by_hand_stays(fabfile: ModuleType) -> No
     assert found.configuration()["keep"] == 9
 
 
-def test_a_star_import_brings_tasks_and_nothing_that_hides_them(fabfile: ModuleType) -> None:
-    exec("from aideploy.tasks import *", vars(fabfile))
+def test_a_star_import_brings_tasks_and_nothing_that_hides_them(fabfile: Fabfile) -> None:
+    exec("from aideploy.tasks import *", fabfile.__dict__)
     fabfile.mine = own("mine")
     names = set(loaded(fabfile).task_names)
     assert {"deploy", "rollback", "mine"} <= names
@@ -150,6 +155,6 @@ def test_every_task_says_in_one_short_line_what_it_does_and_every_option_has_hel
             assert argument.help, f"{name} --{argument.name}"
 
 
-def every_task(collection: Collection) -> Iterator[tuple[str, Task]]:
+def every_task(collection: Collection) -> Iterator[tuple[str, Task[Any]]]:
     for name in collection.task_names:
         yield name, collection[name]
