@@ -104,7 +104,8 @@ def script(
     Args:
         settings: of the environment.
         files: configuration files whose checksums are wanted.
-        journal_lines: how many of the journal's last lines are wanted.
+        journal_lines: how many of the journal's last lines are wanted; of releases that are there
+            every line comes.
     """
     return Script(
         "open",

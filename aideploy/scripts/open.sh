@@ -3,7 +3,8 @@
 #
 #   open.sh ROOT PYTHON JOURNAL_LINES [FILE…]
 #
-# FILEs are configuration that we manage: the checksum of each tells whether it is what it should be.
+# JOURNAL_LINES: how many of its last lines, at least. FILEs are configuration that we manage: the checksum of each tells
+# whether it is what it should be.
 
 root=$(expand "$1") python=$2 journal_lines=$3
 shift 3
@@ -55,8 +56,12 @@ fi
 if [ -e "$root/journal.jsonl" ] && ! { [ -f "$root/journal.jsonl" ] && [ -w "$root/journal.jsonl" ]; }; then
   emit odd "$root/journal.jsonl is not a file that $(id -un) may write"
 fi
+releases=()
 for release in "$root"/releases/*/release.json; do
-  [ -e "$release" ] && emit release "$(basename -- "${release%/release.json}")"
+  [ -e "$release" ] || continue
+  release=${release%/release.json}
+  releases+=("${release##*/}")
+  emit release "${release##*/}"
 done
 for model in "$root"/models/*/.complete; do
   [ -e "$model" ] && emit model "$(basename -- "${model%/.complete}")"
@@ -67,5 +72,9 @@ if [ -n "$git" ] && [ -d "$root/repo.git" ]; then
     while IFS= read -r have; do emit have "$have"; done || true
 fi
 if [ -f "$root/journal.jsonl" ]; then
-  tail -n "$journal_lines" -- "$root/journal.jsonl" | emit_file journal
+  {
+    # Of the releases that are here everything: many failures in a row must not hide what was good before them.
+    ((${#releases[@]} == 0)) || head -n "-$journal_lines" -- "$root/journal.jsonl" | grep -F "$(printf '"%s"\n' "${releases[@]}")" || true
+    tail -n "$journal_lines" -- "$root/journal.jsonl"
+  } | emit_file journal
 fi

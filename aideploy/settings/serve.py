@@ -13,6 +13,7 @@ from aideploy.settings.values import (
     ControllerPath,
     Duration,
     Environment,
+    HostVariable,
     ImageName,
     LinkedPath,
     LinuxUser,
@@ -22,7 +23,6 @@ from aideploy.settings.values import (
     ProjectPath,
     Size,
     Timeout,
-    VariableName,
     Whole,
 )
 
@@ -131,7 +131,7 @@ class Serve(Table):
     environment: Environment = Field(default_factory=dict, repr=False)
     """Environment variables of the service."""
 
-    secrets: tuple[VariableName, ...] = ()
+    secrets: tuple[HostVariable, ...] = ()
     """Variables whose values come from this machine: its environment, a file or a command."""
 
     secrets_file: ControllerPath | None = None

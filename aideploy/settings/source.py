@@ -11,6 +11,7 @@ from pydantic import BeforeValidator, Field
 from aideploy.settings.table import Table, default
 from aideploy.settings.values import (
     Environment,
+    HostVariable,
     Matches,
     ProjectPath,
     Timeout,
@@ -83,7 +84,7 @@ class Model(Table):
     token: VariableName | None = None
     """A secret that is shown to the server of an https:// source or to MLflow (Bearer)."""
 
-    secrets: tuple[VariableName, ...] = ()
+    secrets: tuple[HostVariable, ...] = ()
     """More secrets that fetching needs, found where those of [serve] are."""
 
     environment: Environment = Field(default_factory=dict, repr=False)

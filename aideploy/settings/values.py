@@ -325,6 +325,14 @@ Name = Annotated[
 VariableName = Annotated[
     str, Matches(r"[A-Za-z_][A-Za-z0-9_]*", "letters, digits and underscores, no digit first")
 ]
+# Of a variable on hosts. Those of our scripts, which set it, are in small letters.
+HostVariable = Annotated[
+    str,
+    Matches(
+        r"(?=[^A-Z]*(?:[A-Z]|_proxy$))[A-Za-z_][A-Za-z0-9_]*",
+        "letters, digits and underscores, no digit first, with a capital letter, or …_proxy",
+    ),
+]
 # The names that Prometheus allows; those with two underscores first are its own.
 LabelName = Annotated[
     str,
@@ -386,7 +394,7 @@ Command = Annotated[
     str, Matches(r"(?=[\s\S]*\S)[^\x00]+", "a command for the shell, without a NUL character")
 ]
 Line = Annotated[str, Matches(r"[^\x00-\x08\x0a-\x1f\x7f]*", "text on one line")]
-Environment = Mapping[VariableName, Line]
+Environment = Mapping[HostVariable, Line]
 Url = Annotated[
     str, Matches(r"(?:https?|file)://[!-~]+", "a URL that starts with https:// and has no spaces")
 ]

@@ -561,6 +561,29 @@ def test_a_torn_line_of_the_journal_stays_alone(root: Path) -> None:
     ]
 
 
+def test_many_failures_in_a_row_do_not_hide_what_was_good_before(root: Path) -> None:
+    kept = release(root, release__json="{}").name
+    half = release(root, "20260102T000000Z-bbbbbbb").name
+    said = [
+        Entry(verdict, name, datetime(2026, 1, 1, tzinfo=UTC))
+        for verdict, name in (
+            *((Verdict.LIVE, kept), (Verdict.GOOD, kept), (Verdict.GOOD, half)),
+            *((Verdict.BAD, f"20260103T{number:06}Z-ccccccc") for number in range(9)),
+        )
+    ]
+    (root / "journal.jsonl").write_text("".join(f"{entry.line()}\n" for entry in said))
+
+    def known(lines: int) -> tuple[Entry, ...]:
+        words = (str(root), sys.executable, str(lines))
+        looked = run(Script("open", words, libraries=("files", "patience")))
+        return Journal.parse(looked.result.data("journal")).entries
+
+    assert known(3) == (*said[:2], *said[-3:])
+    assert known(200) == tuple(said)
+    (root / "releases" / kept / "release.json").unlink()
+    assert known(3) == tuple(said[-3:])
+
+
 def finish(root: Path, *keep: str) -> Ran:
     words = (str(root), "app", '{"good": 1}', "", "", *keep)
     return run(Script("finish", words, libraries=("release",)))

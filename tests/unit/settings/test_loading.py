@@ -431,6 +431,9 @@ def in_host(lines: str) -> str:
         ),
         (in_serve("environment = { PORT = '1' }"), 6, "serve.environment.PORT", "sets PORT itself"),
         (in_serve("secrets = ['SLOT']"), 6, "serve.secrets[0]", "sets SLOT itself"),
+        # Our scripts have variables of that name.
+        (in_serve("environment = { root = '/' }"), 6, "serve.environment.root", "a capital letter"),
+        (in_serve("secrets = ['job']"), 6, "serve.secrets[0]", "a capital letter"),
         (
             in_serve("secrets = ['A']\nenvironment = { A = 'x' }"),
             6,
@@ -501,6 +504,13 @@ address = "h"
     found = problems(tmp_path, text)
     assert len(found) >= 9
     assert secret not in "\n".join(found)
+
+
+def test_variables_in_small_letters_are_those_of_proxies(tmp_path: Path) -> None:
+    proxied = "environment = { https_proxy = 'http://proxy.example', MyVar_1 = 'x' }\n"
+    serve = read(tmp_path, HEAD + SERVE + proxied + HOST).serve
+    assert serve
+    assert serve.environment == {"https_proxy": "http://proxy.example", "MyVar_1": "x"}
 
 
 def test_settings_that_are_printed_keep_environment_values_to_themselves(tmp_path: Path) -> None:
