@@ -6,7 +6,7 @@ Pure: which script to run and what its answer means.
 from __future__ import annotations
 
 import base64
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from aideploy.errors import UsageError
@@ -27,12 +27,11 @@ class Fetched:
 
     Args:
         commit: its full hash.
-        release: the id of the release it was unpacked into.
+        release: the id of the release it was unpacked into; empty where it only was looked at.
         tree: the hash of its files.
         subject, author: of the commit.
         ahead, behind: commits that it has and the live one lacks, and the other way round; None
-            when
-            the live commit is not known.
+            when the live commit is not known.
         notices: what a person should know.
     """
 
@@ -109,13 +108,18 @@ def _script(
 
 def read(result: Result) -> Fetched:
     """Make a typed answer of what the script emitted."""
+    return replace(read_commit(result), release=result.exact("release", RELEASE))
+
+
+def read_commit(result: Result) -> Fetched:
+    """Make a typed answer of what was said of a commit that is no release yet."""
 
     def count(key: str) -> int | None:
         return result.number(key) if result.text(key) else None
 
     return Fetched(
         commit=result.exact("commit", COMMIT),
-        release=result.exact("release", RELEASE),
+        release="",
         tree=result.exact("tree", COMMIT),
         subject=result.text("subject"),
         author=result.text("author"),

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING
 
 from aideploy.jobs.gang import trainers_of
 from aideploy.phases import batches
-from aideploy.phases.fetch import Fetched
-from aideploy.phases.fetch import read as read_fetched
+from aideploy.phases.fetch import Fetched, read_commit
 from aideploy.phases.install import Installed, is_needed
 from aideploy.phases.install import read as read_installed
 from aideploy.remote.result import Result
@@ -95,7 +94,7 @@ def _script(settings: Settings, source: str, repository: str, revision: str, liv
 def read(result: Result) -> Coming:
     """Make a typed answer of what the script emitted."""
     return Coming(
-        fetched=read_fetched(result),
+        fetched=read_commit(result),
         installed=read_installed(result),
         commits=result.all("coming"),
         leaving=result.all("leaving"),

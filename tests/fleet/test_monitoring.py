@@ -113,7 +113,7 @@ def in_seconds(folder: Path) -> None:
     """Let everything that lasts minutes last a second or two."""
     for name, pattern, text in (
         ("prometheus/prometheus.yml.j2", r"15s", "1s"),
-        ("prometheus/rules/*.j2", r"\bfor: \w+", "for: 2s"),
+        ("prometheus/rules/*.j2", r"\bfor: (\w+|{{.*?}})", "for: 2s"),
         ("prometheus/rules/recording.yml.j2", r'"long", "2m"', '"long", "1s"'),
         ("alertmanager/alertmanager.yml.j2", r"(group_wait|group_interval): \w+", r"\1: 1s"),
     ):
