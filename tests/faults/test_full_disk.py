@@ -152,7 +152,7 @@ def behind_haproxy_on_a_small_disk(
     assert eventually(lambda: host.exec("umount /srv/brimful", check=False).returncode == 0)
 
 
-@pytest.mark.parametrize("old_one", ["stands by", "is down"])
+@pytest.mark.parametrize("old_one", [pytest.param("stands by", marks=pytest.mark.slow), "is down"])
 def test_a_release_that_fills_the_disk_and_falls_ill_is_taken_back(
     behind_haproxy_on_a_small_disk: Project, old_one: str
 ) -> None:
