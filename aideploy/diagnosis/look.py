@@ -231,6 +231,7 @@ def script(settings: Settings, host: Host) -> Script:
         ),
         limit=timedelta(seconds=_ALL_SECONDS + 30),
         libraries=(
+            "journal",
             "patience",
             "manifest",
             "standing",

@@ -110,7 +110,7 @@ def script(
     return Script(
         "open",
         (str(settings.app.deploy_to), settings.install.python, str(journal_lines), *files),
-        libraries=("files", "patience"),
+        libraries=("files", "journal", "patience"),
         limit=LIMIT,
     )
 

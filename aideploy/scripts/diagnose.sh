@@ -86,7 +86,7 @@ say_link() {
 look_at_release() {
   local env=$root/current/.aideploy/env said status=0 name place
   say_link current "$root/current"
-  [ ! -f "$root/journal.jsonl" ] || tail -n 200 -- "$root/journal.jsonl" | emit_file journal
+  emit_journal 200
   [ -e "$root/current" ] || return 0
   emit release "$release"
   say_link venv "$root/current/.venv"

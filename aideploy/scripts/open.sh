@@ -56,12 +56,8 @@ fi
 if [ -e "$root/journal.jsonl" ] && ! { [ -f "$root/journal.jsonl" ] && [ -w "$root/journal.jsonl" ]; }; then
   emit odd "$root/journal.jsonl is not a file that $(id -un) may write"
 fi
-releases=()
 for release in "$root"/releases/*/release.json; do
-  [ -e "$release" ] || continue
-  release=${release%/release.json}
-  releases+=("${release##*/}")
-  emit release "${release##*/}"
+  [ -e "$release" ] && emit release "$(basename -- "${release%/release.json}")"
 done
 for model in "$root"/models/*/.complete; do
   [ -e "$model" ] && emit model "$(basename -- "${model%/.complete}")"
@@ -71,10 +67,4 @@ if [ -n "$git" ] && [ -d "$root/repo.git" ]; then
   git --git-dir="$root/repo.git" for-each-ref --sort=-committerdate --count=20 --format='%(objectname)' 2>/dev/null |
     while IFS= read -r have; do emit have "$have"; done || true
 fi
-if [ -f "$root/journal.jsonl" ]; then
-  {
-    # Of the releases that are here everything: many failures in a row must not hide what was good before them.
-    ((${#releases[@]} == 0)) || head -n "-$journal_lines" -- "$root/journal.jsonl" | grep -F "$(printf '"%s"\n' "${releases[@]}")" || true
-    tail -n "$journal_lines" -- "$root/journal.jsonl"
-  } | emit_file journal
-fi
+emit_journal "$journal_lines"

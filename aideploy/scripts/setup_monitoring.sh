@@ -6,7 +6,8 @@
 # INSTALL: yes where the packages of the system may be installed and their folders be made ours. PROGRAMS: those
 # that are wanted here, in one word each. DIRECTORY: of prometheus.yml, FILE_SD: of the targets; both empty where this is no
 # monitor host. GRAFANA: the folder that Grafana is provisioned from, or empty. SUDOERS: the path of our rights, empty for
-# root; OLD_SUDOERS: what it was called in version 0.1. Emits `changed` for all that it makes or replaces, and `notice` for what is left to a person.
+# root; OLD_SUDOERS: what it was called in version 0.1. Emits `changed` for all that it makes or replaces, and `notice` for
+# what is left to a person.
 
 install=$1 programs=$2 directory=$3 file_sd=$4 grafana=$5 sudoers=$6 rights=$7 old_sudoers=$8
 PATH=$PATH:/usr/sbin:/sbin

@@ -7,12 +7,14 @@ import os
 import socket
 import subprocess
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from aideploy.diagnosis import look
 from aideploy.diagnosis.look import HostLook, Link
+from aideploy.phases.journal import Entry, Verdict
 from tests.hosts_toml import loaded
 from tests.scripts.running import Ran, run
 
@@ -121,6 +123,17 @@ def test_the_log_is_cut_and_the_machine_is_described(root: Path) -> None:
     assert found.disks[0].total > found.disks[0].free >= 0
     assert found.set_up
     assert found.healthy is False
+
+
+def test_what_was_good_is_known_however_many_failures_came_after(root: Path) -> None:
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+    failed = (Entry(Verdict.BAD, f"20260103T{number:06}Z-ccccccc", at) for number in range(300))
+    said = (Entry(Verdict.GOOD, RELEASE, at), *failed)
+    (root / "journal.jsonl").write_text("".join(f"{entry.line()}\n" for entry in said))
+
+    found, _ = looked(root)
+
+    assert found.journal.good() == (RELEASE,)
 
 
 def test_where_nothing_was_ever_set_up_it_says_so(tmp_path: Path) -> None:

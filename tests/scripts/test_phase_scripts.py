@@ -575,7 +575,7 @@ def test_many_failures_in_a_row_do_not_hide_what_was_good_before(root: Path) -> 
 
     def known(lines: int) -> tuple[Entry, ...]:
         words = (str(root), sys.executable, str(lines))
-        looked = run(Script("open", words, libraries=("files", "patience")))
+        looked = run(Script("open", words, libraries=("files", "journal", "patience")))
         return Journal.parse(looked.result.data("journal")).entries
 
     assert known(3) == (*said[:2], *said[-3:])
